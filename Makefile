@@ -1,0 +1,37 @@
+# One line each; the README repeats them.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: demo test check bench clean lock install
+
+demo: $(STAMP)            ## measure the quickstart: embedded Postgres, six cells, report.html
+	$(BIN)/poolbench run experiments/quickstart.toml
+
+test: $(STAMP)            ## every test there is for this machine
+	$(BIN)/python -m pytest
+
+check: $(STAMP)           ## lint, format, types and import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(STAMP)           ## what this project promises about its own speed and accuracy
+	$(BIN)/python -m benchmarks all
+
+clean:                    ## remove the environment, caches and build output (results stay)
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+lock: $(STAMP)            ## pin the newest versions pyproject.toml allows
+	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --group dev pyproject.toml -o requirements.lock
+
+install: $(STAMP)         ## the environment alone
+
+$(STAMP): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "poolbench needs Python 3.11 or newer; name one: make PYTHON=python3.12" >&2; exit 2; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "python's venv module is missing; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 2; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $(STAMP)

@@ -1,0 +1,1 @@
+"""Every frozen value that crosses from one room to another."""

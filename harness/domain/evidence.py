@@ -1,0 +1,229 @@
+"""What a sitting yields and a run keeps: the database and targets that ran, readings, trials, certificates.
+
+The columns of the four tables of a trial are fixed here, so that whoever writes them and whoever reads them agree.
+Every `t_ns` is CLOCK_MONOTONIC of the machine poolbench runs on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from harness.domain.experiment import Cell, Experiment
+    from harness.domain.load import Launch, Ledger, Segment, Sitting
+
+OUTCOMES = ("ok", "error", "timeout", "dropped", "unfinished")
+"""Codes of `requests.outcome`, in this order. The last two never reached a client call or never came back."""
+
+REQUEST_COLUMNS: Mapping[str, str] = {
+    "segment": "uint32",  # SETUP_SEGMENT while users ran on_start
+    "phase": "category",  # setup, staircase, warmup, measure
+    "arrival": "uint32",  # number within the segment; closed model: number of the task execution
+    "sequence": "uint16",  # 0 for an arrival's first request; only that one has an intended time
+    "task": "category",
+    "endpoint": "category",  # "GET /heroes/{id}"; "" for an arrival that was dropped or sent nothing
+    "outcome": "category",  # one of OUTCOMES
+    "status": "uint16",  # HTTP status, 0 when there was none
+    "error": "category",  # what failed, "" when nothing did
+    "intended_ns": "int64",  # when it should have been sent; open model, sequence 0 only, else = started_ns
+    "started_ns": "int64",  # -1 when never sent
+    "finished_ns": "int64",  # -1 when it never came back
+    "response_bytes": "uint32",
+    "pool_ms": "float32",  # from Server-Timing, NaN without the probe
+    "db_ms": "float32",
+    "app_ms": "float32",
+    "pid": "uint32",  # process that answered, 0 without the probe
+}
+"""One row a request, and one for each arrival that was dropped or unfinished without a request of its own."""
+
+ACTIVITY_COLUMNS: Mapping[str, str] = {
+    "t_ns": "int64",
+    "state": "category",  # active, idle, idle in transaction, idle in transaction (aborted), ...
+    "wait_event_type": "category",  # "" when not waiting
+    "wait_event": "category",
+    "connections": "uint16",
+    "oldest_transaction_s": "float32",  # NaN when none is open
+}
+"""pg_stat_activity of the launch's own database; a reading without any connection has one row with state ""."""
+
+PROBE_COLUMNS: Mapping[str, str] = {
+    "t_ns": "int64",
+    "pid": "uint32",
+    "connection_max": "int32",  # pool_size + max_overflow, -1 without limit
+    "connection_count_used": "int32",  # checked out
+    "connection_count_idle": "int32",  # in the pool
+    "connection_overflow": "int32",  # open beyond pool_size, >= 0
+    "connection_pending_requests": "int32",  # waiting for a connection
+    # counters from here, since the process started, never reset:
+    "connection_checkouts": "int64",
+    "connection_timeouts": "int64",
+    "connection_connects": "int64",
+    "connection_closes": "int64",
+    "connection_invalidations": "int64",
+    "connection_wait_time_s": "float64",  # in the queue only
+    "connection_create_time_s": "float64",  # dial and handshake
+    "connection_ping_time_s": "float64",  # pre-ping
+    "connection_use_time_s": "float64",  # checkout to checkin, of finished checkouts
+    "connection_used_integral_s": "float64",  # time integral of connection_count_used
+    "transaction_time_s": "float64",
+    "gc_pauses": "int64",
+    "gc_pause_s": "float64",
+    # over the time since the previous line:
+    "gc_pause_max_ms": "float32",
+    "loop_lag_max_ms": "float32",  # how late the event loop ran a timer; a blocked loop shows as it grows
+    "threadpool_tokens_borrowed": "int32",
+    "threadpool_tokens_total": "int32",
+}
+"""One row a line of the probe's time series. Names follow OpenTelemetry's `db.client.connection.*`."""
+
+PROCESS_COLUMNS: Mapping[str, str] = {
+    "t_ns": "int64",
+    "role": "category",  # target, postgres, generator, harness
+    "pid": "uint32",
+    "cpu_s": "float64",  # user + system since the process started
+    "rss_bytes": "int64",
+    "threads": "uint16",
+}
+"""CPU and memory; postgres rows are the sum over the server's processes under the postmaster's pid."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """A Postgres server that is up. `password` is never written to disk or shown."""
+
+    host: str
+    port: int
+    user: str
+    password: str = field(repr=False)
+    version: str
+    transport: str
+    """for example "tcp, scram-sha-256, no TLS" """
+    provider: str
+    max_connections: int
+    reserved_connections: int
+    pid: int | None
+    """of the postmaster, None when it does not run on this machine"""
+    owned: bool
+    """whether settings may be changed and checkpoints forced"""
+
+    def url(self, database: str, scheme: str = "postgresql") -> str:
+        """A connection URL, with the password percent-encoded."""
+        from urllib.parse import quote
+
+        credentials = f"{quote(self.user, safe='')}:{quote(self.password, safe='')}"
+        return f"{scheme}://{credentials}@{self.host}:{self.port}/{database}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunningTarget:
+    """A launch whose target answers. Empty `pids` and None mean: it was not started by poolbench."""
+
+    launch_id: str
+    host: str
+    """base URL, http://127.0.0.1:PORT"""
+    database: str | None
+    pids: tuple[int, ...]
+    """of the launcher process; its children are the workers"""
+    probe_dir: Path | None
+    log: Path | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observed:
+    """All readings of one sitting, each table with the columns above plus `launch_id` ("" concerns every launch)."""
+
+    activity: pd.DataFrame
+    probe: pd.DataFrame
+    process: pd.DataFrame
+    gaps: tuple[SamplerGap, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SamplerGap:
+    """A sampler that gave nothing for longer than five intervals."""
+
+    sampler: str
+    t_ns: int
+    length_s: float
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reason:
+    """One line of a certificate: a figure beside its threshold.
+
+    `kind` instrument makes the trial invalid; a finding is a result.
+    """
+
+    kind: Literal["instrument", "finding"]
+    code: str
+    """short and stable: "lag", "ledger", "sampler_gap", "dropped", "errors", ..."""
+    message: str
+    value: float
+    threshold: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Certificate:
+    """Whether the instrument worked, and what was found."""
+
+    valid: bool
+    reasons: tuple[Reason, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """What one launch yielded. `segments` are the launch's own, as planned; the ledger holds only theirs."""
+
+    id: str
+    launch: Launch
+    sitting: int
+    start_ns: int
+    segments: tuple[Segment, ...]
+    ledger: Ledger
+    certificate: Certificate
+    gaps: tuple[SamplerGap, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialEvidence:
+    """A trial with its four tables, as the store reads it back."""
+
+    trial: Trial
+    requests: pd.DataFrame
+    activity: pd.DataFrame
+    probe: pd.DataFrame
+    process: pd.DataFrame
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunInfo:
+    """run.json: everything known before the first trial."""
+
+    schema_version: int
+    run_id: str
+    created_utc: str
+    poolbench_version: str
+    experiment: Experiment
+    cells: tuple[Cell, ...]
+    sittings: tuple[Sitting, ...]
+    environment: Mapping[str, Any]
+    """fingerprint: cpu, cores, memory, kernel, python, package versions, postgres, transport, settings"""
+    rate_rps: float | None
+    """the open model's rate once it is known"""
+    rate_source: str
+    """"given", or how the staircase arrived at it"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """A run as analysed: what is complete in its folder."""
+
+    info: RunInfo
+    trials: tuple[TrialEvidence, ...]
+    planned_trials: int

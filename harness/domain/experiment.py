@@ -1,0 +1,226 @@
+"""What the user asked for: an experiment, its sections, and the cells of its matrix.
+
+These classes are the experiment file's schema as well: `harness.plan` validates TOML straight into them, and the
+field comments are what `poolbench init` prints. `extra = "forbid"` is read by pydantic there; nothing here imports it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, ClassVar, Literal
+
+from annotated_types import Ge, Gt, Le
+
+SCHEMA_VERSION = 1
+
+DriverMode = Literal["asyncpg", "psycopg", "psycopg_sync", "psycopg_blocking"]
+PoolClass = Literal["queue", "null"]
+Isolation = Literal["READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE", "AUTOCOMMIT"]
+LoadModel = Literal["open", "closed"]
+ArrivalProcess = Literal["poisson", "uniform"]
+DesignKind = Literal["blocked", "interleaved"]
+ProviderName = Literal["embedded", "container", "url"]
+
+_STRICT: Mapping[str, Any] = {"extra": "forbid"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pool:
+    """SQLAlchemy's pool, per process of the target."""
+
+    __pydantic_config__: ClassVar[Mapping[str, Any]] = _STRICT
+
+    pool_size: Annotated[int, Ge(1)] = 5
+    """connections kept open"""
+    max_overflow: Annotated[int, Ge(0)] = 10
+    """connections opened beyond pool_size, closed on return"""
+    pool_timeout_s: Annotated[float, Gt(0)] = 30.0
+    """how long a request waits for a connection"""
+    pool_recycle_s: Annotated[int, Ge(-1)] = -1
+    """age at which a connection is replaced at checkout; -1 never"""
+    pool_pre_ping: bool = False
+    """test each connection at checkout"""
+    pool_use_lifo: bool = False
+    """hand out the most recently returned connection instead of the oldest"""
+    pool_prewarm: bool = False
+    """open pool_size connections before the first request"""
+    pool_class: PoolClass = "queue"
+    """queue, or null: a new connection for each checkout, with no limit"""
+
+    @property
+    def ceiling(self) -> int | None:
+        """Most connections one process can hold; None when nothing limits it."""
+        return None if self.pool_class == "null" else self.pool_size + self.max_overflow
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """The ORM session's settings."""
+
+    __pydantic_config__: ClassVar[Mapping[str, Any]] = _STRICT
+
+    expire_on_commit: bool = False
+    """expire every loaded object at commit"""
+    refresh_after_write: bool = False
+    """re-read the row after each write"""
+    isolation: Isolation = "READ COMMITTED"
+    """transaction isolation of every connection"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """The service under test."""
+
+    __pydantic_config__: ClassVar[Mapping[str, Any]] = _STRICT
+
+    app: str = "target_app.main:create_app"
+    """pkg.module:attribute, an ASGI app or a factory without arguments"""
+    driver: DriverMode = "asyncpg"
+    """asyncpg, psycopg, psycopg_sync (def endpoints), psycopg_blocking (the mistake: sync in async)"""
+    workers: Annotated[int, Ge(1)] = 1
+    """processes, each with a pool of its own"""
+    threadpool_tokens: Annotated[int, Ge(1)] = 40
+    """threads for def endpoints, per process"""
+    gc_freeze: bool = True
+    """gc.collect() and gc.freeze() after start"""
+    cpus: tuple[Annotated[int, Ge(0)], ...] = ()
+    """cores the target is pinned to; empty: any"""
+    port: Annotated[int, Ge(0), Le(65535)] = 0
+    """first port to listen on; 0: any free port"""
+    start_timeout_s: Annotated[float, Gt(0)] = 30.0
+    """how long it may take until /health answers"""
+    health_path: str = "/health"
+    """what is asked until it answers 2xx"""
+    url: str | None = None
+    """base URL of a service that already runs; nothing is deployed then"""
+    env: Mapping[str, str] = field(default_factory=dict)
+    """further environment variables of the target"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatabaseSpec:
+    """The Postgres server and what is in it."""
+
+    __pydantic_config__: ClassVar[Mapping[str, Any]] = _STRICT
+
+    provider: ProviderName = "embedded"
+    """embedded (no setup), container (Docker), url (a server that already runs)"""
+    url: str | None = None
+    """postgresql://user:password@host:port/database, for provider url"""
+    image: str = "postgres:18"
+    """image, for provider container"""
+    rows: Annotated[int, Ge(1)] = 10_000
+    """heroes to seed; one team for each hundred"""
+    settings: Mapping[str, str | int | float | bool] = field(default_factory=dict)
+    """server settings, as in postgresql.conf"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """What is sent to the target."""
+
+    __pydantic_config__: ClassVar[Mapping[str, Any]] = _STRICT
+
+    scenario: str = "mixed"
+    """a shipped scenario's name, or the path of a locustfile"""
+    model: LoadModel = "open"
+    """open: arrivals on a schedule, latency from the intended time; closed: users that wait for each answer"""
+    rate_rps: Annotated[float, Gt(0)] | None = None
+    """arrivals a second (open)"""
+    rate: str | None = None
+    """a share of the capacity a staircase finds first, as "60%" (open)"""
+    users: Annotated[int, Ge(1)] | None = None
+    """concurrent users (closed)"""
+    arrivals: ArrivalProcess = "poisson"
+    """poisson or uniform gaps between arrivals (open)"""
+    warmup_s: Annotated[float, Ge(0)] = 2.0
+    """load before the measurement, per launch"""
+    measure_s: Annotated[float, Gt(0)] = 10.0
+    """measured load, per launch"""
+    request_timeout_s: Annotated[float, Gt(0)] = 10.0
+    """a request without an answer by then is a timeout"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Design:
+    """How often and in which order cells are measured."""
+
+    __pydantic_config__: ClassVar[Mapping[str, Any]] = _STRICT
+
+    kind: DesignKind = "interleaved"
+    """interleaved: all cells of a block hot together, short segments in turn; blocked: one cell at a time"""
+    launches: Annotated[int, Ge(1)] = 3
+    """fresh starts of every cell"""
+    segment_s: Annotated[float, Gt(0)] = 0.5
+    """length of an interleaved segment"""
+    guard_s: Annotated[float, Ge(0)] = 0.15
+    """pause after a segment in which stragglers finish"""
+    seed: int = 1
+    """draws orders, arrivals and tasks"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slo:
+    """What the service promises; empty fields promise nothing."""
+
+    __pydantic_config__: ClassVar[Mapping[str, Any]] = _STRICT
+
+    p50_ms: Annotated[float, Gt(0)] | None = None
+    p95_ms: Annotated[float, Gt(0)] | None = None
+    p99_ms: Annotated[float, Gt(0)] | None = None
+    error_rate: Annotated[float, Ge(0), Le(1)] = 0.01
+    """share of offered arrivals that may fail, time out, be dropped or stay unfinished"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observe:
+    """What is sampled while the load runs."""
+
+    __pydantic_config__: ClassVar[Mapping[str, Any]] = _STRICT
+
+    interval_s: Annotated[float, Gt(0)] = 0.1
+    """mean time between two readings, jittered by 20 % so that nothing periodic aliases"""
+    probe: bool = True
+    """put harness.probe on the target's path"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Experiment:
+    """One TOML file, validated: the base sections and the matrix that varies some of their keys."""
+
+    __pydantic_config__: ClassVar[Mapping[str, Any]] = _STRICT
+
+    schema_version: Literal[1]
+    name: str
+    question: str = ""
+    matrix: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    """dotted key ("pool.pool_size") -> the values it takes; the cells are their product"""
+    pool: Pool = field(default_factory=Pool)
+    session: Session = field(default_factory=Session)
+    target: Target = field(default_factory=Target)
+    database: DatabaseSpec = field(default_factory=DatabaseSpec)
+    load: Load = field(default_factory=Load)
+    design: Design = field(default_factory=Design)
+    slo: Slo = field(default_factory=Slo)
+    observe: Observe = field(default_factory=Observe)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """One full configuration. `factors` are the matrix keys with this cell's values, in the file's order."""
+
+    id: str
+    label: str
+    factors: tuple[tuple[str, Any], ...]
+    pool: Pool
+    session: Session
+    target: Target
+    database: DatabaseSpec
+    load: Load
+
+    @property
+    def connection_ceiling(self) -> int | None:
+        """workers x (pool_size + max_overflow); None when the pool has no limit."""
+        per_process = self.pool.ceiling
+        return None if per_process is None else self.target.workers * per_process

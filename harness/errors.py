@@ -1,0 +1,56 @@
+"""The errors a user can meet, each with its exit code and the next step.
+
+::
+
+    PoolbenchError                      70  a bug in poolbench
+    ├── UsageError                       2  a wrong command line, file, key or value
+    ├── InfrastructureError              5  Postgres, the target or the generator did not come up
+    ├── MeasurementError                 4  it ran, but the instrument failed
+    ├── AnswerIsNo                       1  the SLO is not met
+    └── Interrupted                    130  Ctrl-C or SIGTERM
+
+Every message is one sentence that names the cause; `next_step` says what to do about it.
+"""
+
+from __future__ import annotations
+
+
+class PoolbenchError(Exception):
+    """Anything poolbench reports in one sentence instead of a traceback.
+
+    Args:
+        cause: what went wrong, one sentence.
+        next_step: what the user can do about it, one sentence; empty only where nothing can be done.
+        detail: lines shown below the sentence as they are (the last log lines of a target, say).
+    """
+
+    exit_code = 70
+
+    def __init__(self, cause: str, *, next_step: str = "", detail: str = "") -> None:
+        super().__init__(cause)
+        self.cause = cause
+        self.next_step = next_step
+        self.detail = detail
+
+    def __str__(self) -> str:
+        return " ".join(part for part in (self.cause, self.next_step) if part)
+
+
+class UsageError(PoolbenchError):
+    exit_code = 2
+
+
+class InfrastructureError(PoolbenchError):
+    exit_code = 5
+
+
+class MeasurementError(PoolbenchError):
+    exit_code = 4
+
+
+class AnswerIsNo(PoolbenchError):  # noqa: N818 -- an answer, not an error
+    exit_code = 1
+
+
+class Interrupted(PoolbenchError):  # noqa: N818 -- the user's wish, not an error
+    exit_code = 130
