@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from harness.domain.experiment import Cell, Experiment
+from harness.domain.load import Launch, Ledger, Segment, Sitting
+
 if TYPE_CHECKING:
     import pandas as pd
-
-    from harness.domain.experiment import Cell, Experiment
-    from harness.domain.load import Launch, Ledger, Segment, Sitting
 
 OUTCOMES = ("ok", "error", "timeout", "dropped", "unfinished")
 """Codes of `requests.outcome`, in this order. The last two never reached a client call or never came back."""
