@@ -20,7 +20,7 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -187,6 +187,18 @@ class RunStore:
         beside.rename(final)
         _flush(final.parent)
         return final
+
+    def set_aside(self, trial_ids: Iterable[str]) -> None:
+        """Take trials out of the run without deleting them: their sitting was measured again as a whole."""
+        for trial_id in trial_ids:
+            folder = self.path / "trials" / trial_id
+            if folder.exists():
+                folder.rename(folder.with_name(f".{trial_id}.{secrets.token_hex(2)}.superseded"))
+
+    def discard(self) -> None:
+        """Remove the folder of a run in which nothing was measured."""
+        if not self.complete():
+            shutil.rmtree(self.path)
 
     def complete(self) -> tuple[str, ...]:
         """Ids of the trials that are complete, sorted."""

@@ -161,6 +161,22 @@ def test_evidence_is_never_overwritten(store: RunStore) -> None:
     assert (first / "checksums.json").read_text() == before
 
 
+def test_trials_set_aside_are_out_of_the_run_but_not_deleted(store: RunStore) -> None:
+    store.save_trial(evidence(), {})
+    store.set_aside(["b1-c1", "never-there"])
+    assert store.complete() == ()
+    assert [p.suffix for p in (store.path / "trials").iterdir()] == [".superseded"]
+
+
+def test_only_an_empty_run_is_discarded(store: RunStore) -> None:
+    store.save_trial(evidence(), {})
+    store.discard()
+    assert store.complete() == ("b1-c1",)
+    store.set_aside(["b1-c1"])
+    store.discard()
+    assert not store.path.exists()
+
+
 def test_damage_is_named(store: RunStore) -> None:
     folder = store.save_trial(evidence(), {})
     (folder / "requests.parquet").write_bytes(b"cut")
