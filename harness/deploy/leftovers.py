@@ -1,0 +1,173 @@
+"""What a killed run leaves behind, so that the next start finds and clears exactly that.
+
+Everything a run starts carries the run's token: processes in their environment, containers in a label, databases in a
+comment. A small file per resource in the state folder says whose token it is. A process is only ever ended when its
+environment carries the token of an owner that is gone, so a reused pid is never mistaken for ours.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import signal
+import socket
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from uuid import uuid4
+
+import psutil
+
+TOKEN_VARIABLE = "POOLBENCH_OWNER"
+FOLDER_PREFIX = "poolbench-"
+_GRACE_S = 3.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Owner:
+    """The process that answers for what was started. `mark` tells it from a later process with the same pid."""
+
+    host: str
+    pid_namespace: str
+    pid: int
+    mark: str
+
+    @property
+    def token(self) -> str:
+        """Short, and the same for the life of the process."""
+        return hashlib.sha256(self.to_text().encode()).hexdigest()[:16]
+
+    def to_text(self) -> str:
+        return json.dumps(asdict(self), sort_keys=True)
+
+    @staticmethod
+    def from_text(text: str) -> Owner | None:
+        """None when the text is not one of ours."""
+        try:
+            return Owner(**json.loads(text))
+        except (ValueError, TypeError):
+            return None
+
+    def is_gone(self) -> bool:
+        """True only when it is certain: an owner on another machine or in another container is left alone."""
+        if (self.host, self.pid_namespace) != (socket.gethostname(), _pid_namespace()):
+            return False
+        return _start_mark(self.pid) != self.mark
+
+
+def current_owner() -> Owner:
+    """This process."""
+    pid = os.getpid()
+    return Owner(host=socket.gethostname(), pid_namespace=_pid_namespace(), pid=pid, mark=_start_mark(pid) or "")
+
+
+def owned_environment() -> dict[str, str]:
+    """The variable that marks a child process as ours."""
+    return {TOKEN_VARIABLE: current_owner().token}
+
+
+@contextlib.contextmanager
+def remembered(folder: Path | None = None) -> Iterator[None]:
+    """Keep a note of what is about to be started, and of the folder to remove, until the block ends.
+
+    The note is written before anything exists, so there is no moment in which a kill leaves an unknown process.
+    """
+    owner = current_owner()
+    note = _state_folder() / f"{owner.token}-{uuid4().hex[:8]}.json"
+    text = json.dumps({"owner": owner.to_text(), "folder": None if folder is None else str(folder)})
+    beside = note.with_suffix(".new")
+    beside.write_text(text)
+    beside.replace(note)
+    try:
+        yield
+    finally:
+        note.unlink(missing_ok=True)
+
+
+def clear_leftovers() -> tuple[str, ...]:
+    """End the processes and remove the folders of owners that are gone; returns one line for each."""
+    notes = [(note, *found) for note in _state_folder().glob("*.json") if (found := _read(note)) is not None]
+    gone = {owner.token for _, owner, _ in notes if owner.is_gone()}
+    if not gone:
+        return ()
+    cleared = _end_processes(gone)
+    for note, owner, folder in notes:
+        if owner.token not in gone:
+            continue
+        if folder is not None and folder.name.startswith(FOLDER_PREFIX) and folder.is_dir():
+            shutil.rmtree(folder, ignore_errors=True)
+            cleared.append(f"folder {folder}")
+        note.unlink(missing_ok=True)
+    return tuple(cleared)
+
+
+def _read(note: Path) -> tuple[Owner, Path | None] | None:
+    try:
+        content = json.loads(note.read_text())
+        owner, folder = Owner.from_text(content["owner"]), content["folder"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return None if owner is None else (owner, None if folder is None else Path(folder))
+
+
+def _end_processes(tokens: set[str]) -> list[str]:
+    ours = [process for process in psutil.process_iter() if _token_of(process) in tokens]
+    lines = [f"process {process.pid}" for process in ours]
+    # SIGQUIT makes Postgres end its backends and free its shared memory; Python programs it ends at once
+    for process in ours:
+        with contextlib.suppress(psutil.Error):
+            process.send_signal(signal.SIGQUIT)
+    _, stubborn = psutil.wait_procs(ours, timeout=_GRACE_S)
+    for process in stubborn:
+        with contextlib.suppress(psutil.Error):
+            process.kill()
+    psutil.wait_procs(stubborn, timeout=_GRACE_S)
+    return lines
+
+
+def _token_of(process: psutil.Process) -> str | None:
+    try:
+        return process.environ().get(TOKEN_VARIABLE)
+    except (psutil.Error, OSError):
+        return None
+
+
+def _start_mark(pid: int) -> str | None:
+    """What tells a process from another one that had its pid; None when there is none."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except FileNotFoundError:
+        if Path("/proc/self/stat").exists():
+            return None
+    else:
+        state, *fields = stat.rpartition(")")[2].split()
+        return None if state in "ZX" else f"{boot}:{fields[18]}"  # starttime in ticks since boot
+    try:
+        return f"{psutil.Process(pid).create_time():.0f}"
+    except psutil.Error:
+        return None
+
+
+def _pid_namespace() -> str:
+    try:
+        return str(Path("/proc/self/ns/pid").readlink())
+    except OSError:
+        return ""
+
+
+def _state_folder() -> Path:
+    """XDG_STATE_HOME/poolbench, or a private folder among the temporary files where no home can be written."""
+    home = os.environ.get("XDG_STATE_HOME") or Path("~/.local/state").expanduser()
+    for folder in (Path(home) / "poolbench", Path(tempfile.gettempdir()) / f"poolbench-state-{os.getuid()}"):
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError:
+            continue
+        if os.access(folder, os.W_OK) and folder.stat().st_uid == os.getuid():
+            return folder
+    return Path(tempfile.mkdtemp(prefix="poolbench-state-"))
