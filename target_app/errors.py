@@ -1,0 +1,69 @@
+"""Answers to errors: 503 while the database cannot serve, 422 for a request that makes no sense."""
+
+from __future__ import annotations
+
+import logging
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+
+from target_app.repository import UnknownTeamError
+
+logger = logging.getLogger("target_app")
+
+RETRY_AFTER_S = 1
+
+# SQLSTATE classes (and one state) that say "not now": connection, authorisation, database name, transaction rolled back
+# for another's sake, resources, lock not available, operator.
+_PASSING_STATES = ("08", "28", "3D", "40", "53", "55P03", "57")
+
+
+def add_error_handlers(app: FastAPI) -> None:
+    app.add_exception_handler(PoolTimeoutError, _pool_exhausted)
+    app.add_exception_handler(DBAPIError, _database_failed)
+    app.add_exception_handler(OSError, _database_unreachable)  # how asyncpg reports a refused or lost connection
+    app.add_exception_handler(UnknownTeamError, _unknown_team)
+    app.add_exception_handler(RequestValidationError, _invalid_request)
+
+
+async def _pool_exhausted(_request: Request, _error: Exception) -> JSONResponse:
+    return _unavailable("no database connection became free in time")
+
+
+async def _database_unreachable(_request: Request, error: Exception) -> JSONResponse:
+    logger.warning("database unavailable: %s", error)
+    return _unavailable("the database is unavailable")
+
+
+async def _database_failed(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, DBAPIError)
+    if not is_passing(error):
+        raise error  # a bug: logged with its traceback, answered with a bare 500
+    return await _database_unreachable(request, error.orig or error)
+
+
+async def _unknown_team(_request: Request, _error: Exception) -> JSONResponse:
+    return JSONResponse({"detail": "team_id: there is no such team"}, status_code=422)
+
+
+async def _invalid_request(_request: Request, error: Exception) -> JSONResponse:
+    """FastAPI's own answer less the input: that may be a password, or what JSON cannot carry back (NaN, half a pair)."""
+    assert isinstance(error, RequestValidationError)
+    problems = [{key: problem[key] for key in ("type", "loc", "msg")} for problem in error.errors()]
+    return JSONResponse({"detail": problems}, status_code=422)
+
+
+def is_passing(error: DBAPIError) -> bool:
+    """Whether the same request may succeed later: the database is away, overloaded or took another's side."""
+    sqlstate: str | None = getattr(error.orig, "sqlstate", None)
+    if sqlstate is None:
+        return error.connection_invalidated or isinstance(error, OperationalError | InterfaceError)
+    return sqlstate.startswith(_PASSING_STATES)
+
+
+def _unavailable(detail: str) -> JSONResponse:
+    return JSONResponse({"detail": detail}, status_code=503, headers={"Retry-After": str(RETRY_AFTER_S)})
