@@ -1,0 +1,24 @@
+"""Text in, cells out: reads an experiment, says what is wrong with it and where, and expands its matrix.
+
+Pydantic is used at this edge only; everything returned is a frozen value of `harness.domain`.
+"""
+
+from harness.plan.ceilings import check_ceilings
+from harness.plan.cells import expand
+from harness.plan.codec import dump, restore, without_secrets
+from harness.plan.locate import experiment_path, resolve_scenario, shipped, shipped_names
+from harness.plan.parse import load_experiment, parse_experiment
+
+__all__ = [
+    "check_ceilings",
+    "dump",
+    "expand",
+    "experiment_path",
+    "load_experiment",
+    "parse_experiment",
+    "resolve_scenario",
+    "restore",
+    "shipped",
+    "shipped_names",
+    "without_secrets",
+]

@@ -1,0 +1,130 @@
+"""An experiment's text, read step by step: TOML, overrides, schema, cells, rules."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from harness.domain.experiment import SCHEMA_VERSION, Experiment
+from harness.errors import UsageError
+from harness.plan import rules
+from harness.plan.cells import expand
+from harness.plan.lines import Source, key_lines
+from harness.plan.locate import experiment_path
+from harness.plan.overrides import apply_overrides
+from harness.plan.schema import OPEN_KEYS, check_variable, set_key, validate
+
+_AT_LINE = re.compile(r" \(at line (\d+), column \d+\)$")
+
+
+def load_experiment(path: Path | None, overrides: Sequence[str] = ()) -> Experiment:
+    """Read an experiment file, a shipped experiment by its name, or the quickstart for None. Raises UsageError."""
+    found = experiment_path(path)
+    try:
+        text = found.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise UsageError(f"{found} cannot be read: {reason}.", next_step="Check the file.") from None
+    return parse_experiment(text, source=str(found), overrides=overrides)
+
+
+def parse_experiment(text: str, *, source: str, overrides: Sequence[str] = ()) -> Experiment:
+    """Validate an experiment completely, its cells included; `source` is how errors call it. Raises UsageError."""
+    raw = _read_toml(text, source)
+    origin = Source(name=source, lines=key_lines(text))
+    matrix = dict(_flatten(_matrix_table(raw, origin), origin))
+    _join_open_tables(raw)
+    overridden = apply_overrides(raw, matrix, overrides)
+    origin = Source(name=source, lines=origin.lines, overridden=overridden)
+    _check_version(raw, origin)
+    base = validate(raw, origin)
+    for key, values in matrix.items():
+        _check_factor(base, key, values, origin)
+    rules.check_size(matrix, origin)
+    experiment = validate(raw | {"matrix": matrix}, origin)
+    rules.check(experiment, expand(experiment), origin)
+    return experiment
+
+
+def _read_toml(text: str, source: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        message = str(error)
+        found = _AT_LINE.search(message)
+        line = int(found.group(1)) if found else text.rstrip().count("\n") + 1
+        cause = _AT_LINE.sub("", message).rstrip(".")
+        raise UsageError(
+            f"{source}:{line}: not valid TOML: {cause[:1].lower()}{cause[1:]}.", next_step="Correct this line."
+        ) from None
+
+
+def _check_version(raw: Mapping[str, Any], source: Source) -> None:
+    version = raw.get("schema_version")
+    if version is None:
+        raise UsageError(
+            f"{source.name}: schema_version is missing.",
+            next_step=f"Begin the file with schema_version = {SCHEMA_VERSION}.",
+        )
+    if type(version) is not int or version != SCHEMA_VERSION:
+        raise UsageError(
+            f"{source.where('schema_version')}: schema_version must be {SCHEMA_VERSION}, not {version!r}.",
+            next_step="Use the poolbench that the file was written for, or bring the file up to date.",
+        )
+
+
+def _matrix_table(raw: dict[str, Any], source: Source) -> Mapping[str, Any]:
+    table = raw.pop("matrix", {})
+    if not isinstance(table, Mapping):
+        raise UsageError(
+            f"{source.where('matrix')}: matrix must be a table.", next_step="Write [matrix], and a list for each key."
+        )
+    return table
+
+
+def _flatten(table: Mapping[str, Any], source: Source, prefix: str = "") -> Iterator[tuple[str, list[Any]]]:
+    """Nested, dotted and quoted keys alike become "section.key" with the list of its values."""
+    for name, value in table.items():
+        key = f"{prefix}{name}"
+        if isinstance(value, Mapping):
+            yield from _flatten(value, source, f"{key}.")
+        elif isinstance(value, list):
+            yield key, value
+        else:
+            raise UsageError(
+                f"{source.where(f'matrix.{key}')}: matrix key {key} must be a list of values, not a single one.",
+                next_step=f"Write {key} = [...], or set it in its own section.",
+            )
+
+
+def _join_open_tables(raw: dict[str, Any]) -> None:
+    """`pg_stat_statements.track = "all"` under [database.settings] is one setting, not a table."""
+    for path in OPEN_KEYS:
+        section, _, name = path.partition(".")
+        table = raw.get(section)
+        if isinstance(table, dict) and isinstance(table.get(name), dict):
+            table[name] = dict(_joined(table[name]))
+
+
+def _joined(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in table.items():
+        if isinstance(value, Mapping):
+            yield from _joined(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def _check_factor(base: Experiment, key: str, values: Sequence[Any], source: Source) -> None:
+    check_variable(key, source)
+    if not values:
+        raise UsageError(
+            f"{source.where(f'matrix.{key}')}: matrix key {key} has no values.",
+            next_step="Give at least one value, or take the key out.",
+        )
+    for value in values:
+        trial: dict[str, Any] = {"schema_version": base.schema_version, "name": base.name}
+        set_key(trial, key, value)
+        validate(trial, source, origin=key)

@@ -1,0 +1,194 @@
+"""What no single key can say: rules over the keys of a cell, and over the cells of an experiment."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from harness.domain.experiment import Cell, DatabaseSpec, Experiment, Load
+from harness.errors import UsageError
+from harness.plan.ceilings import DEFAULT_MAX_CONNECTIONS, DEFAULT_RESERVED, check_ceilings
+from harness.plan.lines import Source
+
+MAX_CELLS = 1000
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,59}")
+_SHARE = re.compile(r"(\d+(?:\.\d+)?)\s*%")
+
+
+def rate_share(rate: str) -> float | None:
+    """ "60%" -> 0.6; None when it is no share above 0 and up to 1000 %."""
+    match = _SHARE.fullmatch(rate.strip())
+    share = float(match.group(1)) / 100 if match else 0.0
+    return share if 0 < share <= 10 else None
+
+
+def check_size(matrix: Mapping[str, Sequence[Any]], source: Source) -> None:
+    """Refuse a matrix that nobody could wait for, before it is expanded."""
+    count = math.prod(len(values) for values in matrix.values())
+    if count > MAX_CELLS:
+        sizes = " x ".join(str(len(values)) for values in matrix.values())
+        raise UsageError(
+            f"{source.where('matrix')}: the matrix has {sizes} = {count} cells, the most is {MAX_CELLS}.",
+            next_step="Vary fewer keys at a time.",
+        )
+
+
+def check(experiment: Experiment, cells: Sequence[Cell], source: Source) -> None:
+    """Raise UsageError for the first rule that is broken."""
+    _check_name(experiment.name, source)
+    for cell in cells:
+        _check_load(cell.load, source)
+        _check_database(cell.database, source)
+    _check_duplicates(experiment, cells, source)
+    _check_running_target(experiment, cells, source)
+    if experiment.design.kind == "interleaved":
+        _check_interleaved(cells, source)
+    for sharing in _by_server(cells):
+        max_connections = _max_connections(sharing[0].database, source)
+        if max_connections is not None:
+            check_ceilings(sharing, experiment.design, max_connections, DEFAULT_RESERVED)
+
+
+def _check_name(name: str, source: Source) -> None:
+    if not _NAME.fullmatch(name):
+        raise UsageError(
+            f"{source.where('name')}: name {name!r} cannot name a folder.",
+            next_step="Use up to 60 letters, digits, - and _, beginning with a letter or digit.",
+        )
+
+
+def _check_load(load: Load, source: Source) -> None:
+    if load.model == "closed":
+        _check_closed(load, source)
+    else:
+        _check_open(load, source)
+
+
+def _check_closed(load: Load, source: Source) -> None:
+    for key, value in (("load.rate", load.rate), ("load.rate_rps", load.rate_rps)):
+        if value is not None:
+            raise UsageError(
+                f"{_at(source, key)}: {key} belongs to the open model, and load.model is closed.",
+                next_step=f'Take {key} out, or set load.model = "open".',
+            )
+    if load.users is None:
+        raise UsageError(
+            f"{_at(source, 'load.model')}: a closed load needs load.users.", next_step="Set load.users, for example 16."
+        )
+
+
+def _check_open(load: Load, source: Source) -> None:
+    if load.users is not None:
+        raise UsageError(
+            f"{_at(source, 'load.users')}: load.users belongs to the closed model, and load.model is open.",
+            next_step='Take load.users out, or set load.model = "closed".',
+        )
+    if load.rate is not None and load.rate_rps is not None:
+        raise UsageError(
+            f"{_at(source, 'load.rate')}: load.rate and load.rate_rps are both given.", next_step="Keep one of them."
+        )
+    if load.rate is None and load.rate_rps is None:
+        raise UsageError(
+            f"{_at(source, 'load.model')}: an open load needs load.rate or load.rate_rps.",
+            next_step='Set load.rate_rps = 300, or load.rate = "60%" of what a staircase finds.',
+        )
+    if load.rate is not None and rate_share(load.rate) is None:
+        raise UsageError(
+            f'{_at(source, "load.rate")}: load.rate must be a share such as "60%", not "{load.rate}".',
+            next_step="Give a percentage above 0 and up to 1000, or load.rate_rps for arrivals a second.",
+        )
+
+
+def _check_database(database: DatabaseSpec, source: Source) -> None:
+    if database.provider == "url" and not database.url:
+        raise UsageError(
+            f'{_at(source, "database.provider")}: database.provider = "url" needs database.url.',
+            next_step="Set database.url to postgresql://user:password@host:port/database.",
+        )
+    if database.provider != "url" and database.url:
+        raise UsageError(
+            f'{_at(source, "database.url")}: database.url is not used by database.provider = "{database.provider}".',
+            next_step='Take it out, or set database.provider = "url".',
+        )
+
+
+def _check_duplicates(experiment: Experiment, cells: Sequence[Cell], source: Source) -> None:
+    seen: dict[str, Cell] = {}
+    for cell in cells:
+        configuration = repr((cell.pool, cell.session, cell.target, cell.database, cell.load))
+        if other := seen.get(configuration):
+            key = next((k for k, values in experiment.matrix.items() if _repeats(values)), "")
+            raise UsageError(
+                f"{source.where(f'matrix.{key}')}: cells {other.id} and {cell.id} ({cell.label}) are the same "
+                "configuration.",
+                next_step=f"Give each value of {key} once." if key else "Give each combination once.",
+            )
+        seen[configuration] = cell
+
+
+def _repeats(values: Sequence[Any]) -> bool:
+    return any(value in values[:position] for position, value in enumerate(values))
+
+
+def _check_running_target(experiment: Experiment, cells: Sequence[Cell], source: Source) -> None:
+    """A service that already runs keeps the settings it has."""
+    if not any(cell.target.url for cell in cells):
+        return
+    for key, values in experiment.matrix.items():
+        if len(values) > 1 and not key.startswith("load.") and key != "target.url":
+            raise UsageError(
+                f"{source.where(f'matrix.{key}')}: {key} cannot be varied with target.url, since nothing is deployed.",
+                next_step="Vary load keys only, or take target.url out.",
+            )
+
+
+def _check_interleaved(cells: Sequence[Cell], source: Source) -> None:
+    blocked = 'Set design.kind = "blocked".'
+    if any(cell.target.url for cell in cells):
+        raise UsageError(
+            f"{_at(source, 'target.url')}: interleaved targets are started afresh, and target.url starts none.",
+            next_step=blocked,
+        )
+    first = cells[0]
+    for cell in cells:
+        if cell.database != first.database:
+            raise UsageError(
+                f"{_at(source, 'design.kind')}: interleaved cells share one server, but {first.id} and {cell.id} "
+                f"({cell.label}) differ in {', '.join(_differences(first.database, cell.database))}.",
+                next_step=blocked,
+            )
+
+
+def _differences(one: DatabaseSpec, other: DatabaseSpec) -> list[str]:
+    return [f"database.{name}" for name in one.__dataclass_fields__ if getattr(one, name) != getattr(other, name)]
+
+
+def _by_server(cells: Sequence[Cell]) -> list[list[Cell]]:
+    """Deployed cells, grouped by the server they will run on."""
+    groups: dict[str, list[Cell]] = {}
+    for cell in cells:
+        if not cell.target.url:
+            groups.setdefault(repr(cell.database), []).append(cell)
+    return list(groups.values())
+
+
+def _max_connections(database: DatabaseSpec, source: Source) -> int | None:
+    """What the server will allow, as far as the file tells; a server that runs already is asked later."""
+    value = database.settings.get("max_connections")
+    if value is None:
+        return None if database.provider == "url" else DEFAULT_MAX_CONNECTIONS
+    try:
+        return int(value)
+    except ValueError:
+        raise UsageError(
+            f"{_at(source, 'database.settings.max_connections')}: max_connections must be a whole number, "
+            f'not "{value}".',
+            next_step="Change database.settings.max_connections.",
+        ) from None
+
+
+def _at(source: Source, key: str) -> str:
+    """Where a key is varied or set, else its section."""
+    return source.where(f"matrix.{key}", key)

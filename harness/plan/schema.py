@@ -1,0 +1,227 @@
+"""The schema the domain's dataclasses spell out: which keys there are, which may vary, and whether values fit."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import functools
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from harness.domain.experiment import DatabaseSpec, Design, Experiment, Load, Observe, Pool, Session, Slo, Target
+from harness.errors import UsageError
+from harness.plan.lines import Source
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+    from pydantic_core import ErrorDetails
+
+_SECTIONS: Mapping[str, type] = {
+    "pool": Pool,
+    "session": Session,
+    "target": Target,
+    "database": DatabaseSpec,
+    "load": Load,
+    "design": Design,
+    "slo": Slo,
+    "observe": Observe,
+}
+VARIABLE_SECTIONS = ("pool", "session", "target", "database", "load")
+OPEN_KEYS = ("database.settings", "target.env")
+"""Tables whose keys are the user's; a dot within such a key belongs to it (pg_stat_statements.track)."""
+
+_NOT_VARIABLE: Mapping[str, str] = {
+    "load.model": "open and closed latencies are never compared",
+    "load.rate": "a run has one share of one capacity",
+    "load.warmup_s": "it belongs to the measurement, not to a configuration",
+    "load.measure_s": "it belongs to the measurement, not to a configuration",
+    "database.url": "a run has one server",
+}
+_INSTEAD: Mapping[str, str] = {
+    "load.model": "Run one experiment for each.",
+    "load.rate": "Vary load.rate_rps instead.",
+}
+
+_ALLOWED: Mapping[str, str] = {
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "string_type": "text in quotes",
+    "tuple_type": "a list",
+    "dict_type": "a table",
+    "mapping_type": "a table",
+    "dataclass_type": "a table",
+}
+
+
+def known_keys() -> tuple[str, ...]:
+    """Every dotted key of an experiment file."""
+    top = [f.name for f in dataclasses.fields(Experiment) if f.name not in _SECTIONS]
+    return (*top, *(f"{name}.{f.name}" for name, kind in _SECTIONS.items() for f in dataclasses.fields(kind)))
+
+
+def variable_keys() -> tuple[str, ...]:
+    """Every dotted key a matrix may vary."""
+    return tuple(k for k in known_keys() if k.partition(".")[0] in VARIABLE_SECTIONS and k not in _NOT_VARIABLE)
+
+
+def key_parts(key: str) -> tuple[str, ...]:
+    """The path of a dotted key; what follows an open table is one part."""
+    for table in OPEN_KEYS:
+        if key.startswith(table + "."):
+            return (*table.split("."), key.removeprefix(table + "."))
+    return tuple(key.split("."))
+
+
+def set_key(raw: dict[str, Any], key: str, value: Any) -> None:
+    """Put a value at a dotted key, making tables on the way. Raises KeyError where a value stands in the way."""
+    *tables, last = key_parts(key)
+    for table in tables:
+        raw = raw.setdefault(table, {})
+        if not isinstance(raw, dict):
+            raise KeyError(key)
+    raw[last] = value
+
+
+def drop_key(raw: dict[str, Any], key: str) -> None:
+    """Take a dotted key out, if it is there."""
+    *tables, last = key_parts(key)
+    for table in tables:
+        raw = raw.get(table, {})
+        if not isinstance(raw, dict):
+            return
+    raw.pop(last, None)
+
+
+def check_variable(key: str, source: Source) -> None:
+    """Raise UsageError unless a matrix may vary `key`."""
+    where = source.where(f"matrix.{key}")
+    if reason := _NOT_VARIABLE.get(key):
+        raise UsageError(
+            f"{where}: {key} cannot be varied: {reason}.", next_step=_INSTEAD.get(key, "Take it out of [matrix].")
+        )
+    if key in variable_keys() or any(key.startswith(table + ".") for table in OPEN_KEYS):
+        return
+    if key in known_keys() or key in _SECTIONS:
+        sections = ", ".join(VARIABLE_SECTIONS)
+        raise UsageError(
+            f"{where}: {key} cannot be varied; only single keys of {sections} can.",
+            next_step="Take it out of [matrix].",
+        )
+    raise UsageError(f"{where}: unknown key {key!r} in [matrix].", next_step=_suggest(key, variable_keys()))
+
+
+def validate(raw: Mapping[str, Any], source: Source, *, origin: str = "") -> Experiment:
+    """Turn plain tables into an Experiment.
+
+    `origin` is the matrix key whose value is being tried, so that an error points at it. Raises UsageError naming the
+    file, line and key, what is allowed and what was given; further errors follow as its detail.
+    """
+    from pydantic import ValidationError
+
+    for key, value in _leaves(raw):
+        _check_plain(key, value, source)
+    try:
+        return _adapter().validate_json(json.dumps(raw), strict=True)
+    except ValidationError as error:
+        problems = _problems(error.errors(include_url=False), raw, source, origin)
+        first, *others = problems
+        raise UsageError(first[0], next_step=first[1], detail="\n".join(cause for cause, _ in others)) from None
+
+
+@functools.cache
+def _adapter() -> TypeAdapter[Experiment]:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(Experiment)
+
+
+def _leaves(raw: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(raw, Mapping):
+        for key, value in raw.items():
+            yield from _leaves(value, f"{path}.{key}" if path else str(key))
+    elif isinstance(raw, list | tuple):
+        for value in raw:
+            yield from _leaves(value, path)
+    else:
+        yield path, raw
+
+
+def _check_plain(key: str, value: Any, source: Source) -> None:
+    """TOML knows dates, nan and inf; no key takes them."""
+    if value is not None and not isinstance(value, str | int | float):
+        raise UsageError(f"{source.where(key)}: {key} cannot be a date or a time.", next_step="Put it in quotes.")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise UsageError(f"{source.where(key)}: {key} must be finite, not {value}.", next_step="Give a plain number.")
+
+
+def _problems(
+    errors: Iterable[ErrorDetails], raw: Mapping[str, Any], source: Source, origin: str
+) -> list[tuple[str, str]]:
+    """(cause, next step) for each key that does not fit, each key once."""
+    by_path: dict[tuple[str, ...], list[ErrorDetails]] = {}
+    for error in errors:
+        by_path.setdefault(_path_in(raw, error), []).append(error)
+    return [_problem(path, found, source, origin) for path, found in by_path.items()]
+
+
+def _path_in(raw: Any, error: ErrorDetails) -> tuple[str, ...]:
+    """The error's place in the file: pydantic's own, without list positions and names of union members."""
+    path: list[str] = []
+    for part in error["loc"]:
+        if isinstance(part, int) or not isinstance(raw, Mapping):
+            break
+        path.append(part)
+        if part not in raw:
+            break
+        raw = raw[part]
+    return tuple(path)
+
+
+def _problem(path: tuple[str, ...], errors: list[ErrorDetails], source: Source, origin: str) -> tuple[str, str]:
+    key, error = ".".join(path), errors[0]
+    # the value tried for a matrix key stands in [matrix], everything else where it says
+    where = source.where(f"matrix.{origin}" if origin else key)
+    if error["type"] == "missing":
+        return f"{where}: {key} is missing.", f"Add {key} to the file."
+    if error["type"] == "unexpected_keyword_argument":
+        return f"{where}: unknown key {key!r}.", _suggest(key, known_keys())
+    allowed = "text, a number, true or false" if len(errors) > 1 else _allowed(error)
+    return f"{where}: {key} must be {allowed}, not {_shown(key, error['input'])}.", f"Change {key}."
+
+
+def _allowed(error: ErrorDetails) -> str:
+    limits = error.get("ctx", {})
+    match error["type"]:
+        case "greater_than":
+            return f"more than {limits['gt']}"
+        case "greater_than_equal":
+            return f"at least {limits['ge']}"
+        case "less_than_equal":
+            return f"at most {limits['le']}"
+        case "literal_error":
+            return f"one of {limits['expected']}"
+        case kind:
+            return _ALLOWED.get(kind, error["msg"])
+
+
+def _shown(key: str, value: Any) -> str:
+    """The value as TOML writes it; never a URL, which may hold a password."""
+    return "this value" if key.endswith(".url") else json.dumps(value, ensure_ascii=False)
+
+
+def _suggest(key: str, known: Iterable[str]) -> str:
+    """The known key that looks most like `key`, or one whose last part does."""
+    known = tuple(known)
+    if close := difflib.get_close_matches(key, known, n=1, cutoff=0.75):
+        return f"Did you mean {close[0]!r}?"
+    last = key.rpartition(".")[2]
+    by_last = {k.rpartition(".")[2]: k for k in reversed(known)}
+    if near := difflib.get_close_matches(last, by_last, n=1, cutoff=0.6):
+        return f"Did you mean {by_last[near[0]]!r}?"
+    section = key.partition(".")[0]
+    inside = [k for k in known if k.startswith(section + ".")] or [k for k in known if "." not in k] + list(_SECTIONS)
+    return f"Known keys are {', '.join(inside)}."

@@ -1,0 +1,113 @@
+"""What a run will cost and what it could tell apart, known before it starts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+from harness.domain.experiment import Experiment
+from harness.domain.load import Sitting
+
+Percentile = Literal["p50", "p95"]
+
+RUN_OVERHEAD_S = 5.0
+"""server, template database, analysis and report"""
+SITTING_OVERHEAD_S = 1.5
+LAUNCH_OVERHEAD_S = 1.0
+"""clone, start, stop and store of each launch; those of a sitting overlap in part"""
+TYPICAL_CAPACITY_RPS = 450.0
+"""where a staircase is expected to end: one process of the reference app on two shared cores"""
+
+TRIAL_SD_BLOCKED: Mapping[Percentile, float] = {"p50": 0.08, "p95": 0.13}
+"""Typical, until this machine is calibrated: relative sd of one launch's percentile, one cell at a time."""
+RATIO_SD_INTERLEAVED: Mapping[Percentile, float] = {"p50": 0.06, "p95": 0.10}
+"""Typical, until this machine is calibrated: sd of the log ratio of two launches measured in turns."""
+CONFIDENCE = 0.95
+POWER = 0.80
+
+
+def expected_duration_s(sitting: Sitting) -> float:
+    """How long the load of a sitting will last; a staircase is expected to end above TYPICAL_CAPACITY_RPS."""
+    if sitting.purpose == "measure":
+        return sitting.duration_s
+    kept: list[float] = []
+    passed: set[str] = set()
+    for segment in sitting.segments:
+        if segment.launch_id not in passed:
+            kept.append(segment.duration_s + segment.guard_s)
+        if segment.phase == "staircase" and (segment.rate_rps or 0.0) > TYPICAL_CAPACITY_RPS:
+            passed.add(segment.launch_id)
+    return math.fsum(kept)
+
+
+def run_duration_s(planned: Sequence[Sitting]) -> float:
+    """How long a run of these sittings will take from start to report, staircase included if it is among them."""
+    overheads = (SITTING_OVERHEAD_S + LAUNCH_OVERHEAD_S * len(sitting.launches) for sitting in planned)
+    return RUN_OVERHEAD_S + math.fsum(overheads) + math.fsum(map(expected_duration_s, planned))
+
+
+def expected_arrivals(planned: Sequence[Sitting]) -> int | None:
+    """Arrivals the open model will offer in all phases of these sittings; None while a rate is not known.
+
+    A staircase is left out, since where it ends is not known; the closed model offers what its users find time for.
+    """
+    segments = [s for sitting in planned if sitting.purpose == "measure" for s in sitting.segments if s.model == "open"]
+    if any(s.rate_rps is None for s in segments):
+        return None
+    return round(math.fsum((s.rate_rps or 0.0) * s.duration_s for s in segments))
+
+
+def requests_per_launch(planned: Sequence[Sitting]) -> float | None:
+    """Fewest arrivals any launch will be measured with; None while a rate is not known or in the closed model."""
+    offered: dict[str, float] = {}
+    for segment in (s for sitting in planned for s in sitting.segments if s.phase == "measure"):
+        if segment.rate_rps is None:
+            return None
+        offered[segment.launch_id] = offered.get(segment.launch_id, 0.0) + segment.rate_rps * segment.duration_s
+    return min(offered.values(), default=None)
+
+
+def detectable_difference(
+    experiment: Experiment, requests: float | None, percentile: Percentile = "p95"
+) -> float | None:
+    """Smallest difference between two cells that the run would find 4 times in 5, as a share: 0.2 is 20 %.
+
+    The test is the paired t test over launches at 95 %, two-sided; the noise of a pair is what differs between
+    launches plus what `requests` a launch leave to chance (exponential tail; None: ignored). None for one launch,
+    which tells nothing apart.
+    """
+    launches = experiment.design.launches
+    if launches < 2:
+        return None
+    noise = _pair_sd(experiment, percentile)
+    if requests:
+        noise = math.hypot(noise, math.sqrt(2) * _sampling_sd(percentile, requests))
+    return math.expm1(_detectable_shift(launches) * noise)
+
+
+def _pair_sd(experiment: Experiment, percentile: Percentile) -> float:
+    """sd of the log ratio of two launches of equal cells."""
+    if experiment.design.kind == "interleaved":
+        return RATIO_SD_INTERLEAVED[percentile]
+    return math.sqrt(2) * TRIAL_SD_BLOCKED[percentile]
+
+
+def _sampling_sd(percentile: Percentile, requests: float) -> float:
+    """sd of the log of a sample quantile of an exponential distribution: sqrt(p / ((1 - p) n)) / -log(1 - p)."""
+    p = float(percentile.removeprefix("p")) / 100
+    return math.sqrt(p / ((1 - p) * requests)) / -math.log1p(-p)
+
+
+def _detectable_shift(pairs: int) -> float:
+    """Shift, in sds of a pair, that a two-sided paired t test finds with the stated power (noncentral t)."""
+    from scipy.optimize import brentq
+    from scipy.stats import nct, t
+
+    freedom = pairs - 1
+    critical = float(t.ppf((1 + CONFIDENCE) / 2, freedom))
+
+    def missing_power(noncentrality: float) -> float:
+        return float(nct.sf(critical, freedom, noncentrality)) - POWER
+
+    return float(brentq(missing_power, 0.0, 20.0 * critical)) / math.sqrt(pairs)

@@ -1,0 +1,53 @@
+"""The last step before load: a sitting whose targets have addresses becomes the generator's load plan."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+from harness.domain.load import Launch, LaunchLoad, LoadPlan, Segment, Sitting
+
+MAX_IN_FLIGHT = 900
+"""file descriptors above 1023 break the HTTP client's check for a closed connection"""
+
+
+def with_hosts(
+    sitting: Sitting, hosts: Mapping[str, str], scenario_paths: Mapping[str, Path], output_dir: Path
+) -> LoadPlan:
+    """The load plan of a sitting.
+
+    Args:
+        hosts: base URL of each launch, by launch id.
+        scenario_paths: locustfile of each scenario, by its name in the experiment (`load.scenario`).
+        output_dir: the sitting's folder.
+
+    Raises ValueError for an open segment whose rate is not known yet.
+    """
+    if any(s.model == "open" and s.rate_rps is None for s in sitting.segments):
+        raise ValueError("a sitting planned without a rate cannot be executed")
+    launches = tuple(
+        LaunchLoad(
+            launch_id=launch.id,
+            host=hosts[launch.id],
+            scenario=scenario_paths[launch.cell.load.scenario],
+            request_timeout_s=launch.cell.load.request_timeout_s,
+            max_in_flight=_max_in_flight(launch, sitting),
+        )
+        for launch in sitting.launches
+    )
+    return LoadPlan(launches=launches, segments=sitting.segments, output_dir=output_dir)
+
+
+def _max_in_flight(launch: Launch, sitting: Sitting) -> int:
+    """As many as can be waiting before the oldest times out; a staircase means to saturate and takes the most."""
+    if sitting.purpose == "staircase":
+        return MAX_IN_FLIGHT
+    needs = (_needs(segment, launch) for segment in sitting.segments if segment.launch_id == launch.id)
+    return min(MAX_IN_FLIGHT, max(needs, default=1))
+
+
+def _needs(segment: Segment, launch: Launch) -> int:
+    if segment.rate_rps is None:
+        return segment.users or 1
+    return max(1, math.ceil(segment.rate_rps * launch.cell.load.request_timeout_s))

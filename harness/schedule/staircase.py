@@ -1,0 +1,67 @@
+"""The sitting that finds out how much each kind of target can carry, so that a share of it can be asked for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from harness.domain.experiment import Cell, Experiment
+from harness.domain.load import Launch, Sitting
+from harness.schedule.timeline import Timeline, stable_seed
+
+FIRST_RUNG_RPS = 100.0
+LAST_RUNG_RPS = 20_000.0
+RUNG_FACTOR = 1.5
+RUNG_S = 0.6
+WARMUP_S = 0.6
+BLOCK = 0
+"""the block of pilots; blocks that measure count from 1"""
+
+
+def staircase_sitting(experiment: Experiment, cells: Sequence[Cell]) -> Sitting | None:
+    """The pilots one after the other, each climbing every rung; None unless a cell asks for a share of a capacity.
+
+    The generator stops climbing where a pilot saturates, so the planned duration is the longest it can take.
+    Rungs have uniform gaps: how many arrivals a short rung offers is then no matter of luck.
+    """
+    pilots = _pilots(cells)
+    if not pilots:
+        return None
+    design = experiment.design
+    timeline = Timeline(guard_s=design.guard_s)
+    launches = tuple(Launch(id=f"b{BLOCK}-{cell.id}", cell=cell, block=BLOCK) for cell in pilots)
+    for launch in launches:
+        for round_, rate_rps in enumerate((FIRST_RUNG_RPS, *rungs_rps())):
+            timeline.add(
+                launch_id=launch.id,
+                cell=launch.cell,
+                phase="staircase" if round_ else "warmup",
+                round_=round_,
+                duration_s=RUNG_S if round_ else WARMUP_S,
+                rate_rps=rate_rps,
+                seed=stable_seed(design.seed, "staircase", round_),
+                arrivals="uniform",
+            )
+    return Sitting(index=0, purpose="staircase", launches=launches, segments=timeline.segments)
+
+
+def rungs_rps() -> tuple[float, ...]:
+    """The rates of a staircase, lowest first."""
+    count = math.floor(math.log(LAST_RUNG_RPS / FIRST_RUNG_RPS, RUNG_FACTOR)) + 1
+    return tuple(round(FIRST_RUNG_RPS * RUNG_FACTOR**step, 1) for step in range(count))
+
+
+def _pilots(cells: Sequence[Cell]) -> tuple[Cell, ...]:
+    """Of each target, session, scenario and database the cell with the lowest ceiling, which saturates first."""
+    pilots: dict[str, Cell] = {}
+    for cell in cells:
+        if cell.load.rate is None:
+            continue
+        kind = repr((cell.target, cell.session, cell.load.scenario, cell.database))
+        if kind not in pilots or _ceiling(cell) < _ceiling(pilots[kind]):
+            pilots[kind] = cell
+    return tuple(pilots.values())
+
+
+def _ceiling(cell: Cell) -> float:
+    return math.inf if cell.connection_ceiling is None else cell.connection_ceiling
