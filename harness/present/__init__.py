@@ -1,0 +1,17 @@
+"""Values to bytes: the terminal's tables and the files that can be made again from a run's folder at any time.
+
+A renderer is one function of a `Report`; a new one is a new file and a line in `RENDERERS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from harness.domain.verdict import Report
+from harness.present.html import render_html
+from harness.present.terminal import plan_table, print_report
+
+RENDERERS: dict[str, Callable[[Report], bytes]] = {"report.html": render_html}
+"""File name in the run's folder -> what writes it."""
+
+__all__ = ["RENDERERS", "plan_table", "print_report", "render_html"]

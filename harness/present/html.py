@@ -1,0 +1,95 @@
+"""The report: one HTML file that needs no network and no JavaScript, on screen, in the dark and on paper."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+from typing import TYPE_CHECKING
+
+from harness.domain.evidence import Reason
+from harness.domain.verdict import CellSummary, EndpointSummary, Report
+from harness.present import numbers, view
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+    from harness.present.figures import Picture
+
+_BESIDE_THE_TABLE = "outcomes"
+"""The figure that stands in the section on errors and drops; all others come in one sequence before it."""
+
+
+def render_html(report: Report) -> bytes:
+    """The whole report as one UTF-8 file."""
+    pictures = _pictures(report)
+    page = _template().render(
+        report=report,
+        info=report.info,
+        summary=report.summary,
+        facts=view.facts(report),
+        pictures=[picture for name, picture in pictures.items() if name != _BESIDE_THE_TABLE],
+        outcomes=pictures[_BESIDE_THE_TABLE],
+        outcome_rows=tuple(_outcome_rows(report)),
+        endpoint_rows=tuple(_endpoint_rows(report)),
+        invalid=tuple(_reasons(report, "instrument")),
+        found=tuple(_reasons(report, "finding")),
+        fingerprint=view.fingerprint(report.info.environment),
+    )
+    return page.encode("utf-8")
+
+
+@cache
+def _template() -> Template:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("harness.present", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        number=numbers.number,
+        count=numbers.count,
+        percent=numbers.percent,
+        interval=numbers.interval,
+        estimate=numbers.estimate_text,
+        yes_no=numbers.yes_no,
+        rank=view.rank_text,
+    )
+    return environment.get_template("report.html.j2")
+
+
+def _pictures(report: Report) -> dict[str, Picture]:
+    from harness.present.figures import FIGURES, draw
+
+    return {kind.series: draw(kind, report) for kind in FIGURES}
+
+
+def _outcome_rows(report: Report) -> Iterator[tuple[CellSummary, dict[str, int]]]:
+    """Each cell's arrivals by outcome, where the analysis counted them."""
+    frame = report.series.get("outcomes")
+    if frame is None or frame.empty:
+        return
+    counted = {str(row.pop("cell_id")): row for row in frame.to_dict("records")}
+    for cell in report.summary.cells:
+        if cell.cell.id in counted:
+            yield cell, counted[cell.cell.id]
+
+
+def _endpoint_rows(report: Report) -> Iterator[tuple[CellSummary, EndpointSummary]]:
+    for cell in report.summary.cells:
+        for endpoint in cell.endpoints:
+            yield cell, endpoint
+
+
+def _reasons(report: Report, kind: str) -> Iterator[tuple[str, str, Reason]]:
+    """Trial, cell label and reason, of every certificate's reasons of one kind."""
+    labels = {
+        launch.id: launch.cell.label for sitting in report.info.sittings for launch in sitting.launches
+    }
+    for trial, certificate in report.summary.certificates.items():
+        for reason in certificate.reasons:
+            if reason.kind == kind:
+                yield trial, labels.get(trial, ""), reason

@@ -1,0 +1,210 @@
+"""The terminal's tables: plain when there is no terminal, and never wider than it.
+
+A table that does not fit gives up whole columns, the least needed first, instead of wrapping its cells into mush.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from harness.domain.experiment import Cell
+from harness.domain.load import Sitting
+from harness.domain.verdict import CellSummary, Report
+from harness.present.numbers import INFINITE, count, duration, interval, number, percent, yes_no
+from harness.present.view import findings_text, rank_text
+
+_GAP = 2
+_LABEL_MIN = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """A column of a table that may have to do without it: the higher `need`, the longer it stays."""
+
+    header: str
+    values: tuple[str, ...]
+    need: int
+    left: bool = False
+
+    @property
+    def width(self) -> int:
+        """Cells the widest line takes."""
+        return max(cell_len(line) for text in (self.header, *self.values) for line in text.split("\n"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FittingTable:
+    """A table that shows the columns there is room for. The column `label` may also wrap."""
+
+    columns: tuple[Column, ...]
+    label: int
+    """which column may wrap"""
+    dim_rows: frozenset[int] = frozenset()
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        shown = fitting(self.columns, options.max_width, label=self.label)
+        table = Table(box=box.SIMPLE_HEAD, padding=(0, _GAP, 0, 0), pad_edge=False, show_edge=False, header_style="bold")
+        label_room = options.max_width - sum(c.width + _GAP for c in shown if c is not self.columns[self.label])
+        for column in shown:
+            may_wrap = column is self.columns[self.label]
+            table.add_column(
+                Text(column.header),
+                justify="left" if column.left else "right",
+                no_wrap=not may_wrap,
+                max_width=max(_LABEL_MIN, label_room) if may_wrap else None,
+                overflow="fold" if may_wrap else "ellipsis",
+                vertical="top",
+            )
+        for row in range(len(self.columns[0].values)):
+            cells = [Text(column.values[row]) for column in shown]
+            table.add_row(*cells, style="dim" if row in self.dim_rows else None)
+        yield table
+
+
+def fitting(columns: Sequence[Column], width: int, *, label: int) -> list[Column]:
+    """The columns that fit into `width`, in their order, once the least needed are gone."""
+    shown = list(columns)
+    wrapped = columns[label]
+    while len(shown) > 1 and _table_width(shown, wrapped) > width:
+        shown.remove(min((column for column in shown if column is not wrapped), key=lambda column: column.need))
+    return shown
+
+
+def _table_width(columns: Sequence[Column], wrapped: Column) -> int:
+    fixed = sum(column.width + _GAP for column in columns if column is not wrapped)
+    return fixed + min(wrapped.width, _LABEL_MIN) + _GAP
+
+
+def print_report(report: Report, console: Console, paths: Mapping[str, Path]) -> None:
+    """Verdict, ranked table, findings, doubts, and where the files are."""
+    console.print(Text(report.summary.verdict, style="bold"))
+    if not report.complete:
+        console.print(Text("This run is partial: it was cut short, and only what is complete is shown.", style="yellow"))
+    console.print()
+    console.print(ranked_table(report.summary.cells))
+    _print_findings(report.summary.cells, console)
+    for note in report.summary.notes:
+        console.print(_bullet("note", note))
+    console.print()
+    for name, path in paths.items():
+        console.print(Text(f"{name}: {path}"), soft_wrap=True)
+
+
+def ranked_table(cells: Sequence[CellSummary]) -> RenderableType:
+    """Every cell, best first; invalid ones dimmed."""
+
+    def values(of: Callable[[CellSummary], str]) -> tuple[str, ...]:
+        return tuple(of(cell) for cell in cells)
+
+    columns = (
+        Column(header="rank", values=values(rank_text), need=100),
+        Column(header="cell", values=values(lambda c: c.cell.label), need=100, left=True),
+        Column(header="p50\nms", values=values(lambda c: number(c.all.p50_ms.value)), need=80),
+        Column(header="95 %\ninterval", values=values(lambda c: interval(c.all.p50_ms)), need=20),
+        Column(header="p95\nms", values=values(lambda c: number(c.all.p95_ms.value)), need=95),
+        Column(header="95 %\ninterval", values=values(lambda c: interval(c.all.p95_ms)), need=90),
+        Column(header="p99\nms", values=values(lambda c: number(c.all.p99_ms.value)), need=70),
+        Column(header="failed\n%", values=values(lambda c: percent(c.all.error_rate)), need=85),
+        Column(header="answered\n/s", values=values(lambda c: number(c.all.achieved_rps)), need=40),
+        Column(header="pool wait\np95, ms", values=values(lambda c: number(c.all.pool_ms_p95)), need=60),
+        Column(header="connections\npeak", values=values(lambda c: count(c.connections_peak)), need=50),
+        Column(header="SLO\nmet", values=values(lambda c: yes_no(c.slo_met)), need=75),
+    )
+    dim = frozenset(row for row, cell in enumerate(cells) if not cell.valid)
+    return FittingTable(columns=columns, label=1, dim_rows=dim)
+
+
+def plan_table(
+    cells: Sequence[Cell], sittings: Sequence[Sitting], duration_s: float, notes: Sequence[str] = ()
+) -> RenderableType:
+    """What `poolbench plan` shows: the cells, the order they are launched in, how long it takes, and the ceilings."""
+    launches = sum(len(sitting.launches) for sitting in sittings if sitting.purpose == "measure")
+    head = f"{len(cells)} cells, {launches} launches, about {duration(duration_s)}."
+    parts: list[RenderableType] = [Text(head, style="bold"), Text(""), _cell_table(cells), Text(""), _order_table(sittings)]
+    parts += [_bullet("note", note) for note in notes]
+    return Group(*parts)
+
+
+def _cell_table(cells: Sequence[Cell]) -> FittingTable:
+    def values(of: Callable[[Cell], Any]) -> tuple[str, ...]:
+        return tuple(str(of(cell)) for cell in cells)
+
+    columns = (
+        Column(header="id", values=values(lambda c: c.id), need=100, left=True),
+        Column(header="cell", values=values(lambda c: c.label), need=100, left=True),
+        Column(header="driver", values=values(lambda c: c.target.driver), need=40, left=True),
+        Column(header="workers", values=values(lambda c: c.target.workers), need=60),
+        Column(header="pool_size\n+ overflow", values=values(_pool_text), need=70),
+        Column(header="connections\nat most", values=values(lambda c: _ceiling_text([c])), need=90),
+        Column(header="scenario", values=values(lambda c: c.load.scenario), need=30, left=True),
+    )
+    return FittingTable(columns=columns, label=1)
+
+
+def _order_table(sittings: Sequence[Sitting]) -> FittingTable:
+    """A row a block: its sittings are launched in this order, launches of one sitting together."""
+    blocks = [list(group) for _, group in groupby(sittings, key=_block)]
+    columns = (
+        Column(header="step", values=tuple(_step_text(block) for block in blocks), need=100, left=True),
+        Column(header="hot\ntogether", values=tuple(str(max(len(s.launches) for s in b)) for b in blocks), need=60),
+        Column(header="connections\nat most", values=tuple(_most_connections(block) for block in blocks), need=70),
+        Column(header="load", values=tuple(duration(sum(s.duration_s for s in b)) for b in blocks), need=80),
+        Column(header="launched in this order", values=tuple(_order_text(b) for b in blocks), need=90, left=True),
+    )
+    return FittingTable(columns=columns, label=4)
+
+
+def _block(sitting: Sitting) -> tuple[str, int]:
+    return sitting.purpose, sitting.launches[0].block if sitting.launches else 0
+
+
+def _step_text(block: Sequence[Sitting]) -> str:
+    purpose, number_ = _block(block[0])
+    return "staircase" if purpose == "staircase" else f"block {number_}"
+
+
+def _order_text(block: Sequence[Sitting]) -> str:
+    return " ".join(launch.cell.id for sitting in block for launch in sitting.launches)
+
+
+def _most_connections(block: Sequence[Sitting]) -> str:
+    totals = [_ceiling_text([launch.cell for launch in sitting.launches]) for sitting in block]
+    return INFINITE if INFINITE in totals else max(totals, key=int)
+
+
+def _ceiling_text(cells: Sequence[Cell]) -> str:
+    """Connections these cells may hold at once."""
+    ceilings = [cell.connection_ceiling for cell in cells]
+    return INFINITE if None in ceilings else str(sum(ceiling for ceiling in ceilings if ceiling is not None))
+
+
+def _pool_text(cell: Cell) -> str:
+    return "no pool" if cell.pool.ceiling is None else f"{cell.pool.pool_size} + {cell.pool.max_overflow}"
+
+
+def _print_findings(cells: Sequence[CellSummary], console: Console) -> None:
+    found = [(cell.cell.label, text) for cell in cells if (text := findings_text(cell))]
+    if found:
+        console.print()
+    for label, text in found:
+        console.print(_bullet(label, text))
+
+
+def _bullet(name: str, text: str) -> RenderableType:
+    """A line with a name, its continuation indented."""
+    table = Table.grid(padding=(0, 1, 0, 0))
+    table.add_column(no_wrap=True, max_width=30, overflow="ellipsis")
+    table.add_column(overflow="fold")
+    table.add_row(Text(f"{name}:", style="bold"), Text(text))
+    return Padding(table, (0, 0, 0, 0))

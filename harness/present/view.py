@@ -1,0 +1,156 @@
+"""What the terminal and the report both say about a run, in words: ranks, facts, findings, the fingerprint."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from harness.domain.evidence import RunInfo
+from harness.domain.experiment import Cell
+from harness.domain.verdict import CellSummary, Report
+from harness.present.numbers import UNKNOWN, duration, number
+
+
+def rank_text(cell: CellSummary) -> str:
+    """ "1", "1=" when the rank is shared, a dash when the cell has no valid launch to rank."""
+    if not cell.valid:
+        return UNKNOWN
+    return f"{cell.rank}=" if cell.tied else str(cell.rank)
+
+
+def findings_text(cell: CellSummary) -> str:
+    """Everything found about a cell, invalid launches first."""
+    invalid = (f"{cell.invalid_launches} invalid {_plural('launch', cell.invalid_launches)}",)
+    return "; ".join((*(invalid if cell.invalid_launches else ()), *cell.findings))
+
+
+def planned_launches(info: RunInfo) -> int:
+    """Launches that are to be measured, over the whole run."""
+    return sum(len(sitting.launches) for sitting in info.sittings if sitting.purpose == "measure")
+
+
+def max_connections(report: Report, cell: Cell) -> int | None:
+    """The server's limit: what the cell asked for, else what the fingerprint recorded."""
+    postgres = report.info.environment.get("postgres")
+    recorded = postgres.get("max_connections") if isinstance(postgres, Mapping) else None
+    value = cell.database.settings.get("max_connections", recorded)
+    return int(value) if value is not None else None
+
+
+def facts(report: Report) -> tuple[tuple[str, str], ...]:
+    """What was run, and on what: name and value of each line, in reading order."""
+    info = report.info
+    named = (
+        ("Question", info.experiment.question),
+        ("Cells", _cells_fact(report)),
+        ("Load", _load_fact(info)),
+        ("Time", _time_fact(info)),
+        ("Order", _design_fact(info)),
+        ("Promise (SLO)", slo_text(info)),
+        ("Service", _service_fact(info)),
+        ("Database", _database_fact(info)),
+        ("Machine", _machine_fact(info.environment)),
+    )
+    return tuple((name, value) for name, value in named if value)
+
+
+def slo_text(info: RunInfo) -> str:
+    """The service level objective in one line."""
+    slo = info.experiment.slo
+    limits = (("p50", slo.p50_ms), ("p95", slo.p95_ms), ("p99", slo.p99_ms))
+    latency = [f"{name} at most {value:g} ms" for name, value in limits if value is not None]
+    return ", ".join((*latency, f"at most {slo.error_rate * 100:g} % of arrivals fail"))
+
+
+def fingerprint(environment: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """The environment as flat lines: dotted name, value."""
+    return tuple(_flatten(environment, ""))
+
+
+def _flatten(value: Any, name: str) -> Iterator[tuple[str, str]]:
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _flatten(inner, f"{name}.{key}" if name else str(key))
+    elif isinstance(value, (list, tuple)):
+        yield name, ", ".join(map(str, value)) or UNKNOWN
+    else:
+        yield name, UNKNOWN if value is None else str(value)
+
+
+def _cells_fact(report: Report) -> str:
+    info = report.info
+    cells, launches = len(info.cells), info.experiment.design.launches
+    varied = " \u00d7 ".join(info.experiment.matrix)
+    text = f"{cells} {_plural('cell', cells)}" + (f" ({varied})" if varied else "")
+    text += f", {launches} {_plural('launch', launches)} each"
+    certificates = report.summary.certificates.values()
+    valid = sum(certificate.valid for certificate in certificates)
+    return f"{text}; {valid} valid of {len(certificates)} measured and {planned_launches(info)} planned"
+
+
+def _load_fact(info: RunInfo) -> str:
+    load = info.experiment.load
+    scenario = _distinct(info.cells, lambda cell: cell.load.scenario)
+    model = _distinct(info.cells, lambda cell: cell.load.model)
+    if model != "open":
+        users = _distinct(info.cells, lambda cell: cell.load.users)
+        return f"scenario {scenario}; {model}: {users} users that wait for each answer, latency from send"
+    rate = number(info.rate_rps) if info.rate_rps is not None else _distinct(info.cells, lambda c: c.load.rate_rps)
+    source = f" ({info.rate_source})" if info.rate_source else ""
+    return (
+        f"scenario {scenario}; open: {rate} arrivals/s, {load.arrivals} gaps{source}; "
+        f"latency from the intended time, timeout {duration(load.request_timeout_s)}"
+    )
+
+
+def _time_fact(info: RunInfo) -> str:
+    load = info.experiment.load
+    total_s = sum(sitting.duration_s for sitting in info.sittings)
+    return (
+        f"{duration(load.measure_s)} measured after {duration(load.warmup_s)} of warm-up per launch, "
+        f"{duration(total_s)} of load in all; {info.created_utc}"
+    )
+
+
+def _design_fact(info: RunInfo) -> str:
+    design = info.experiment.design
+    if design.kind == "interleaved":
+        return (
+            f"interleaved: the cells of a block run side by side and take turns of {duration(design.segment_s)} "
+            f"in random order, so that the machine's drift touches all alike; seed {design.seed}"
+        )
+    return f"blocked: one cell at a time, in random order within each block; seed {design.seed}"
+
+
+def _service_fact(info: RunInfo) -> str:
+    url = info.experiment.target.url
+    if url:
+        return f"already running at {url}"
+    app = _distinct(info.cells, lambda cell: cell.target.app)
+    driver = _distinct(info.cells, lambda cell: cell.target.driver)
+    workers = _distinct(info.cells, lambda cell: cell.target.workers)
+    return f"{app}; driver {driver}; workers {workers}"
+
+
+def _database_fact(info: RunInfo) -> str:
+    database = info.experiment.database
+    settings = ", ".join(f"{key} = {value}" for key, value in database.settings.items())
+    text = f"{database.provider}, {number(database.rows)} rows"
+    return f"{text}; {settings}" if settings else text
+
+
+def _machine_fact(environment: Mapping[str, Any]) -> str:
+    flat = ((key, value) for key, value in environment.items() if isinstance(value, (str, int, float)))
+    return "; ".join(f"{key.replace('_', ' ')} {value}" for key, value in flat)
+
+
+def _distinct(cells: Sequence[Cell], of: Callable[[Cell], Any]) -> str:
+    """The value all cells share, or every value there is."""
+    values = dict.fromkeys(of(cell) for cell in cells)
+    return ", ".join(UNKNOWN if value is None else str(value) for value in values)
+
+
+def _plural(noun: str, quantity: int) -> str:
+    if quantity == 1:
+        return noun
+    return noun + ("es" if noun.endswith("ch") else "s")

@@ -1,0 +1,273 @@
+"""A report as the analysis would hand it over, in any size and with any of the things that can be missing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from harness.domain.evidence import Certificate, Reason, RunInfo
+from harness.domain.experiment import Cell, DatabaseSpec, Design, Experiment, Load, Pool, Session, Slo, Target
+from harness.domain.load import Launch, Segment, Sitting
+from harness.domain.verdict import CellSummary, EndpointSummary, Estimate, Report, Summary
+
+DRIVERS = ("asyncpg", "psycopg", "psycopg_sync", "psycopg_blocking")
+SIZES = (2, 5, 10, 20, 40, 80)
+ENDPOINTS = ("GET /heroes/{id}", "GET /heroes", "PATCH /heroes/{id}")
+
+
+@pytest.fixture
+def make_report() -> Callable[..., Report]:
+    return build_report
+
+
+def build_report(  # noqa: PLR0913 -- each argument is one thing that varies
+    *,
+    drivers: int = 3,
+    sizes: int = 2,
+    launches: int = 3,
+    label: str = "{driver}, pool {size}",
+    failing: frozenset[int] = frozenset(),
+    invalid: frozenset[int] = frozenset(),
+    probe: bool = True,
+    activity: bool = True,
+    environment: Mapping[str, Any] | None = None,
+    rate_source: str = "60 % of 498 arrivals/s, the capacity found by a staircase",
+) -> Report:
+    """`failing` and `invalid` number cells by rank from 0; their p99 is infinite, or their launches do not count."""
+    cells = build_cells(drivers, sizes, label)
+    summaries = tuple(
+        summarise(cell, rank, launches=launches, failing=rank in failing, invalid=rank in invalid, probe=probe)
+        for rank, cell in enumerate(cells)
+    )
+    series = {
+        "latency_percentiles": percentile_frame(summaries),
+        "latency_cdf": cdf_frame(summaries),
+        "latency_over_time": time_frame(summaries),
+        "connections": connection_frame(summaries) if activity else connection_frame(()),
+        "breakdown": breakdown_frame(summaries if probe else ()),
+        "outcomes": outcome_frame(summaries),
+    }
+    summary = Summary(
+        cells=summaries,
+        verdict=f"Run with {summaries[0].cell.label}: it answers 95 % of arrivals within 6.21 ms.",
+        notes=("Three launches cannot tell p99 apart; rank by p95.",),
+        certificates=build_certificates(summaries, launches),
+    )
+    info = build_info(cells, launches, environment, rate_source)
+    return Report(info=info, summary=summary, series=series, complete=True)
+
+
+def build_cells(drivers: int, sizes: int, label: str = "{driver}, pool {size}") -> tuple[Cell, ...]:
+    pairs = [(driver, size) for driver in DRIVERS[:drivers] for size in SIZES[:sizes]]
+    return tuple(
+        Cell(
+            id=f"c{number:02d}",
+            label=label.format(driver=driver, size=size),
+            factors=(("target.driver", driver), ("pool.pool_size", size)),
+            pool=Pool(pool_size=size, max_overflow=size // 2),
+            session=Session(),
+            target=Target(driver=driver),  # type: ignore[arg-type]
+            database=DatabaseSpec(),
+            load=Load(rate="60%"),
+        )
+        for number, (driver, size) in enumerate(pairs, start=1)
+    )
+
+
+def summarise(
+    cell: Cell, rank: int, *, launches: int, failing: bool, invalid: bool, probe: bool = True
+) -> CellSummary:
+    def estimate(value: float, spread: float) -> Estimate:
+        if launches == 1:
+            return Estimate(value=value, low=math.nan, high=math.nan)
+        return Estimate(value=value, low=value / spread, high=value * spread)
+
+    base = 3.1 * 1.25**rank
+    infinite = Estimate(value=math.inf, low=base * 40, high=math.inf)
+    everything = EndpointSummary(
+        cell_id=cell.id,
+        endpoint="*",
+        launches=launches,
+        requests=3012 * launches,
+        achieved_rps=298.7,
+        goodput_rps=298.7 if not failing else 287.1,
+        p50_ms=estimate(base, 1.06),
+        p90_ms=estimate(base * 1.6, 1.08),
+        p95_ms=estimate(base * 2.003, 1.12),
+        p99_ms=infinite if failing else estimate(base * 4.4, 1.3),
+        served_p99_ms=base * 4.4,
+        error_rate=0.0234 if failing else 0.0,
+        dropped=41 if failing else 0,
+        pool_ms_p95=base * 0.4 if probe else math.nan,
+        pool_share=0.12 + 0.03 * rank if probe else math.nan,
+        db_share=0.35 if probe else math.nan,
+    )
+    return CellSummary(
+        cell=cell,
+        rank=rank + 1 if rank != 1 else 1,
+        tied=rank < 2,
+        all=everything,
+        endpoints=tuple(replace(everything, endpoint=name, requests=1004 * launches) for name in ENDPOINTS),
+        versus_best=None if rank == 0 else estimate(1.25**rank, 1.07),
+        connections_peak=min(cell.connection_ceiling or 0, 9),
+        connections_active_mean=1.234,
+        cpu_ms_per_request=1.41,
+        slo_met=None if invalid else not failing,
+        valid=not invalid,
+        invalid_launches=launches if invalid else 0,
+        findings=("saturated", "dropped 41") if failing else (),
+    )
+
+
+def build_certificates(summaries: tuple[CellSummary, ...], launches: int) -> dict[str, Certificate]:
+    lag = Reason(kind="instrument", code="lag", message="arrivals started late", value=7.412, threshold=5.0)
+    drops = Reason(kind="finding", code="dropped", message="arrivals dropped at the cap", value=41, threshold=0)
+    certificates = {}
+    for summary in summaries:
+        for block in range(1, launches + 1):
+            reasons = ((lag,) if not summary.valid else ()) + ((drops,) if summary.all.dropped else ())
+            certificates[f"b{block}-{summary.cell.id}"] = Certificate(valid=summary.valid, reasons=reasons)
+    return certificates
+
+
+def build_info(
+    cells: tuple[Cell, ...],
+    launches: int = 3,
+    environment: Mapping[str, Any] | None = None,
+    rate_source: str = "given",
+) -> RunInfo:
+    experiment = Experiment(
+        schema_version=1,
+        name="quickstart",
+        question="Which driver and pool size serve the hero API best?",
+        matrix={"target.driver": DRIVERS[:3], "pool.pool_size": SIZES[:2]},
+        load=Load(rate="60%"),
+        design=Design(launches=launches),
+        slo=Slo(p95_ms=25),
+    )
+    known = {
+        "cpu": "AMD EPYC 7B13",
+        "cores": 2,
+        "memory_gb": 23.4,
+        "kernel": "6.1.0-28-cloud-amd64",
+        "python": "3.11.9",
+        "packages": {"sqlalchemy": "2.1.0", "asyncpg": "0.31.0", "locust": "2.47.0"},
+        "postgres": {"version": "18.6", "transport": "tcp, scram-sha-256, no TLS", "max_connections": 100},
+    }
+    return RunInfo(
+        schema_version=1,
+        run_id="20261122T144155Z-quickstart-4f1a",
+        created_utc="2026-11-22T14:41:55Z",
+        poolbench_version="0.1.0",
+        experiment=experiment,
+        cells=cells,
+        sittings=tuple(build_sitting(cells, block) for block in range(1, launches + 1)),
+        environment=known if environment is None else environment,
+        rate_rps=298.8,
+        rate_source=rate_source,
+    )
+
+
+def build_sitting(cells: tuple[Cell, ...], block: int) -> Sitting:
+    """All cells of a block hot together, taking ten turns of half a second."""
+    launches = tuple(Launch(id=f"b{block}-{cell.id}", cell=cell, block=block) for cell in cells)
+    segments = tuple(
+        Segment(
+            index=turn * len(launches) + place,
+            launch_id=launch.id,
+            phase="measure",
+            round=turn,
+            start_s=0.65 * (turn * len(launches) + place),
+            duration_s=0.5,
+            guard_s=0.15,
+            model="open",
+            rate_rps=298.8,
+            users=None,
+            arrivals="poisson",
+            seed=turn,
+        )
+        for turn in range(10)
+        for place, launch in enumerate(launches)
+    )
+    return Sitting(index=block - 1, purpose="measure", launches=launches, segments=segments)
+
+
+def percentile_frame(summaries: tuple[CellSummary, ...]) -> pd.DataFrame:
+    rows = [
+        (summary.cell.id, percentile, estimate.value, estimate.low, estimate.high)
+        for summary in summaries
+        for percentile, estimate in (
+            (50, summary.all.p50_ms),
+            (90, summary.all.p90_ms),
+            (95, summary.all.p95_ms),
+            (99, summary.all.p99_ms),
+        )
+    ]
+    return pd.DataFrame(rows, columns=["cell_id", "percentile", "latency_ms", "low_ms", "high_ms"])
+
+
+def cdf_frame(summaries: tuple[CellSummary, ...]) -> pd.DataFrame:
+    share = np.concatenate([np.linspace(0, 0.98, 99), np.linspace(0.981, 0.999, 19)])
+    frames = []
+    for summary in summaries:
+        latency_ms = summary.all.p50_ms.value * np.exp(0.55 * -np.log(1 / (share + 1e-3) - 1 + 1e-4) / 1.7)
+        latency_ms[share > 1 - summary.all.error_rate] = np.inf
+        frames.append(pd.DataFrame({"cell_id": summary.cell.id, "share": share, "latency_ms": latency_ms}))
+    return pd.concat(frames, ignore_index=True)
+
+
+def time_frame(summaries: tuple[CellSummary, ...]) -> pd.DataFrame:
+    t_s = np.arange(0.25, 10, 0.5)
+    frames = []
+    for number, summary in enumerate(summaries):
+        noise = np.random.default_rng(number).lognormal(0, 0.12, (2, t_s.size))
+        p95_ms = summary.all.p95_ms.value * noise[1]
+        if summary.all.dropped:
+            p95_ms[5:8] = np.inf
+        frames.append(
+            pd.DataFrame(
+                {
+                    "cell_id": summary.cell.id,
+                    "t_s": t_s,
+                    "p50_ms": summary.all.p50_ms.value * noise[0],
+                    "p95_ms": p95_ms,
+                }
+            )
+        )
+    return pd.concat(frames, ignore_index=True)
+
+
+def connection_frame(summaries: tuple[CellSummary, ...]) -> pd.DataFrame:
+    rows = []
+    for number, summary in enumerate(summaries):
+        draw = np.random.default_rng(number)
+        open_now = summary.connections_peak
+        for t_s in np.arange(0, 10, 0.1):
+            active = int(draw.integers(0, min(3, open_now) + 1))
+            waiting = int(draw.integers(0, open_now - active + 1) > 1)
+            counts = {"active": active, "idle in transaction": waiting, "idle": open_now - active - waiting}
+            rows += [(summary.cell.id, t_s, state, held) for state, held in counts.items()]
+    return pd.DataFrame(rows, columns=["cell_id", "t_s", "state", "connections"])
+
+
+def breakdown_frame(summaries: tuple[CellSummary, ...]) -> pd.DataFrame:
+    rows = []
+    for summary in summaries:
+        total = summary.all.p50_ms.value * 1.3
+        share = summary.all.pool_share
+        rows.append((summary.cell.id, total * share, total * 0.35, total * 0.3, total * (0.35 - share), share))
+    return pd.DataFrame(rows, columns=["cell_id", "pool_ms", "db_ms", "app_ms", "other_ms", "pool_share"])
+
+
+def outcome_frame(summaries: tuple[CellSummary, ...]) -> pd.DataFrame:
+    rows = []
+    for summary in summaries:
+        failed = summary.all.dropped
+        rows.append((summary.cell.id, summary.all.requests - failed, 17 if failed else 0, 3 if failed else 0, failed, 0))
+    return pd.DataFrame(rows, columns=["cell_id", "ok", "error", "timeout", "dropped", "unfinished"])
