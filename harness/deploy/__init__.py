@@ -2,19 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
+from harness.deploy.container import ContainerProvider
+from harness.deploy.databases import checkpoint, clone, template
 from harness.deploy.embedded import EmbeddedProvider
+from harness.deploy.leftovers import clear_leftovers
 from harness.deploy.provider import DatabaseProvider
+from harness.deploy.target import TargetStart, launch, launch_all
+from harness.deploy.url import UrlProvider
 from harness.domain.evidence import Server
 from harness.domain.experiment import DatabaseSpec
 
+__all__ = [
+    "PROVIDERS",
+    "DatabaseProvider",
+    "TargetStart",
+    "checkpoint",
+    "clear_leftovers",
+    "clone",
+    "launch",
+    "launch_all",
+    "start_database",
+    "template",
+]
+
 PROVIDERS: Mapping[str, DatabaseProvider] = {
+    "container": ContainerProvider(),
     "embedded": EmbeddedProvider(),
+    "url": UrlProvider(),
 }
 
 
-def start_database(spec: DatabaseSpec) -> AbstractContextManager[Server]:
-    """The server `spec` asks for, up within the block. Errors as `DatabaseProvider.start`."""
-    return PROVIDERS[spec.provider].start(spec)
+@contextmanager
+def start_database(spec: DatabaseSpec) -> Iterator[Server]:
+    """The server `spec` asks for, up within the block; clears what a killed run left behind first.
+
+    Errors as `DatabaseProvider.start`.
+    """
+    clear_leftovers()
+    with PROVIDERS[spec.provider].start(spec) as server:
+        yield server

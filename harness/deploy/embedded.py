@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import secrets
 import shutil
 import signal
@@ -28,7 +27,7 @@ from harness.deploy.binaries import (
     unprivileged_account,
 )
 from harness.deploy.connection import Address, connect, describe
-from harness.deploy.provider import Settings, setting_text
+from harness.deploy.provider import Settings, setting_text, start_error
 from harness.domain.evidence import Server
 from harness.domain.experiment import DatabaseSpec
 from harness.errors import InfrastructureError, UsageError
@@ -79,7 +78,6 @@ class EmbeddedProvider:
                     f'The embedded server\'s setting "{name}" is chosen by poolbench itself.',
                     next_step='Remove it from [database] settings, or use provider = "url" with a server of your own.',
                 )
-        leftovers.clear_leftovers()
         with ExitStack() as stack:
             cluster = stack.enter_context(_initialised())
             port, process = _run(cluster, spec.settings)
@@ -137,10 +135,11 @@ def _run(cluster: _Cluster, settings: Settings) -> tuple[int, subprocess.Popen[b
             raise
         if ready:
             return port, process
-        if "could not bind" not in cluster.log.read_text():
-            raise _start_error(cluster, settings)
+        log = cluster.log.read_text()
+        if "could not bind" not in log:
+            raise start_error(log.splitlines(), settings, where=cluster.binaries.source)
         # another program took the port between our looking and Postgres's binding
-    raise _start_error(cluster, {})
+    raise start_error(log.splitlines(), {}, where=cluster.binaries.source)
 
 
 def _spawn(cluster: _Cluster, port: int, settings: Settings) -> subprocess.Popen[bytes]:
@@ -181,22 +180,6 @@ def _wait_ready(cluster: _Cluster, process: subprocess.Popen[bytes]) -> bool:
         f"The embedded Postgres did not come up within {_START_TIMEOUT_S:.0f} s.",
         next_step="Its last lines are below; a heavily loaded machine is the usual cause.",
         detail="\n".join(cluster.log.read_text().splitlines()[-20:]),
-    )
-
-
-def _start_error(cluster: _Cluster, settings: Settings) -> InfrastructureError | UsageError:
-    log = cluster.log.read_text().splitlines()
-    found = [match[1] for line in log if (match := re.search(r"(?:FATAL|HINT|DETAIL):\s+(.*)", line))]
-    message = " ".join(found) or (log[-1] if log else "it said nothing")
-    if settings:
-        return UsageError(
-            f"Postgres does not start with the given [database] settings: {message.rstrip('.')}.",
-            next_step="Correct or remove the setting; the names and ranges are those of postgresql.conf.",
-        )
-    return InfrastructureError(
-        f"The embedded Postgres ended as it started: {message.rstrip('.')}.",
-        next_step="Its last lines are below.",
-        detail="\n".join(log[-20:]),
     )
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
 from harness.domain.evidence import Server
 from harness.domain.experiment import DatabaseSpec
+from harness.errors import InfrastructureError, UsageError
 
 Settings = Mapping[str, str | int | float | bool]
 """Server settings, as in postgresql.conf."""
@@ -29,3 +31,19 @@ def setting_text(value: str | float | bool) -> str:
     if isinstance(value, bool):
         return "on" if value else "off"
     return str(value)
+
+
+def start_error(log: Sequence[str], settings: Settings, *, where: str) -> InfrastructureError | UsageError:
+    """Why a server ended as it started, from its log; the experiment's settings are the suspects when there are any."""
+    found = [match[1] for line in log if (match := re.search(r"(?:FATAL|HINT|DETAIL):\s+(.*)", line))]
+    message = (" ".join(found) or next(reversed(log), "it said nothing")).rstrip(".")
+    if settings and found:
+        return UsageError(
+            f"Postgres does not start with the given [database] settings: {message}.",
+            next_step="Correct or remove the setting; the names and ranges are those of postgresql.conf.",
+        )
+    return InfrastructureError(
+        f"Postgres ({where}) ended as it started: {message}.",
+        next_step="Its last log lines are below.",
+        detail="\n".join(log[-20:]),
+    )

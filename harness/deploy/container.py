@@ -1,0 +1,137 @@
+"""Postgres in a Docker container, by testcontainers."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+
+from harness.deploy.connection import Address, Connection, connect, describe
+from harness.deploy.embedded import DEFAULTS
+from harness.deploy.leftovers import Owner, current_owner
+from harness.deploy.provider import Settings, setting_text, start_error
+from harness.domain.evidence import Server
+from harness.domain.experiment import DatabaseSpec
+from harness.errors import InfrastructureError
+
+if TYPE_CHECKING:
+    from docker import DockerClient  # type: ignore[import-untyped]  # docker ships no types
+
+OWNER_LABEL = "poolbench.owner"
+_PING_TIMEOUT_S = 3
+_START_TIMEOUT_S = 60.0
+_USER = "poolbench"
+
+
+class ContainerProvider:
+    """Takes the image of the specification; settings travel on the server's command line."""
+
+    @contextmanager
+    def start(self, spec: DatabaseSpec) -> Iterator[Server]:
+        with _engine() as engine:
+            _remove_leftovers(engine)
+        with _container(spec) as container:
+            at = _address(container)
+            with _wait_ready(container, at, spec) as connection:
+                server = describe(connection, at, provider="container", owned=True, source=spec.image)
+            yield server
+
+
+def server_command(settings: Settings) -> list[str]:
+    """The command line of the container: our defaults, then the experiment's settings."""
+    merged = {**DEFAULTS, **settings}
+    return ["postgres", *(part for name, value in merged.items() for part in ("-c", f"{name}={setting_text(value)}"))]
+
+
+@contextmanager
+def _engine() -> Iterator[DockerClient]:
+    """A client of an engine that answers; asked first, because testcontainers can wait for one without end."""
+    import docker
+    from docker.errors import DockerException  # type: ignore[import-untyped]  # docker ships no types
+
+    try:
+        client = docker.from_env(timeout=_PING_TIMEOUT_S)
+        client.ping()
+    except (DockerException, OSError) as error:  # requests' errors are OSErrors
+        raise InfrastructureError(
+            f"No Docker engine answers within {_PING_TIMEOUT_S} s: {str(error).splitlines()[0].rstrip('.')}.",
+            next_step='Start Docker (or set DOCKER_HOST), or use [database] provider = "embedded", which needs none.',
+        ) from error
+    with contextlib.closing(client):
+        yield client
+
+
+def _remove_leftovers(engine: DockerClient) -> None:
+    """Remove the containers of runs that are gone, by their label."""
+    for container in engine.containers.list(all=True, filters={"label": OWNER_LABEL}):
+        owner = Owner.from_text(container.labels[OWNER_LABEL])
+        if owner is not None and owner.is_gone():
+            container.remove(force=True, v=True)
+
+
+@contextmanager
+def _container(spec: DatabaseSpec) -> Iterator[Any]:
+    from docker.errors import DockerException
+    from testcontainers.community.postgres import PostgresContainer
+    from testcontainers.core.config import testcontainers_config
+
+    class Postgres(PostgresContainer):
+        def _connect(self) -> None:
+            """Nothing: testcontainers would wait two minutes for a server that refused a setting and is gone."""
+
+    # Leftovers are ours to clear, by label; Ryuk would be a second image to pull, so it runs only when asked for.
+    if "TESTCONTAINERS_RYUK_DISABLED" not in os.environ:
+        testcontainers_config.ryuk_disabled = True
+    container = Postgres(spec.image, username=_USER, password=secrets.token_urlsafe(18), dbname="postgres", driver=None)
+    container.with_command(server_command(spec.settings)).with_kwargs(labels={OWNER_LABEL: current_owner().to_text()})
+    try:
+        container.start()
+        yield container
+    except DockerException as error:
+        raise InfrastructureError(
+            f"Docker could not run {spec.image}: {str(error).splitlines()[0].rstrip('.')}.",
+            next_step=f'Check the image\'s name and that "docker pull {spec.image}" works.',
+        ) from error
+    finally:
+        container.stop()
+
+
+def _address(container: Any) -> Address:
+    return Address(
+        host=container.get_container_host_ip().replace("localhost", "127.0.0.1"),
+        port=int(container.get_exposed_port(container.port)),
+        user=container.username,
+        password=container.password,
+        maintenance_database=container.dbname,
+    )
+
+
+def _wait_ready(container: Any, at: Address, spec: DatabaseSpec) -> Connection:
+    """A connection, as soon as the server takes one. While the image sets itself up it listens on a socket only."""
+    deadline = time.monotonic() + _START_TIMEOUT_S
+    while True:
+        try:
+            return connect(at)
+        except psycopg.OperationalError:
+            log = _log_of_ended(container)
+            if log is not None:
+                raise start_error(log, spec.settings, where=spec.image) from None
+            if time.monotonic() > deadline:
+                raise InfrastructureError(
+                    f"Postgres in a container of {spec.image} did not come up within {_START_TIMEOUT_S:.0f} s.",
+                    next_step="Its last log lines are below.",
+                    detail="\n".join(container.get_wrapped_container().logs().decode().splitlines()[-20:]),
+                ) from None
+            time.sleep(0.1)
+
+
+def _log_of_ended(container: Any) -> Sequence[str] | None:
+    wrapped = container.get_wrapped_container()
+    wrapped.reload()
+    return wrapped.logs().decode(errors="replace").splitlines() if wrapped.status in ("exited", "dead") else None

@@ -1,0 +1,119 @@
+"""When a target is ready: an answer from its health path, and every worker process accepting."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import psutil
+
+_POLL_S = 0.02
+
+
+def wait_healthy(port: int, path: str, *, deadline: float, check_alive: Callable[[], None]) -> str | None:
+    """Wait until `path` on 127.0.0.1 answers 2xx; the last answer in words when it does not by `deadline`.
+
+    `deadline` is on the monotonic clock. `check_alive` runs every 20 ms and raises when waiting has become pointless.
+    """
+    answer = "no answer"
+    while time.monotonic() < deadline:
+        check_alive()
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_POLL_S)
+        try:
+            connection.request("GET", path)
+            # The socket listens from before the target starts, so one request waits in its backlog for the first accept
+            _wait_readable(connection.sock, deadline, check_alive)
+            connection.sock.settimeout(max(deadline - time.monotonic(), _POLL_S))
+            status = connection.getresponse().status
+            if 200 <= status < 300:
+                return None
+            answer = f"status {status}"
+        except (OSError, http.client.HTTPException) as error:
+            answer = f"{answer.split(' (')[0]} ({type(error).__name__})"
+        finally:
+            connection.close()
+        time.sleep(_POLL_S)
+    return answer
+
+
+def wait_any_answer(url: str, path: str, *, timeout_s: float) -> str | None:
+    """Ask a running service until it gives any HTTP answer; the reason when it gives none within `timeout_s`."""
+    parts = urlsplit(url)
+    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+    deadline = time.monotonic() + timeout_s
+    reason = "no answer"
+    while time.monotonic() < deadline:
+        connection = kind(parts.hostname or "", parts.port, timeout=max(deadline - time.monotonic(), _POLL_S))
+        try:
+            connection.request("GET", parts.path.rstrip("/") + path)
+            connection.getresponse()
+        except (OSError, http.client.HTTPException) as error:
+            reason = str(error) or type(error).__name__
+            time.sleep(0.2)
+        else:
+            return None
+        finally:
+            connection.close()
+    return reason
+
+
+def accepting_processes(root_pid: int, listener_inode: int) -> int | None:
+    """How many processes below `root_pid` (itself included) wait in epoll for connections on the listening socket.
+
+    Event loops register it when their application has started, so this counts workers that are up. None where
+    the kernel does not show it (not Linux).
+    """
+    if not Path("/proc/self/fdinfo").exists():
+        return None
+    try:
+        root = psutil.Process(root_pid)
+        processes = [root, *root.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return 0
+    return sum(_accepts(process.pid, listener_inode) for process in processes)
+
+
+def wait_workers(
+    root_pid: int, listener_inode: int, workers: int, *, deadline: float, check_alive: Callable[[], None]
+) -> int | None:
+    """Wait until `workers` processes accept; how many do when they are too few by `deadline`, else None."""
+    while (count := accepting_processes(root_pid, listener_inode)) is not None and count < workers:
+        if time.monotonic() > deadline:
+            return count
+        check_alive()
+        time.sleep(_POLL_S)
+    return None
+
+
+def _wait_readable(sock: socket.socket, deadline: float, check_alive: Callable[[], None]) -> None:
+    while time.monotonic() < deadline:
+        try:
+            sock.recv(1, socket.MSG_PEEK)
+        except TimeoutError:
+            check_alive()
+        else:
+            return
+
+
+def _accepts(pid: int, listener_inode: int) -> bool:
+    folder = Path(f"/proc/{pid}")
+    try:
+        for fdinfo in (folder / "fdinfo").iterdir():
+            watched = [line.split()[1] for line in fdinfo.read_text().splitlines() if line.startswith("tfd:")]
+            if any(_inode(folder / "fd" / fd) == listener_inode for fd in watched):
+                return True
+    except OSError:  # the process or a descriptor went away as we looked
+        return False
+    return False
+
+
+def _inode(descriptor: Path) -> int | None:
+    try:
+        return os.stat(descriptor).st_ino  # noqa: PTH116 -- a link to a socket, which Path.stat follows the same way
+    except OSError:
+        return None

@@ -1,0 +1,237 @@
+"""The service under test: one launch is one fresh start of its processes."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from harness.deploy import leftovers
+from harness.deploy.health import wait_any_answer, wait_healthy, wait_workers
+from harness.deploy.processes import Process, has_ended, start_group, stop_groups, tail
+from harness.domain.evidence import RunningTarget
+from harness.domain.experiment import Cell
+from harness.domain.load import Launch
+from harness.errors import InfrastructureError
+
+BACKLOG = 2048
+"""Above the in-flight cap: a dropped SYN comes back after a second and looks like latency."""
+_GRACE_S = 3.0
+_URL_TIMEOUT_S = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetStart:
+    """What one launch is started with. `database_url` is None when there is no database to give it."""
+
+    launch: Launch
+    database_url: str | None
+    probe_dir: Path
+    log: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Started:
+    """A target's processes run; whether it answers is not known yet."""
+
+    start: TargetStart
+    process: Process
+    port: int
+    listener_inode: int
+    deadline: float
+
+
+@contextmanager
+def launch(
+    launch: Launch, *, database_url: str | None, probe: bool, probe_dir: Path, log: Path
+) -> Iterator[RunningTarget]:
+    """One target that answers within the block. Errors as `launch_all`."""
+    start = TargetStart(launch=launch, database_url=database_url, probe_dir=probe_dir, log=log)
+    with launch_all([start], probe=probe) as (target,):
+        yield target
+
+
+@contextmanager
+def launch_all(starts: Sequence[TargetStart], *, probe: bool) -> Iterator[tuple[RunningTarget, ...]]:
+    """Start all targets side by side, wait until each answers, and end them all together.
+
+    They are started in the order given, which the caller draws. A launch whose cell has a `target.url` is not started,
+    only asked whether it answers.
+
+    Raises:
+        InfrastructureError: a port is taken, a process ended, or a target did not become healthy in time.
+    """
+    with ExitStack() as stack:
+        stack.enter_context(leftovers.remembered())
+        processes: list[Process] = []
+        stack.callback(lambda: stop_groups(processes, grace_s=_GRACE_S))
+        running: list[_Started | RunningTarget] = []
+        for number, start in enumerate(starts):
+            if start.launch.cell.target.url is not None:
+                running.append(_elsewhere(start))
+                continue
+            started = _start(start, number, probe=probe)
+            processes.append(started.process)
+            running.append(started)
+        everyone = [each for each in running if isinstance(each, _Started)]
+        yield tuple(_wait(each, everyone, probe=probe) if isinstance(each, _Started) else each for each in running)
+
+
+def environment_of(cell: Cell, *, launch_id: str, database_url: str | None) -> dict[str, str]:
+    """The variables the target reads, as docs/formats.md lists them; `[target] env` has the last word."""
+    values: dict[str, object] = {
+        "DRIVER": cell.target.driver,
+        "POOL_SIZE": cell.pool.pool_size,
+        "MAX_OVERFLOW": cell.pool.max_overflow,
+        "POOL_TIMEOUT_S": cell.pool.pool_timeout_s,
+        "POOL_RECYCLE_S": cell.pool.pool_recycle_s,
+        "POOL_PRE_PING": cell.pool.pool_pre_ping,
+        "POOL_USE_LIFO": cell.pool.pool_use_lifo,
+        "POOL_PREWARM": cell.pool.pool_prewarm,
+        "POOL_CLASS": cell.pool.pool_class,
+        "EXPIRE_ON_COMMIT": cell.session.expire_on_commit,
+        "REFRESH_AFTER_WRITE": cell.session.refresh_after_write,
+        "ISOLATION": cell.session.isolation,
+        "THREADPOOL_TOKENS": cell.target.threadpool_tokens,
+        "GC_FREEZE": cell.target.gc_freeze,
+        "WORKERS": cell.target.workers,
+        "APPLICATION_NAME": f"poolbench {launch_id}",
+    }
+    if database_url is not None:
+        values["DATABASE_URL"] = database_url
+    return {**{name: _text(value) for name, value in values.items()}, **cell.target.env}
+
+
+def _text(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _start(start: TargetStart, number: int, *, probe: bool) -> _Started:
+    cell = start.launch.cell
+    environment = environment_of(cell, launch_id=start.launch.id, database_url=start.database_url)
+    if probe:
+        start.probe_dir.mkdir(parents=True, exist_ok=True)
+        environment["POOLBENCH_PROBE_DIR"] = str(start.probe_dir)
+    with _listener(cell.target.port and cell.target.port + number) as listener:
+        process = start_group(
+            _command(cell, listener.fileno(), probe=probe),
+            environment=_inherited(environment),
+            log=start.log,
+            pass_fds=[listener.fileno()],
+        )
+        return _Started(
+            start=start,
+            process=process,
+            port=listener.getsockname()[1],
+            listener_inode=os.fstat(listener.fileno()).st_ino,
+            deadline=time.monotonic() + cell.target.start_timeout_s,
+        )
+
+
+def _inherited(environment: Mapping[str, str]) -> dict[str, str]:
+    return {**os.environ, **environment}
+
+
+def _command(cell: Cell, descriptor: int, *, probe: bool) -> list[str]:
+    command = [sys.executable, "-m", "harness.probe", cell.target.app, "--fd", str(descriptor)]
+    command += ["--workers", str(cell.target.workers)]
+    if cell.target.cpus:
+        command += ["--cpus", ",".join(map(str, cell.target.cpus))]
+    return command if probe else [*command, "--no-probe"]
+
+
+def _listener(port: int) -> socket.socket:
+    """A socket that listens before the target starts, so that nothing can take the port in between."""
+    listener = socket.socket()
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(("127.0.0.1", port))
+        listener.listen(BACKLOG)
+    except (OSError, OverflowError) as error:
+        listener.close()
+        reason = error.strerror if isinstance(error, OSError) else "there is no such port"
+        raise InfrastructureError(
+            f"The target cannot listen on 127.0.0.1:{port}: {reason}.",
+            next_step="Stop the program that has the port, or set [target] port = 0 for any free one.",
+        ) from error
+    return listener
+
+
+def _wait(started: _Started, everyone: Sequence[_Started], *, probe: bool) -> RunningTarget:
+    """Wait for one target, and fail at once when any of them ends."""
+
+    def check_alive() -> None:
+        for each in everyone:
+            if has_ended(each.process):
+                raise _ended(each)
+
+    start, target = started.start, started.start.launch.cell.target
+    answer = wait_healthy(started.port, target.health_path, deadline=started.deadline, check_alive=check_alive)
+    if answer is not None:
+        raise _not_healthy(started, f"{target.health_path} gave {answer}")
+    if target.workers > 1:
+        count = wait_workers(
+            started.process.pid,
+            started.listener_inode,
+            target.workers,
+            deadline=started.deadline,
+            check_alive=check_alive,
+        )
+        if count is not None:
+            raise _not_healthy(started, f"{count} of its {target.workers} workers are up")
+    return RunningTarget(
+        launch_id=start.launch.id,
+        host=f"http://127.0.0.1:{started.port}",
+        database=_database_of(start.database_url),
+        pids=(started.process.pid,),
+        probe_dir=start.probe_dir if probe else None,
+        log=start.log,
+    )
+
+
+def _elsewhere(start: TargetStart) -> RunningTarget:
+    target = start.launch.cell.target
+    url = (target.url or "").rstrip("/")
+    reason = wait_any_answer(url, target.health_path, timeout_s=min(target.start_timeout_s, _URL_TIMEOUT_S))
+    if reason is not None:
+        raise InfrastructureError(
+            f"The service at {url} does not answer: {reason.rstrip('.')}.",
+            next_step="Check [target] url and that the service runs, or leave url out to deploy the app.",
+        )
+    return RunningTarget(
+        launch_id=start.launch.id,
+        host=url,
+        database=_database_of(start.database_url),
+        pids=(),
+        probe_dir=None,
+        log=None,
+    )
+
+
+def _database_of(url: str | None) -> str | None:
+    return unquote(urlsplit(url).path.lstrip("/")) or None if url else None
+
+
+def _ended(started: _Started) -> InfrastructureError:
+    return InfrastructureError(
+        f"The target {started.start.launch.cell.target.app} ({started.start.launch.cell.label}) ended as it started.",
+        next_step=f"Its last log lines are below; all of them are in {started.start.log}.",
+        detail=tail(started.start.log),
+    )
+
+
+def _not_healthy(started: _Started, reason: str) -> InfrastructureError:
+    target = started.start.launch.cell.target
+    return InfrastructureError(
+        f"The target {target.app} ({started.start.launch.cell.label}) was not ready within "
+        f"{target.start_timeout_s:g} s: {reason}.",
+        next_step=f"Its last log lines are below; all of them are in {started.start.log}. A slow start needs a larger "
+        "[target] start_timeout_s.",
+        detail=tail(started.start.log),
+    )
