@@ -1,0 +1,102 @@
+"""Doubts that stand beside the figures: what is thin, what was left out, what could not be seen."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from harness.analyse import words
+from harness.analyse.launches import Launches
+from harness.domain.evidence import Run
+from harness.domain.verdict import CellSummary
+
+FEW_LAUNCHES = 5
+FEW_REQUESTS_FOR_P99 = 1000
+
+
+def doubts(run: Run, cells: Sequence[CellSummary], launches: Launches) -> tuple[str, ...]:
+    """Every doubt that applies, the gravest first."""
+    found = (
+        _partial(run),
+        _excluded(launches),
+        *_left_out(launches),
+        _closed(run),
+        _different_loads(run),
+        _few_launches(launches),
+        _few_requests(launches),
+        _no_probe(run, cells),
+        _no_activity(cells),
+    )
+    return tuple(note for note in found if note)
+
+
+def _partial(run: Run) -> str:
+    complete = len(run.trials)
+    return f"Partial run: {complete} of {run.planned_trials} launches." if complete < run.planned_trials else ""
+
+
+def _excluded(launches: Launches) -> str:
+    count, total = len(launches.excluded), len(launches.excluded) + len(launches.counted)
+    return f"{count} of {total} launches are invalid and feed no figure; see the certificates." if count else ""
+
+
+def _left_out(launches: Launches) -> list[str]:
+    return [
+        f"{len(left.rounds)} of {left.planned} rounds of sitting {number} are left out for all of its launches: "
+        f"requests were still in flight as they began (after {words.listed(left.after) or 'an unknown launch'}). "
+        "A longer design.guard_s, less load or the blocked design avoids it."
+        for number, left in launches.sittings.items()
+        if left.rounds
+    ]
+
+
+def _closed(run: Run) -> str:
+    if not any(cell.load.model == "closed" for cell in run.info.cells):
+        return ""
+    return (
+        "Closed model: latency counts from the send. Users who wait for an answer send nothing meanwhile, so a pause "
+        "of the target delays few requests here; do not compare with an open model's figures."
+    )
+
+
+def _different_loads(run: Run) -> str:
+    loads = {(c.load.model, words.rate_rps(c, run.info), c.load.users, c.load.scenario) for c in run.info.cells}
+    return "The cells carry different loads: their latencies differ for that reason too." if len(loads) > 1 else ""
+
+
+def _few_launches(launches: Launches) -> str:
+    counts: dict[str, int] = {}
+    for launch in launches.counted:
+        counts[launch.cell_id] = counts.get(launch.cell_id, 0) + 1
+    fewest = min(counts.values(), default=FEW_LAUNCHES)
+    if fewest >= FEW_LAUNCHES:
+        return ""
+    if fewest == 1:
+        return "One launch has no interval: how much a fresh start changes is unknown."
+    return f"{fewest} launches give wide intervals; five or more narrow them markedly."
+
+
+def _few_requests(launches: Launches) -> str:
+    fewest = min((launch.all.requests for launch in launches.counted), default=FEW_REQUESTS_FOR_P99)
+    if fewest >= FEW_REQUESTS_FOR_P99:
+        return ""
+    beyond = max(1, fewest // 100)
+    return f"p99 is thin: a launch has as few as {fewest} requests, so about {beyond} of them lie beyond it."
+
+
+def _no_probe(run: Run, cells: Sequence[CellSummary]) -> str:
+    unseen = [summary for summary in cells if summary.valid and math.isnan(summary.all.pool_share)]
+    if not unseen:
+        return ""
+    why = "no request named it" if run.info.experiment.observe.probe else "the probe was off"
+    return f"Pool wait and database time are not known for {_which(unseen, cells)}: {why}."
+
+
+def _no_activity(cells: Sequence[CellSummary]) -> str:
+    unseen = [summary for summary in cells if summary.valid and math.isnan(summary.connections_active_mean)]
+    return f"Connections were not seen for {_which(unseen, cells)}: pg_stat_activity gave nothing." if unseen else ""
+
+
+def _which(some: Sequence[CellSummary], cells: Sequence[CellSummary]) -> str:
+    valid = [summary for summary in cells if summary.valid]
+    return "any cell" if len(some) == len(valid) else words.listed([words.settings(summary.cell) for summary in some])

@@ -1,0 +1,117 @@
+"""The data of the report's figures: one table each, ready to draw.
+
+Every figure is of the measure phase and of the launches that count, like the summary; a table is empty where nothing
+was recorded (no probe, no pg_stat_activity). Latencies are of what was offered, failures infinite.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from harness.analyse.arrays import Floats
+from harness.analyse.estimate import geometric_mean, quantiles
+from harness.analyse.launches import SHARES, Launches, LaunchFigures, median_launch
+from harness.analyse.resources import connection_readings
+from harness.domain.evidence import OUTCOMES
+from harness.domain.verdict import CellSummary, EndpointSummary, Estimate
+
+BIN_S = 1.0
+CDF_SHARES: Floats = np.concatenate([np.arange(0.0, 0.9, 0.01), np.arange(0.9, 0.99, 0.002), np.linspace(0.99, 1, 65)])
+"""200 points, denser where latencies part."""
+
+
+def figure_tables(cells: Sequence[CellSummary], launches: Launches) -> dict[str, pd.DataFrame]:
+    """Every figure's table by the figure's name; cells in the given order."""
+    measured = {summary.cell.id: launches.of(summary.cell.id) for summary in cells if summary.valid}
+    return {
+        "latency_percentiles": _latency_percentiles([summary for summary in cells if summary.valid]),
+        "latency_cdf": _by_cell(measured, _latency_cdf, ("share", "latency_ms")),
+        "latency_over_time": _by_cell(measured, _latency_over_time, ("t_s", "p50_ms", "p95_ms")),
+        "connections": _by_cell(measured, _connections, ("t_s", "state", "connections")),
+        "breakdown": _by_cell(measured, _breakdown, ("pool_ms", "db_ms", "app_ms", "other_ms", "pool_share")),
+        "outcomes": _by_cell(measured, _outcomes, OUTCOMES),
+    }
+
+
+def _by_cell(
+    measured: Mapping[str, Sequence[LaunchFigures]],
+    draw: Callable[[Sequence[LaunchFigures]], pd.DataFrame],
+    columns: Sequence[str],
+) -> pd.DataFrame:
+    tables = [draw(of_cell).assign(cell_id=cell_id) for cell_id, of_cell in measured.items()]
+    filled = [table for table in tables if len(table)]
+    names = ["cell_id", *columns]
+    return pd.concat(filled, ignore_index=True)[names] if filled else pd.DataFrame({name: [] for name in names})
+
+
+def _latency_percentiles(cells: Sequence[CellSummary]) -> pd.DataFrame:
+    rows = [
+        (summary.cell.id, round(100 * share), estimate.value, estimate.low, estimate.high)
+        for summary in cells
+        for share, estimate in zip(SHARES, _percentiles(summary.all), strict=True)
+    ]
+    return pd.DataFrame(rows, columns=["cell_id", "percentile", "latency_ms", "low_ms", "high_ms"])
+
+
+def _percentiles(figures: EndpointSummary) -> tuple[Estimate, ...]:
+    return figures.p50_ms, figures.p90_ms, figures.p95_ms, figures.p99_ms
+
+
+def _latency_cdf(of_cell: Sequence[LaunchFigures]) -> pd.DataFrame:
+    """Combined over launches as the summary's percentiles are, so that the curve passes through them."""
+    by_launch = np.array([quantiles(launch.ascending_ms, CDF_SHARES) for launch in of_cell])
+    return pd.DataFrame({"share": CDF_SHARES, "latency_ms": geometric_mean(by_launch)})
+
+
+def _latency_over_time(of_cell: Sequence[LaunchFigures]) -> pd.DataFrame:
+    """Requests of all launches by the second of measured time in which they were intended; t_s is its start."""
+    number = np.concatenate([launch.measured.time_s for launch in of_cell]) // BIN_S
+    order = np.argsort(number.astype(np.int32), kind="stable")
+    latency_ms = np.concatenate([launch.measured.latency_ms for launch in of_cell])[order]
+    bins, first = np.unique(number[order], return_index=True)
+    shares = np.array([0.50, 0.95])
+    figures = np.array([quantiles(np.sort(part), shares) for part in np.split(latency_ms, first[1:])])
+    return pd.DataFrame({"t_s": bins * BIN_S, "p50_ms": figures[:, 0], "p95_ms": figures[:, 1]})
+
+
+def _connections(of_cell: Sequence[LaunchFigures]) -> pd.DataFrame:
+    """Readings of the launch in the middle by p95, over its own measured time.
+
+    Its segments are glued together: in an interleaved design the turns of the others would be gaps of idleness.
+    """
+    launch = median_launch(of_cell)
+    readings = connection_readings(launch.evidence.activity, launch.windows)
+    return readings.melt(id_vars="t_s", var_name="state", value_name="connections").sort_values(["t_s", "state"])
+
+
+def _breakdown(of_cell: Sequence[LaunchFigures]) -> pd.DataFrame:
+    """Means over the served requests that the probe saw.
+
+    Other is what the process never saw: the network, and waiting before the application took the request on.
+    """
+    figures = [launch.all for launch in of_cell]
+    served = sum(own.probed for own in figures)
+    if not served:
+        return pd.DataFrame()
+    pool_ms, db_ms, app_ms, latency_ms = (
+        sum(sums) / served
+        for sums in zip(
+            *((own.pool_sum_ms, own.db_sum_ms, own.app_sum_ms, own.latency_sum_ms) for own in figures), strict=True
+        )
+    )
+    row = {
+        "pool_ms": pool_ms,
+        "db_ms": db_ms,
+        "app_ms": app_ms,
+        "other_ms": max(0.0, latency_ms - pool_ms - db_ms - app_ms),
+        "pool_share": pool_ms / latency_ms,
+    }
+    return pd.DataFrame([row])
+
+
+def _outcomes(of_cell: Sequence[LaunchFigures]) -> pd.DataFrame:
+    counts = sum(np.bincount(launch.measured.outcome, minlength=len(OUTCOMES)) for launch in of_cell)
+    return pd.DataFrame([counts], columns=list(OUTCOMES))

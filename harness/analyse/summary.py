@@ -1,0 +1,106 @@
+"""One cell over all its launches that count.
+
+Percentiles are of the requests offered in the measure phase, each from its intended time, every failure infinitely
+slow; see `estimate` for the quantile and for what several launches say together. Rates and counts add the launches up.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from statistics import fmean
+
+from harness.analyse.estimate import over_launches
+from harness.analyse.launches import ALL, SHARES, EndpointFigures, LaunchFigures
+from harness.analyse.resources import connections_peak_and_active, target_cpu_s
+from harness.domain.evidence import TrialEvidence
+from harness.domain.experiment import Cell, Slo
+from harness.domain.verdict import CellSummary, EndpointSummary, Estimate
+
+NOT_MEASURED = "not measured"
+
+
+def summarise_cell(
+    cell: Cell, launches: Sequence[LaunchFigures], excluded: Sequence[TrialEvidence], slo: Slo
+) -> CellSummary:
+    """A cell's figures; its rank and its ratio to the best are for `ranking` to fill in."""
+    everything = _endpoint(cell.id, ALL, launches)
+    names = sorted({name for launch in launches for name in launch.by_endpoint} - {ALL})
+    used = [connections_peak_and_active(launch.evidence.activity, launch.windows) for launch in launches]
+    return CellSummary(
+        cell=cell,
+        rank=0,
+        tied=False,
+        all=everything,
+        endpoints=tuple(_endpoint(cell.id, name, launches) for name in names),
+        versus_best=None,
+        connections_peak=max((peak for peak, _ in used), default=0),
+        connections_active_mean=_mean([active for _, active in used]),
+        cpu_ms_per_request=_cpu_ms_per_request(launches),
+        slo_met=_slo_met(everything, slo) if launches else None,
+        valid=bool(launches),
+        invalid_launches=len(excluded),
+        findings=_findings(launches, excluded),
+    )
+
+
+def _endpoint(cell_id: str, endpoint: str, launches: Sequence[LaunchFigures]) -> EndpointSummary:
+    figures = [launch.by_endpoint[endpoint] for launch in launches if endpoint in launch.by_endpoint]
+    p50, p90, p95, p99 = (over_launches(own.quantiles_ms[place] for own in figures) for place in range(len(SHARES)))
+    seconds = sum(launch.windows.seconds for launch in launches)
+    requests = sum(own.requests for own in figures)
+    return EndpointSummary(
+        cell_id=cell_id,
+        endpoint=endpoint,
+        launches=len(figures),
+        requests=requests,
+        achieved_rps=_ratio(sum(own.answered for own in figures), seconds),
+        goodput_rps=_ratio(sum(own.good for own in figures), seconds),
+        p50_ms=p50,
+        p90_ms=p90,
+        p95_ms=p95,
+        p99_ms=p99,
+        served_p99_ms=over_launches(own.served_p99_ms for own in figures).value,
+        error_rate=_ratio(requests - sum(own.ok for own in figures), requests),
+        dropped=sum(own.dropped for own in figures),
+        pool_ms_p95=_mean([own.pool_p95_ms for own in figures]),
+        pool_share=_share([own.pool_sum_ms for own in figures], figures),
+        db_share=_share([own.db_sum_ms for own in figures], figures),
+    )
+
+
+def _share(sums_ms: Sequence[float], figures: Sequence[EndpointFigures]) -> float:
+    return _ratio(sum(sums_ms), sum(own.latency_sum_ms for own in figures))
+
+
+def _cpu_ms_per_request(launches: Sequence[LaunchFigures]) -> float:
+    pairs = [(target_cpu_s(launch.evidence.process, launch.windows), launch.all.answered) for launch in launches]
+    seen = [(cpu_s, answered) for cpu_s, answered in pairs if not math.isnan(cpu_s)]
+    return _ratio(1000 * sum(cpu_s for cpu_s, _ in seen), sum(answered for _, answered in seen))
+
+
+def _slo_met(everything: EndpointSummary, slo: Slo) -> bool:
+    promises = ((everything.p50_ms, slo.p50_ms), (everything.p95_ms, slo.p95_ms), (everything.p99_ms, slo.p99_ms))
+    return everything.error_rate <= slo.error_rate and all(_keeps(figure, limit) for figure, limit in promises)
+
+
+def _keeps(figure: Estimate, limit_ms: float | None) -> bool:
+    return limit_ms is None or figure.value <= limit_ms
+
+
+def _findings(launches: Sequence[LaunchFigures], excluded: Sequence[TrialEvidence]) -> tuple[str, ...]:
+    """Codes of what was found, and of why launches do not count, in the order of the certificates."""
+    if not launches and not excluded:
+        return (NOT_MEASURED,)
+    certificates = [launch.evidence.trial.certificate for launch in launches]
+    certificates += [evidence.trial.certificate for evidence in excluded]
+    return tuple(dict.fromkeys(reason.code for certificate in certificates for reason in certificate.reasons))
+
+
+def _ratio(part: float, whole: float) -> float:
+    return part / whole if whole else math.nan
+
+
+def _mean(values: Sequence[float]) -> float:
+    seen = [value for value in values if not math.isnan(value)]
+    return fmean(seen) if seen else math.nan

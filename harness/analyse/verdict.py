@@ -1,0 +1,120 @@
+"""The verdict: which settings to run with, and how sure that is, in sentences made from the figures alone."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+
+from harness.analyse import words
+from harness.analyse.launches import Launches
+from harness.domain.evidence import RunInfo
+from harness.domain.verdict import CellSummary
+
+
+def conclude(cells: Sequence[CellSummary], launches: Launches, info: RunInfo) -> str:
+    """Says what to run with, at which p95 and load, what could not be told apart, and where it holds.
+
+    Args:
+        cells: best first, as ranked.
+        launches: those that count and those that do not.
+        info: the experiment and its rate.
+    """
+    valid = [summary for summary in cells if summary.valid]
+    if not valid:
+        return _nothing(launches)
+    load = words.load([summary.cell for summary in valid], info)
+    if math.isinf(valid[0].all.p95_ms.value):
+        return _all_failing(valid, load)
+    pick = _pick([summary for summary in valid if summary.rank == valid[0].rank])
+    parts = [_headline(pick, valid, load), _slo(pick, valid, info), _saturated(valid), _resolution(valid)]
+    scope = "This holds for this machine and this load."
+    return " ".join(part for part in (*parts, scope) if part)
+
+
+def _nothing(launches: Launches) -> str:
+    if not launches.excluded:
+        return "Nothing is measured yet: no launch is complete."
+    reasons = Counter(
+        reason.code
+        for evidence in launches.excluded
+        for reason in evidence.trial.certificate.reasons
+        if reason.kind == "instrument"
+    )
+    reasons.update("undrained rounds" for left in launches.sittings.values() if left.too_many)
+    why = ", ".join(f"{code} {count}x" for code, count in reasons.most_common()) or "no request was offered"
+    return f"Nothing can be concluded: the measurement is invalid in all {len(launches.excluded)} launches ({why})."
+
+
+def _all_failing(valid: Sequence[CellSummary], load: str) -> str:
+    least = min(valid, key=lambda summary: summary.all.error_rate)
+    where = "in every cell" if len(valid) > 1 else f"with {words.settings(least.cell)}"
+    fewest = f", fewest with {words.settings(least.cell)}" if len(valid) > 1 else ""
+    return (
+        f"Nothing to run with: {load}, more than 5 % of what was offered failed {where} "
+        f"({words.percent(least.all.error_rate)}{fewest}). Lower the load and run again, or look at the errors first."
+    )
+
+
+def _pick(leaders: Sequence[CellSummary]) -> CellSummary:
+    """Of those that cannot be told apart: one that meets the SLO, then the one that needs the fewest connections."""
+    return min(leaders, key=lambda summary: (summary.slo_met is not True, _ceiling(summary)))
+
+
+def _ceiling(summary: CellSummary) -> float:
+    ceiling = summary.cell.connection_ceiling
+    return math.inf if ceiling is None else ceiling
+
+
+def _headline(pick: CellSummary, valid: Sequence[CellSummary], load: str) -> str:
+    named = words.settings(pick.cell)
+    if len(valid) == 1:
+        return f"{named[0].upper()}{named[1:]}: {words.p95(pick.all)} {load}, with nothing to compare it to."
+    if pick.all.launches == 1 and pick.tied:
+        fastest = f"{words.settings(valid[0].cell)} came out fastest, {words.p95(valid[0].all)} {load}"
+        return f"{fastest}, but one launch of each tells no difference apart: ask for at least three launches."
+    answer = f"Run with {named}: {words.p95(pick.all)} {load}"
+    return f"{answer}; {_tie(pick, valid)}." if pick.tied else f"{answer}; {_next(valid)}."
+
+
+def _tie(pick: CellSummary, valid: Sequence[CellSummary]) -> str:
+    others = [summary for summary in valid if summary.rank == pick.rank and summary is not pick]
+    names = words.listed([words.settings(other.cell) for other in others])
+    same = f"{pick.all.launches} launches do not tell it apart from {names}"
+    ceiling = _ceiling(pick)
+    if all(_ceiling(other) == ceiling for other in others):
+        return f"{same}, which may open as many connections, so the fastest is named"
+    return f"{same}, and it opens the fewest connections of these (at most {ceiling:.0f})"
+
+
+def _next(valid: Sequence[CellSummary]) -> str:
+    second = valid[1]
+    named = words.settings(second.cell)
+    if second.versus_best is None or not math.isfinite(second.versus_best.value):
+        return f"next is {named}, where more than 5 % of what was offered failed"
+    ratio = words.number(second.versus_best.value)
+    return f"next is {named} with {ratio} times that (95 % interval {words.interval(second.versus_best)})"
+
+
+def _slo(pick: CellSummary, valid: Sequence[CellSummary], info: RunInfo) -> str:
+    promise = words.promise(info.experiment.slo)
+    if pick.slo_met:
+        return f"It meets the SLO ({promise})."
+    meeting = [words.settings(summary.cell) for summary in valid if summary.slo_met]
+    others = f"{words.listed(meeting)} would" if meeting else "nor does any other" if len(valid) > 1 else ""
+    return f"It does not meet the SLO ({promise}){'; ' if others else ''}{others}."
+
+
+def _saturated(valid: Sequence[CellSummary]) -> str:
+    full = [words.settings(summary.cell) for summary in valid if summary.all.dropped > 0]
+    return f"Saturated, so that arrivals had to be dropped: {words.listed(full)}." if full else ""
+
+
+def _resolution(valid: Sequence[CellSummary]) -> str:
+    """The difference in p95 that a typical comparison of this run would have shown."""
+    ratios = [summary.versus_best for summary in valid if summary.versus_best is not None]
+    widths = sorted(ratio.high / ratio.value for ratio in ratios if math.isfinite(ratio.high))
+    if not widths:
+        return ""
+    least = words.percent(round(widths[len(widths) // 2] - 1, 2))
+    return f"Differences in p95 below about {least} do not show in {valid[0].all.launches} launches."
