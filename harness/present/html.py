@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from harness.domain.evidence import Reason
 from harness.domain.verdict import CellSummary, EndpointSummary, Report
@@ -67,15 +67,14 @@ def _pictures(report: Report) -> dict[str, Picture]:
     return {kind.series: draw(kind, report) for kind in FIGURES}
 
 
-def _outcome_rows(report: Report) -> Iterator[tuple[CellSummary, dict[str, int]]]:
+def _outcome_rows(report: Report) -> Iterator[tuple[CellSummary, dict[str, Any]]]:
     """Each cell's arrivals by outcome, where the analysis counted them."""
     frame = report.series.get("outcomes")
     if frame is None or frame.empty:
         return
-    counted = {str(row.pop("cell_id")): row for row in frame.to_dict("records")}
-    for cell in report.summary.cells:
-        if cell.cell.id in counted:
-            yield cell, counted[cell.cell.id]
+    counted = view.by_cell(frame)
+    for cell in view.seen_cells(report, frame):
+        yield cell, counted[cell.cell.id]
 
 
 def _endpoint_rows(report: Report) -> Iterator[tuple[CellSummary, EndpointSummary]]:
@@ -86,9 +85,7 @@ def _endpoint_rows(report: Report) -> Iterator[tuple[CellSummary, EndpointSummar
 
 def _reasons(report: Report, kind: str) -> Iterator[tuple[str, str, Reason]]:
     """Trial, cell label and reason, of every certificate's reasons of one kind."""
-    labels = {
-        launch.id: launch.cell.label for sitting in report.info.sittings for launch in sitting.launches
-    }
+    labels = {launch.id: launch.cell.label for sitting in report.info.sittings for launch in sitting.launches}
     for trial, certificate in report.summary.certificates.items():
         for reason in certificate.reasons:
             if reason.kind == kind:

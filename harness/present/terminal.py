@@ -54,7 +54,9 @@ class FittingTable:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         shown = fitting(self.columns, options.max_width, label=self.label)
-        table = Table(box=box.SIMPLE_HEAD, padding=(0, _GAP, 0, 0), pad_edge=False, show_edge=False, header_style="bold")
+        table = Table(
+            box=box.SIMPLE_HEAD, padding=(0, _GAP, 0, 0), pad_edge=False, show_edge=False, header_style="bold"
+        )
         label_room = options.max_width - sum(c.width + _GAP for c in shown if c is not self.columns[self.label])
         for column in shown:
             may_wrap = column is self.columns[self.label]
@@ -90,7 +92,9 @@ def print_report(report: Report, console: Console, paths: Mapping[str, Path]) ->
     """Verdict, ranked table, findings, doubts, and where the files are."""
     console.print(Text(report.summary.verdict, style="bold"))
     if not report.complete:
-        console.print(Text("This run is partial: it was cut short, and only what is complete is shown.", style="yellow"))
+        console.print(
+            Text("This run is partial: it was cut short, and only what is complete is shown.", style="yellow")
+        )
     console.print()
     console.print(ranked_table(report.summary.cells))
     _print_findings(report.summary.cells, console)
@@ -131,7 +135,13 @@ def plan_table(
     """What `poolbench plan` shows: the cells, the order they are launched in, how long it takes, and the ceilings."""
     launches = sum(len(sitting.launches) for sitting in sittings if sitting.purpose == "measure")
     head = f"{len(cells)} cells, {launches} launches, about {duration(duration_s)}."
-    parts: list[RenderableType] = [Text(head, style="bold"), Text(""), _cell_table(cells), Text(""), _order_table(sittings)]
+    parts: list[RenderableType] = [
+        Text(head, style="bold"),
+        Text(""),
+        _cell_table(cells),
+        Text(""),
+        _order_table(sittings),
+    ]
     parts += [_bullet("note", note) for note in notes]
     return Group(*parts)
 

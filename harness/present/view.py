@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness.domain.evidence import RunInfo
 from harness.domain.experiment import Cell
 from harness.domain.verdict import CellSummary, Report
 from harness.present.numbers import UNKNOWN, duration, number
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def rank_text(cell: CellSummary) -> str:
@@ -22,6 +25,22 @@ def findings_text(cell: CellSummary) -> str:
     """Everything found about a cell, invalid launches first."""
     invalid = (f"{cell.invalid_launches} invalid {_plural('launch', cell.invalid_launches)}",)
     return "; ".join((*(invalid if cell.invalid_launches else ()), *cell.findings))
+
+
+def titled(cell: CellSummary) -> str:
+    """A cell's name in a figure: rank and label, an en space between, which folding leaves alone."""
+    return f"{rank_text(cell)}\u2002{cell.cell.label}"
+
+
+def seen_cells(report: Report, frame: pd.DataFrame) -> list[CellSummary]:
+    """The cells a series knows something about, best first."""
+    known = set(frame["cell_id"].astype(str))
+    return [cell for cell in report.summary.cells if cell.cell.id in known]
+
+
+def by_cell(frame: pd.DataFrame) -> dict[str, dict[str, Any]]:
+    """A series with one row a cell, as that row's values by cell id."""
+    return {str(row["cell_id"]): {str(name): value for name, value in row.items()} for row in frame.to_dict("records")}
 
 
 def planned_launches(info: RunInfo) -> int:

@@ -48,7 +48,7 @@ FIGURES: tuple[FigureKind, ...] = (
     FigureKind(
         series="latency_cdf",
         title="The whole distribution, tail stretched",
-        caption="The share of arrivals answered within a time, this cell in blue before all others in grey; "
+        caption="The share of arrivals answered within a time, this cell in blue and others behind it in grey; "
         "a curve that ends below the top is one whose remaining arrivals failed.",
         draw=latency_cdf,
         missing="There is no latency to show: no arrival was measured.",

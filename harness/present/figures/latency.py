@@ -11,7 +11,7 @@ from harness.domain.verdict import CellSummary, Report
 from harness.present.figures import style
 from harness.present.figures.style import BLUE, GRID, INK, MUTED, RED
 from harness.present.numbers import number, percent
-from harness.present.view import rank_text
+from harness.present.view import by_cell, seen_cells, titled
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,36 +21,38 @@ if TYPE_CHECKING:
 
 _LOG_ABOVE = 8.0
 """Ratio of the largest to the smallest figure above which an axis turns logarithmic."""
+_CROWD = 12
+"""Cells above which only the best one's curve stands behind each cell's own."""
 _TAIL_TICKS = (0.0, 0.5, 0.9, 0.99, 0.999)
 
 
 def latency_percentiles(report: Report, frame: pd.DataFrame) -> Figure:
     """A panel per percentile, a row per cell: dot and interval; what failed too often stands at the right edge."""
-    cells = present_cells(report, frame)
+    cells = seen_cells(report, frame)
     percentiles = sorted(frame["percentile"].unique())
-    rows = style.Rows([titled(cell) for cell in cells], top_in=0.36, bottom_in=0.5)
+    rows = style.Rows([titled(cell) for cell in cells], top_in=0.3, bottom_in=0.45, row_in=0.36)
     gap_in = 0.28
     width_in = (style.WIDTH_IN - rows.LEFT_IN - 0.15 - gap_in * (len(percentiles) - 1)) / len(percentiles)
     for column, percentile in enumerate(percentiles):
         axes = rows.panel(rows.LEFT_IN + column * (width_in + gap_in), width_in, labelled=column == 0)
         axes.set_title(f"p{percentile:g}", loc="left", fontsize=style.TEXT_PT, fontweight="bold")
         axes.set_xlabel("latency, ms")
-        _percentile_panel(axes, cells, frame[frame["percentile"] == percentile].set_index("cell_id"))
+        _percentile_panel(axes, cells, frame[frame["percentile"] == percentile])
     return rows.figure
 
 
 def latency_cdf(report: Report, frame: pd.DataFrame) -> Figure:
-    """A panel per cell: its own distribution in colour before everyone else's in grey, tail stretched out."""
-    cells = present_cells(report, frame)
+    """A panel per cell: its own distribution in colour before the others in grey, tail stretched out."""
+    cells = seen_cells(report, frame)
     curves = {cell.cell.id: _tail_curve(frame[frame["cell_id"] == cell.cell.id]) for cell in cells}
+    behind = list(curves)[: None if len(cells) <= _CROWD else 1]
     panels = style.Panels([titled(cell) for cell in cells], height_in=1.45, gap_in=0.3, legend=False)
     low, high = _span(np.concatenate([latency for latency, _ in curves.values()]))
     for index, (cell, axes) in enumerate(zip(cells, panels, strict=True)):
-        for other, (latency, height) in curves.items():
+        for other in behind:
             if other != cell.cell.id:
-                axes.plot(latency, height, color=MUTED, linewidth=0.6, alpha=0.45)
-        latency, height = curves[cell.cell.id]
-        axes.plot(latency, height, color=BLUE, linewidth=1.8, gid="own")
+                axes.plot(*curves[other], color=MUTED, linewidth=0.6, alpha=0.45)
+        axes.plot(*curves[cell.cell.id], color=BLUE, linewidth=1.8, gid="own")
         axes.set_xscale("log")
         axes.set_xlim(low / 1.1, high * 1.1)
         plain_log(axes, "x")
@@ -67,7 +69,7 @@ def latency_over_time(report: Report, frame: pd.DataFrame) -> Figure:
     """A panel per cell: p50 and p95 second by second, all on one scale."""
     from matplotlib.lines import Line2D
 
-    cells = present_cells(report, frame)
+    cells = seen_cells(report, frame)
     panels = style.Panels([titled(cell) for cell in cells], height_in=1.15, gap_in=0.3)
     low, high = _span(frame[["p50_ms", "p95_ms"]].to_numpy(dtype=float).ravel())
     wide = high / low > _LOG_ABOVE
@@ -102,17 +104,6 @@ def latency_over_time(report: Report, frame: pd.DataFrame) -> Figure:
     return panels.figure
 
 
-def present_cells(report: Report, frame: pd.DataFrame) -> list[CellSummary]:
-    """The cells a frame knows something about, best first."""
-    known = set(frame["cell_id"].astype(str))
-    return [cell for cell in report.summary.cells if cell.cell.id in known]
-
-
-def titled(cell: CellSummary) -> str:
-    """A cell's name in a figure: rank and label."""
-    return f"{rank_text(cell)}\u2002{cell.cell.label}"  # an en space, which folding leaves alone
-
-
 def plain_log(axes: Axes, which: str) -> None:
     """Label a logarithmic axis with plain numbers, at 1, 2 and 5 of each decade when there is room."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
@@ -120,7 +111,7 @@ def plain_log(axes: Axes, which: str) -> None:
     axis = axes.xaxis if which == "x" else axes.yaxis
     low, high = axes.get_xlim() if which == "x" else axes.get_ylim()
     decades = math.log10(high / low)
-    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if decades < 1.3 else (1, 3) if decades < 2.2 else (1,)))
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if decades < 1.3 else (1, 3) if decades < 2.6 else (1,)))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_formatter(NullFormatter())
     axis.set_minor_locator(NullLocator())
@@ -131,7 +122,7 @@ def _percentile_panel(axes: Axes, cells: list[CellSummary], own: pd.DataFrame) -
     wide = high / low > _LOG_ABOVE
     if wide:
         axes.set_xscale("log")
-        axes.set_xlim(low / 1.3, high * 1.5)
+        axes.set_xlim(low / 1.6, high * 1.6)
         plain_log(axes, "x")
     else:
         axes.set_xlim(0, high * 1.12)
@@ -139,10 +130,11 @@ def _percentile_panel(axes: Axes, cells: list[CellSummary], own: pd.DataFrame) -
     axes.grid(visible=True, axis="x")
     axes.hlines(range(len(cells)), *axes.get_xlim(), color=GRID, linewidth=0.5, zorder=0)
     edge = axes.get_xlim()[1]
+    known = by_cell(own)
     for row, cell in enumerate(cells):
-        if cell.cell.id not in own.index:
+        if cell.cell.id not in known:
             continue
-        value, lower, upper = (float(own.loc[cell.cell.id, name]) for name in ("latency_ms", "low_ms", "high_ms"))
+        value, lower, upper = (float(known[cell.cell.id][name]) for name in ("latency_ms", "low_ms", "high_ms"))
         if math.isinf(value):
             _failed(axes, row, edge, cell.all.error_rate)
         elif math.isfinite(value):
@@ -152,7 +144,9 @@ def _percentile_panel(axes: Axes, cells: list[CellSummary], own: pd.DataFrame) -
 def _dot(axes: Axes, row: int, value: float, lower: float, upper: float) -> None:
     """A dot, its interval when there is one, its figure above."""
     if math.isfinite(lower) and math.isfinite(upper):
-        axes.plot([lower, upper], [row, row], color=BLUE, linewidth=2.2, alpha=0.55, solid_capstyle="butt", gid="interval")
+        axes.plot(
+            [lower, upper], [row, row], color=BLUE, linewidth=2.2, alpha=0.55, solid_capstyle="butt", gid="interval"
+        )
     axes.plot([value], [row], "o", color=BLUE, markersize=4.5, gid="dot")
     axes.annotate(
         number(value), (value, row), (0, 3.6), textcoords="offset points", ha="center", va="bottom", fontsize=6.8

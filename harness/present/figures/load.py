@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
 from harness.domain.experiment import Cell
 from harness.domain.verdict import Report
 from harness.present.figures import style
-from harness.present.figures.latency import present_cells, titled
 from harness.present.figures.style import BLUE, GREEN, INK, MUTED, ORANGE, PAPER, PURPLE, RED, SKY
 from harness.present.numbers import count, number, percent
-from harness.present.view import max_connections
+from harness.present.view import by_cell, max_connections, seen_cells, titled
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,13 +39,14 @@ _FAILURES = (
 )
 _FAR = 2.5
 """A limit further above the data than this many times is named at the edge instead of drawn to scale."""
+_LABEL_HEIGHT = 0.1
+"""Of a limit's label, as a share of its panel."""
+_TIMES = "\u00d7"
 
 
 def connections(report: Report, frame: pd.DataFrame) -> Figure:
     """A panel per cell: connections stacked by state, with the limits that apply to it."""
-    from matplotlib.patches import Patch
-
-    cells = present_cells(report, frame)
+    cells = seen_cells(report, frame)
     panels = style.Panels([titled(cell) for cell in cells], height_in=1.3, gap_in=0.42)
     known = [state for state, _, _ in _STATES]
     others = sorted(set(frame["state"].astype(str)) - {*known, ""})
@@ -60,36 +60,32 @@ def connections(report: Report, frame: pd.DataFrame) -> Figure:
         if panels.is_bottom(index):
             axes.set_xlabel("measured time, s")
     seen = set(frame["state"].astype(str))
-    panels.legend(
-        [
-            Patch(facecolor=colour, edgecolor=PAPER, hatch=hatch, label=state)
-            for state, colour, hatch in looks
-            if state in seen
-        ]
-    )
+    panels.legend(style.patches([look for look in looks if look[0] in seen]))
     return panels.figure
 
 
-def breakdown(report: Report, frame: pd.DataFrame) -> Figure:
-    """A bar per cell that is the mean latency, divided into where it was spent."""
-    cells = present_cells(report, frame)
-    rows = style.Rows([titled(cell) for cell in cells], top_in=0.62, bottom_in=0.45, row_in=0.32)
+def breakdown(report: Report, frame: pd.DataFrame) -> Figure | None:
+    """A bar per cell that is the mean latency, divided into where it was spent; nothing where the probe saw none."""
+    if frame["pool_share"].isna().all():
+        return None
+    cells = seen_cells(report, frame)
+    rows = style.Rows([titled(cell) for cell in cells], top_in=0.5, bottom_in=0.45, row_in=0.32)
     axes = rows.panel(rows.LEFT_IN, style.WIDTH_IN - rows.LEFT_IN - 1.5, labelled=True)
-    own = frame.set_index("cell_id")
+    own = by_cell(frame)
     for row, cell in enumerate(cells):
-        values = [max(0.0, float(own.loc[cell.cell.id, part])) for part, *_ in _PARTS]
+        values = [max(0.0, float(own[cell.cell.id][part])) for part, *_ in _PARTS]
         parts = [0.0 if math.isnan(value) else value for value in values]
         total = sum(parts)
         if total > 0:
             _shares(axes, row, [part / total for part in parts])
-        share = float(own.loc[cell.cell.id, "pool_share"])
+        share = float(own[cell.cell.id]["pool_share"])
         axes.text(103, row, f"{percent(share)} %", va="center", fontweight="bold", fontsize=style.SMALL_PT)
         axes.text(121, row, number(total), va="center", ha="right", fontsize=style.SMALL_PT)
     axes.text(103, -0.62, "waiting", va="bottom", fontsize=6.8, color=MUTED)
     axes.text(121, -0.62, "mean, ms", va="bottom", ha="right", fontsize=6.8, color=MUTED)
     axes.set_xlim(0, 100)
     axes.set_xlabel("share of the mean latency of served requests, %")
-    _strip(rows, [(label, colour, hatch) for _, label, colour, hatch in _PARTS])
+    rows.legend([(name, colour, hatch) for _, name, colour, hatch in _PARTS])
     return rows.figure
 
 
@@ -98,13 +94,13 @@ def outcomes(report: Report, frame: pd.DataFrame) -> Figure | None:
     failures = [name for name, _, _ in _FAILURES]
     if not frame[failures].to_numpy().any():
         return None
-    cells = present_cells(report, frame)
+    cells = seen_cells(report, frame)
     rows = style.Rows([titled(cell) for cell in cells], top_in=0.4, bottom_in=0.45, row_in=0.32)
     axes = rows.panel(rows.LEFT_IN, style.WIDTH_IN - rows.LEFT_IN - 1.5, labelled=True)
-    own = frame.set_index("cell_id")
+    own = by_cell(frame)
     longest = 0.0
     for row, cell in enumerate(cells):
-        counts = {name: int(own.loc[cell.cell.id, name]) for name in ("ok", *failures)}
+        counts = {name: int(own[cell.cell.id][name]) for name in ("ok", *failures)}
         offered = sum(counts.values())
         start = 0.0
         for name, colour, hatch in _FAILURES:
@@ -122,7 +118,7 @@ def outcomes(report: Report, frame: pd.DataFrame) -> Figure | None:
     axes.set_xlim(0, max(longest * 1.02, 1e-3))
     axes.grid(visible=True, axis="x")
     axes.set_xlabel("failed share of offered arrivals, %")
-    _strip(rows, _FAILURES)
+    rows.legend(_FAILURES)
     return rows.figure
 
 
@@ -135,68 +131,69 @@ def _stack(axes: Axes, own: pd.DataFrame, looks: tuple[tuple[str, str, str], ...
         table.index.to_numpy(dtype=float),
         table.T.to_numpy(dtype=float),
         colors=[colour for _, colour, _ in looks],
-        edgecolor=PAPER,
-        linewidth=0.3,
+        edgecolor=PAPER,  # of the hatch; the bands themselves have no outline
+        linewidth=0,
     )
     for band, (_, _, hatch) in zip(bands, looks, strict=True):
-        band.set_hatch(hatch or None)
+        if hatch:
+            band.set_hatch(hatch)
     axes.set_xlim(float(table.index.min()), max(float(table.index.max()), float(table.index.min()) + 1e-9))
     return float(table.sum(axis=1).max())
 
 
 def _limits(axes: Axes, cell: Cell, peak: float, server_limit: int | None) -> None:
-    """Lines at pool_size, pool_size + max_overflow and max_connections; what is far above is named at the top edge."""
+    """Lines at the limits near the data, labels with an arrow at the top edge for those far above it."""
     from matplotlib.ticker import MaxNLocator
 
-    lines = limit_lines(cell, server_limit)
-    near = [(name, value) for name, value in lines if value <= _FAR * max(peak, lines[0][1] if lines else 1, 1)]
-    far = [f"{name} ↑" for name, value in lines if (name, value) not in near]
-    tallest = max([peak, 1.0, *(value for _, value in near)])
-    axes.set_ylim(0, tallest * (1.3 if near or far else 1.1))
+    limits = limit_lines(cell, server_limit)
+    near = [limit for limit in limits if limit.value <= _FAR * max(peak, 1)]
+    far = [limit for limit in limits if limit not in near]
+    tallest = max([peak, 1.0, *(limit.value for limit in near)])
+    above = len(far) + max(0, len(near) - 1) + (len(near) == 1)
+    top = tallest / (1 - 0.03 - _LABEL_HEIGHT * above)
+    axes.set_ylim(0, top)
     axes.yaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
-    for place, (name, value) in enumerate(near):
-        axes.axhline(value, color=INK, linewidth=0.9, linestyle=("--", "-", ":")[place % 3], gid="limit")
-        below = place == 0 and len(near) > 1
-        style.halo(
-            axes.annotate(
-                name,
-                (0.99, value),
-                (0, -2.5 if below else 2.5),
-                xycoords=("axes fraction", "data"),
-                textcoords="offset points",
-                ha="right",
-                va="top" if below else "bottom",
-                fontsize=6.4,
-            )
-        )
-    for place, name in enumerate(reversed(far)):
-        axes.annotate(
-            name,
-            (0.99, 1.0),
-            (0, -1 - 8 * place),
-            xycoords="axes fraction",
-            textcoords="offset points",
-            ha="right",
-            va="top",
-            fontsize=6.4,
-            color=MUTED,
-        )
+    free = 0.0  # axes fraction above which no label stands yet
+    for place, limit in enumerate(near):
+        axes.axhline(limit.value, color=INK, linewidth=0.9, linestyle=limit.dash, gid="limit")
+        height = limit.value / top
+        if place == 0 and len(near) > 1:
+            _limit_label(axes, limit.name, height - 0.025, va="top")
+        else:
+            free = max(height + 0.02, free)
+            _limit_label(axes, limit.name, free, va="bottom")
+            free += _LABEL_HEIGHT
+    for place, limit in enumerate(reversed(far)):
+        _limit_label(axes, f"{limit.name} ↑", 0.995 - _LABEL_HEIGHT * place, va="top")
 
 
-def limit_lines(cell: Cell, server_limit: int | None) -> list[tuple[str, int]]:
-    """The limits on a cell's connections, lowest first, each with the words that explain it."""
+def _limit_label(axes: Axes, text: str, height: float, *, va: Literal["top", "bottom"]) -> None:
+    style.halo(axes.text(0.99, height, text, transform=axes.transAxes, fontsize=6.4, ha="right", va=va))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limit:
+    """A limit on a cell's connections, with the words that explain it and the line that shows it."""
+
+    name: str
+    value: int
+    dash: str
+
+
+def limit_lines(cell: Cell, server_limit: int | None) -> list[Limit]:
+    """What limits a cell's connections, lowest first; a pool without a limit leaves the server's alone."""
     workers, pool = cell.target.workers, cell.pool
-    lines: list[tuple[str, int]] = []
-    times = f"{workers} × " if workers > 1 else ""  # noqa: RUF001 -- a multiplication sign
+    limits = []
     if cell.connection_ceiling is not None:
         kept = workers * pool.pool_size
-        lines.append((f"{times}pool_size = {kept}" if workers > 1 else f"pool_size {kept}", kept))
+        name = f"{workers} {_TIMES} pool_size = {kept}" if workers > 1 else f"pool_size {kept}"
+        limits.append(Limit(name=name, value=kept, dash="--"))
         if pool.max_overflow:
-            both = f"{times}(pool_size + max_overflow)" if workers > 1 else "pool_size + max_overflow"
-            lines.append((f"{both} = {cell.connection_ceiling}", cell.connection_ceiling))
+            both = f"{workers} {_TIMES} (pool_size + max_overflow)" if workers > 1 else "pool_size + max_overflow"
+            limits.append(Limit(name=f"{both} = {cell.connection_ceiling}", value=cell.connection_ceiling, dash="-"))
     if server_limit is not None:
-        lines.append((f"max_connections {server_limit}", server_limit))
-    return sorted(lines, key=lambda line: line[1])
+        limits.append(Limit(name=f"max_connections {server_limit}", value=server_limit, dash=":"))
+    return sorted(limits, key=lambda limit: limit.value)
 
 
 def _shares(axes: Axes, row: int, shares: list[float]) -> None:
@@ -205,25 +202,6 @@ def _shares(axes: Axes, row: int, shares: list[float]) -> None:
     for share, (name, _, colour, hatch) in zip(shares, _PARTS, strict=True):
         width = 100 * share
         axes.barh(row, width, 0.66, left=start, color=colour, hatch=hatch, edgecolor=PAPER, linewidth=0.5, gid=name)
-        if width >= 8:
-            style.halo(
-                axes.text(start + width / 2, row, f"{width:.0f} %", ha="center", va="center", fontsize=6.8)
-            )
+        if width >= 8 and name != "pool_ms":  # whose figure stands at the right
+            style.halo(axes.text(start + width / 2, row, f"{width:.0f} %", ha="center", va="center", fontsize=6.8))
         start += width
-
-
-def _strip(rows: style.Rows, looks: Sequence[tuple[str, str, str]]) -> None:
-    """A legend above the bars, starting where they start."""
-    from matplotlib.patches import Patch
-
-    height_in = float(rows.figure.get_size_inches()[1])
-    rows.figure.legend(
-        handles=[Patch(facecolor=colour, edgecolor=PAPER, hatch=hatch, label=name) for name, colour, hatch in looks],
-        loc="upper left",
-        bbox_to_anchor=(rows.LEFT_IN / style.WIDTH_IN, 1 - 0.02 / height_in),
-        ncols=len(looks),
-        borderaxespad=0,
-        borderpad=0,
-        handlelength=1.8,
-        columnspacing=1.4,
-    )

@@ -9,13 +9,14 @@ from __future__ import annotations
 import io
 import re
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.patches import Patch
     from matplotlib.text import Text
 
 WIDTH_IN = 9.0
@@ -31,7 +32,7 @@ SMALL_PT, TEXT_PT = 7.5, 8.5
 _FONT = "DejaVu Sans"
 """Comes with matplotlib, so that text is measured alike everywhere; a reader without it gets its wide relative."""
 _FONT_STACK = "'DejaVu Sans', Verdana, sans-serif"
-_RC: Mapping[str, Any] = {
+_RC: Any = {  # matplotlib types every key of its own
     "font.family": _FONT,
     "font.size": TEXT_PT,
     "text.color": INK,
@@ -72,7 +73,8 @@ def house_style(salt: str = "poolbench") -> Iterator[None]:
 
     with mpl.rc_context():
         mpl.rcdefaults()
-        mpl.rcParams.update({**_RC, "svg.hashsalt": salt})
+        mpl.rcParams.update(_RC)
+        mpl.rcParams["svg.hashsalt"] = salt
         yield
 
 
@@ -103,15 +105,9 @@ def place(figure: Figure, left: float, bottom: float, width: float, height: floa
     return figure.add_axes(rect, **options)
 
 
-def fold(label: str, width: int, lines: int = 2) -> str:
+def fold(label: str, width: int, lines: int = 3) -> str:
     """A label on at most `lines` lines of `width` characters, cut with an ellipsis."""
     return "\n".join(textwrap.wrap(label, width, max_lines=lines, placeholder=" …", break_long_words=True) or [""])
-
-
-def bare(axes: Axes, *spines: str) -> None:
-    """Take away the named spines."""
-    for spine in spines:
-        axes.spines[spine].set_visible(False)
 
 
 def halo(text: Text) -> Text:
@@ -124,40 +120,43 @@ class Rows:
     """Horizontal rows, one a cell, best on top, sharing the labels at the left of several panels."""
 
     LEFT_IN = 2.15
-    ROW_IN = 0.36
-    LABEL_CHARACTERS = 31
+    LINE_IN = 0.115
+    _CHARACTERS = 31
 
-    def __init__(self, labels: Sequence[str], *, top_in: float, bottom_in: float, row_in: float = ROW_IN) -> None:
-        self._labels = labels
+    def __init__(self, labels: Sequence[str], *, top_in: float, bottom_in: float, row_in: float) -> None:
+        self._labels = [fold(label, self._CHARACTERS) for label in labels]
+        lines = max((label.count("\n") + 1 for label in self._labels), default=1)
         self._bottom_in = bottom_in
-        self._height_in = max(1, len(labels)) * row_in
+        self._height_in = max(1, len(labels)) * max(row_in, lines * self.LINE_IN + 0.06)
         self.figure = new_figure(self._height_in + top_in + bottom_in)
-        self.top_in = top_in
 
     def panel(self, left_in: float, width_in: float, *, labelled: bool) -> Axes:
         """A panel whose y axis counts the cells from the top."""
         axes = place(self.figure, left_in, self._bottom_in, width_in, self._height_in)
         axes.set_ylim(len(self._labels) - 0.5, -0.5)
         axes.set_yticks(range(len(self._labels)))
-        names = [fold(label, self.LABEL_CHARACTERS) for label in self._labels] if labelled else []
-        axes.set_yticklabels(names if labelled else [""] * len(self._labels), linespacing=0.95)
+        axes.set_yticklabels(self._labels if labelled else [""] * len(self._labels), linespacing=0.95)
         axes.tick_params(axis="y", length=0)
-        bare(axes, "left")
+        axes.spines["left"].set_visible(False)
         return axes
+
+    def legend(self, looks: Sequence[tuple[str, str, str]]) -> None:
+        """A strip above the bars, starting where they start: name, colour, hatch."""
+        legend_strip(self.figure, self.LEFT_IN, patches(looks))
 
 
 class Panels:
     """A grid of small panels, one a cell in rank order, with room for a legend strip above."""
 
     LEFT_IN, LEGEND_IN, BOTTOM_IN = 0.62, 0.28, 0.45
-    LINE_IN, BETWEEN_IN = 0.13, 0.3
+    LINE_IN, BETWEEN_IN = 0.115, 0.3
 
     def __init__(self, labels: Sequence[str], *, height_in: float, gap_in: float, legend: bool = True) -> None:
         self.columns = min(len(labels), 3 if len(labels) <= 12 else 4)
         room_in = WIDTH_IN - self.LEFT_IN - 0.08
         self._width_in = min((room_in - (self.columns - 1) * gap_in) / self.columns, 5.5)
         self._titles = [fold(label, int(self._width_in * 15)) for label in labels]
-        self._title_in = 0.08 + self.LINE_IN * (2 if any("\n" in title for title in self._titles) else 1)
+        self._title_in = 0.08 + self.LINE_IN * max((title.count("\n") + 1 for title in self._titles), default=1)
         self._height_in, self._gap_in = height_in, gap_in
         self._step_in = self._title_in + height_in + self.BETWEEN_IN
         self._top_in = self.LEGEND_IN if legend else 0.0
@@ -183,14 +182,26 @@ class Panels:
 
     def legend(self, handles: Sequence[Any]) -> None:
         """A strip above the panels."""
-        height_in = float(self.figure.get_size_inches()[1])
-        self.figure.legend(
-            handles=list(handles),
-            loc="upper left",
-            bbox_to_anchor=(self.LEFT_IN / WIDTH_IN, 1 - 0.02 / height_in),
-            ncols=len(handles),
-            borderaxespad=0,
-            borderpad=0,
-            handlelength=1.8,
-            columnspacing=1.6,
-        )
+        legend_strip(self.figure, self.LEFT_IN, handles)
+
+
+def patches(looks: Sequence[tuple[str, str, str]]) -> list[Patch]:
+    """Legend handles of areas: name, colour, hatch."""
+    from matplotlib.patches import Patch
+
+    return [Patch(facecolor=colour, edgecolor=PAPER, hatch=hatch, label=name) for name, colour, hatch in looks]
+
+
+def legend_strip(figure: Figure, left_in: float, handles: Sequence[Any]) -> None:
+    """One line of legend at the figure's upper edge."""
+    height_in = float(figure.get_size_inches()[1])
+    figure.legend(
+        handles=list(handles),
+        loc="upper left",
+        bbox_to_anchor=(left_in / WIDTH_IN, 1 - 0.05 / height_in),
+        ncols=len(handles),
+        borderaxespad=0,
+        borderpad=0,
+        handlelength=1.8,
+        columnspacing=1.5,
+    )

@@ -26,7 +26,7 @@ def make_report() -> Callable[..., Report]:
     return build_report
 
 
-def build_report(  # noqa: PLR0913 -- each argument is one thing that varies
+def build_report(
     *,
     drivers: int = 3,
     sizes: int = 2,
@@ -80,9 +80,7 @@ def build_cells(drivers: int, sizes: int, label: str = "{driver}, pool {size}") 
     )
 
 
-def summarise(
-    cell: Cell, rank: int, *, launches: int, failing: bool, invalid: bool, probe: bool = True
-) -> CellSummary:
+def summarise(cell: Cell, rank: int, *, launches: int, failing: bool, invalid: bool, probe: bool = True) -> CellSummary:
     def estimate(value: float, spread: float) -> Estimate:
         if launches == 1:
             return Estimate(value=value, low=math.nan, high=math.nan)
@@ -269,5 +267,7 @@ def outcome_frame(summaries: tuple[CellSummary, ...]) -> pd.DataFrame:
     rows = []
     for summary in summaries:
         failed = summary.all.dropped
-        rows.append((summary.cell.id, summary.all.requests - failed, 17 if failed else 0, 3 if failed else 0, failed, 0))
+        rows.append(
+            (summary.cell.id, summary.all.requests - failed, 17 if failed else 0, 3 if failed else 0, failed, 0)
+        )
     return pd.DataFrame(rows, columns=["cell_id", "ok", "error", "timeout", "dropped", "unfinished"])
