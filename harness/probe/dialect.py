@@ -1,0 +1,115 @@
+"""Times the round trips a SQLAlchemy dialect makes: statements, commits, rollbacks, pings.
+
+The methods are shadowed on the dialect instance, which belongs to one engine; event listeners would miss COMMIT,
+ROLLBACK and ping, and cost more. A transaction lasts from SQLAlchemy's begin, just before its first statement (where
+the drivers send BEGIN), to the end of the commit or rollback; in AUTOCOMMIT there is none.
+Fetches from a server-side cursor are not counted: they belong to no statement's execution.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import monotonic_ns
+from typing import Any
+
+from sqlalchemy.engine import Dialect
+
+from harness.probe.accounting import current
+from harness.probe.counters import Counters
+from harness.probe.pool import BEGAN
+
+_EXECUTE = ("do_execute", "do_executemany", "do_execute_no_params")
+_END = ("do_commit", "do_rollback")
+_TIMED = (*_EXECUTE, *_END, "do_begin", "do_ping")
+_MARK = "_poolbench_timed"
+
+Method = Callable[..., Any]
+
+
+def install(dialect: Dialect, counters: Counters) -> None:
+    """Time this dialect from now on; does nothing when it is timed already."""
+    timed = vars(dialect)
+    if _MARK in timed:
+        return
+    timed[_MARK] = True
+    for name in _EXECUTE:
+        timed[name] = _timed_execute(getattr(dialect, name))
+    for name in _END:
+        timed[name] = _timed_end(getattr(dialect, name), counters)
+    timed["do_begin"] = _timed_begin(dialect)
+    timed["do_ping"] = _timed_ping(dialect.do_ping, counters)
+
+
+def restore(dialect: Dialect) -> None:
+    """Let the dialect's own methods show again."""
+    timed = vars(dialect)
+    if timed.pop(_MARK, None):
+        for name in _TIMED:
+            timed.pop(name, None)
+
+
+def _timed_execute(execute: Method) -> Method:
+    def timed_execute(*args: Any, **kwargs: Any) -> Any:
+        account = current.get()
+        if account is None:
+            return execute(*args, **kwargs)
+        began_ns = monotonic_ns()
+        try:
+            return execute(*args, **kwargs)
+        finally:
+            spent_ns = monotonic_ns() - began_ns
+            account.db_ns += spent_ns
+
+    return timed_execute
+
+
+def _timed_begin(dialect: Dialect) -> Method:
+    begin, in_autocommit = dialect.do_begin, _autocommit_check(dialect)
+
+    def timed_begin(connection: Any) -> None:
+        began_ns = monotonic_ns()
+        begin(connection)
+        record = getattr(connection, "_connection_record", None)  # None when detached from its pool
+        if record is not None and not in_autocommit(connection.dbapi_connection):
+            record.__dict__[BEGAN] = began_ns
+        account = current.get()
+        if account is not None:
+            spent_ns = monotonic_ns() - began_ns
+            account.db_ns += spent_ns
+
+    return timed_begin
+
+
+def _autocommit_check(dialect: Dialect) -> Callable[[Any], bool]:
+    if type(dialect).detect_autocommit_setting is Dialect.detect_autocommit_setting:
+        return lambda _connection: False  # a dialect that cannot say
+    return dialect.detect_autocommit_setting
+
+
+def _timed_end(end: Method, counters: Counters) -> Method:
+    def timed_end(connection: Any) -> None:
+        began_ns = monotonic_ns()
+        try:
+            end(connection)
+        finally:
+            ended_ns = monotonic_ns()
+            account = current.get()
+            if account is not None:
+                account.db_ns += ended_ns - began_ns
+            record = getattr(connection, "_connection_record", None)
+            transaction_ns = None if record is None else record.__dict__.pop(BEGAN, None)
+            if transaction_ns is not None and transaction_ns >= counters.enabled_ns:
+                counters.transaction_ended(ended_ns - transaction_ns)
+
+    return timed_end
+
+
+def _timed_ping(ping: Method, counters: Counters) -> Method:
+    def timed_ping(connection: Any) -> Any:
+        began_ns = monotonic_ns()
+        try:
+            return ping(connection)
+        finally:
+            counters.pinged(monotonic_ns() - began_ns)
+
+    return timed_ping

@@ -1,0 +1,91 @@
+"""The engines of a process: watches them, turns their measuring off and on, sums what their pools say."""
+
+from __future__ import annotations
+
+import threading
+from time import monotonic_ns
+from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
+
+from sqlalchemy import Engine
+
+from harness.probe import dialect
+from harness.probe.counters import Counters
+from harness.probe.pool import PoolInstrument, read_pool
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine
+    from sqlalchemy.pool import Pool
+
+
+class Engines:
+    """Every watched engine, weakly: an engine the app drops is not kept alive by being measured."""
+
+    def __init__(self) -> None:
+        self.counters = Counters()
+        self._instrument = PoolInstrument(self.counters)
+        self._instrument.active = True
+        self._engines: WeakSet[Engine] = WeakSet()
+        self._lock = threading.Lock()
+
+    def watch(self, engine: Engine | AsyncEngine) -> None:
+        """Measure this engine, now or once measuring is on again."""
+        plain = _plain_engine(engine)
+        with self._lock:
+            self._engines.add(plain)
+            if self._instrument.active:
+                self._install(plain)
+
+    def on(self) -> None:
+        """Measure again. Connections that are out are counted from what their pools say; NullPool cannot say."""
+        with self._lock:
+            self._instrument.active = True
+            self.counters.resume(monotonic_ns())
+            for engine in self._engines:
+                self._install(engine)
+
+    def off(self) -> None:
+        """Give pools and dialects back their own methods."""
+        with self._lock:
+            self._instrument.active = False
+            for engine in self._engines:
+                self._instrument.restore(engine.pool)
+                dialect.restore(engine.dialect)
+            self.counters.pause(monotonic_ns())
+
+    def after_fork(self) -> None:
+        """Start over in a forked child: its counters are its own, and nobody holds its locks."""
+        self._lock = threading.Lock()
+        self.counters.reset()
+
+    def _install(self, engine: Engine) -> None:
+        self._instrument.install(engine.pool)
+        dialect.install(engine.dialect, self.counters)
+
+    def read(self, now_ns: int) -> dict[str, int | float]:
+        """Gauges and counters, summed over the engines' pools, as the time series names them."""
+        pools = [read_pool(pool) for pool in self._pools()]
+        self.counters.bound_carried(sum(pool.checked_out for pool in pools), now_ns)
+        totals = self.counters.totals(now_ns)
+        return {
+            "connection_max": -1 if any(pool.maximum < 0 for pool in pools) else sum(pool.maximum for pool in pools),
+            "connection_count_used": self.counters.used,
+            "connection_count_idle": sum(pool.idle for pool in pools),
+            "connection_overflow": sum(pool.overflow for pool in pools),
+            "connection_pending_requests": sum(pool.pending for pool in pools),
+            **totals,
+        }
+
+    def _pools(self) -> list[Pool]:
+        with self._lock:
+            return list({id(engine.pool): engine.pool for engine in self._engines}.values())
+
+
+def _plain_engine(engine: Any) -> Engine:
+    """The sync engine behind an AsyncEngine, and the one behind `execution_options()` copies, which share its pool."""
+    plain = getattr(engine, "sync_engine", engine)
+    while hasattr(plain, "_proxied"):
+        plain = plain._proxied
+    if not isinstance(plain, Engine):
+        raise TypeError(f"watch() takes an Engine or AsyncEngine, not {type(engine).__name__}")
+    return plain

@@ -1,0 +1,214 @@
+"""Times what a SQLAlchemy pool does, by giving the living pool a class that measures.
+
+`recreate()`, hence `engine.dispose()`, makes the new pool from `self.__class__`, so the measuring class survives it and
+the counters, which live outside the pool, go on. Where each quantity is taken:
+
+- checkout: all of `connect()`, as the request's pool time: wait, dial, ping and what listeners do;
+- wait: the queue's `get(block=True)`, which `_do_get` calls only when nothing more may be opened;
+- dial: the creator, which reconnects (recycle, invalidation) use too; only successful ones count;
+- use: from the end of `connect()` to `_do_return_conn`, which runs after the rollback on return;
+- close: `_close_connection`, through which every close goes, overflow included.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import monotonic_ns
+from typing import Any
+
+from sqlalchemy import event
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.pool import Pool, QueuePool
+
+from harness.probe.accounting import current
+from harness.probe.counters import Counters
+
+USED_SINCE = "_poolbench_used_since_ns"
+BEGAN = "_poolbench_began_ns"
+"""Marks left in the `__dict__` of a pool's connection record: when it was checked out, when its transaction began."""
+
+_PLAIN = "_poolbench_plain_class"
+
+Dial = Callable[[Any], Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolGauges:
+    """What a pool says of itself now. `maximum` is -1 without limit."""
+
+    maximum: int
+    idle: int
+    overflow: int
+    pending: int
+    checked_out: int
+
+
+class PoolInstrument:
+    """Makes and caches the measuring classes of one set of counters, and puts them on pools."""
+
+    def __init__(self, counters: Counters) -> None:
+        self._counters = counters
+        self._pool_classes: dict[type, type] = {}
+        self._queue_classes: dict[type, type] = {}
+
+        def invalidated(*_: object) -> None:
+            if self.active:
+                counters.invalidated()
+
+        self.active = False
+        self._invalidated = invalidated
+
+    def install(self, pool: Pool) -> None:
+        """Measure this pool from now on; does nothing when it is measured already."""
+        if hasattr(pool, _PLAIN):
+            return
+        plain = type(pool)
+        if isinstance(pool, QueuePool):
+            queue: Any = pool._pool
+            queue.__class__ = self._queue_class(type(queue))
+        pool.__class__ = self._pool_class(plain)
+        any_pool: Any = pool
+        any_pool._invoke_creator = self._timed_dial(any_pool._invoke_creator)
+        # Invalidation shows nowhere but in events. They are rare, so the listeners stay when the pool is restored
+        # (recreate() copies them, after which SQLAlchemy no longer knows how to remove them) and fall silent.
+        for name in ("invalidate", "soft_invalidate"):
+            if not any(listener is self._invalidated for listener in getattr(any_pool.dispatch, name)):
+                event.listen(pool, name, self._invalidated)
+        self._counters.carry(read_pool(pool).checked_out, monotonic_ns())
+
+    def restore(self, pool: Pool) -> None:
+        """Give the pool back its own classes and creator."""
+        plain = getattr(pool, _PLAIN, None)
+        if plain is None:
+            return
+        pool.__class__ = plain
+        any_pool: Any = pool
+        any_pool._invoke_creator = any_pool._should_wrap_creator(any_pool._creator)
+        if isinstance(pool, QueuePool):
+            queue: Any = pool._pool
+            queue.__class__ = getattr(queue, _PLAIN)
+
+    def _timed_dial(self, dial: Dial) -> Dial:
+        counters = self._counters
+
+        def timed_dial(record: Any) -> Any:
+            # The dialect's first look at the server runs statements on this connection: they are part of getting a
+            # connection, not of the request's own. connect() gives the request its account back.
+            current.set(None)
+            began_ns = monotonic_ns()
+            connection = dial(record)
+            counters.connected(monotonic_ns() - began_ns)
+            return connection
+
+        return timed_dial
+
+    def _pool_class(self, plain: type) -> type:
+        if plain not in self._pool_classes:
+            self._pool_classes[plain] = self._make_pool_class(plain)
+        return self._pool_classes[plain]
+
+    def _make_pool_class(self, plain: Any) -> type:
+        timed_dial = self._timed_dial
+
+        def _should_wrap_creator(pool: Any, creator: Any) -> Dial:
+            return timed_dial(plain._should_wrap_creator(pool, creator))
+
+        namespace = {
+            "__slots__": (),  # the same layout, or a living pool could not change its class
+            "__module__": plain.__module__,  # the pool's logger is named after its class
+            "__qualname__": plain.__qualname__,
+            "__doc__": plain.__doc__,
+            _PLAIN: plain,
+            "_should_wrap_creator": _should_wrap_creator,
+            **_timed_methods(plain, self._counters),
+        }
+        if issubclass(plain, QueuePool):
+            namespace["_queue_class"] = self._queue_class(plain._queue_class)
+        return type(plain.__name__, (plain,), namespace)
+
+    def _queue_class(self, plain: Any) -> type:
+        if plain not in self._queue_classes:
+            counters, plain_get = self._counters, plain.get
+
+            def get(queue: Any, block: bool = True, timeout: float | None = None) -> Any:
+                if not block:
+                    return plain_get(queue, False)
+                began_ns = monotonic_ns()
+                try:
+                    return plain_get(queue, True, timeout)
+                finally:
+                    counters.waited(monotonic_ns() - began_ns)
+
+            self._queue_classes[plain] = type(plain.__name__, (plain,), {"__slots__": (), _PLAIN: plain, "get": get})
+        return self._queue_classes[plain]
+
+
+def _timed_methods(plain: Any, counters: Counters) -> dict[str, Callable[..., Any]]:
+    """The methods of the measuring class, around those of the plain one."""
+    plain_connect, plain_return, plain_close = plain.connect, plain._do_return_conn, plain._close_connection
+
+    def connect(pool: Any) -> Any:
+        account = current.get()
+        began_ns = monotonic_ns()
+        try:
+            fairy = plain_connect(pool)
+        except PoolTimeoutError:
+            counters.timed_out()
+            raise
+        finally:
+            ended_ns = monotonic_ns()
+            if account is not None:
+                account.pool_ns += ended_ns - began_ns
+                current.set(account)
+        marks = fairy._connection_record.__dict__
+        # Pools that hand one record to several holders (StaticPool) count it once, until its first checkin.
+        if marks.get(USED_SINCE, -1) < counters.enabled_ns:
+            marks[USED_SINCE] = ended_ns
+            counters.checked_out(ended_ns)
+        return fairy
+
+    def _do_return_conn(pool: Any, record: Any) -> None:
+        now_ns = monotonic_ns()
+        marks = record.__dict__
+        began_ns = marks.pop(BEGAN, None)
+        if began_ns is not None and began_ns >= counters.enabled_ns:  # lost or detached within a transaction
+            counters.transaction_ended(now_ns - began_ns)
+        since_ns = marks.pop(USED_SINCE, None)
+        # Without a mark and without a connection it is the record of a checkout that failed: it was never in use.
+        if since_ns is not None or record.dbapi_connection is not None:
+            counters.checked_in(now_ns, since_ns)
+        plain_return(pool, record)
+
+    def _close_connection(pool: Any, connection: Any, *, terminate: bool = False) -> None:
+        counters.closed()
+        plain_close(pool, connection, terminate=terminate)
+
+    return {"connect": connect, "_do_return_conn": _do_return_conn, "_close_connection": _close_connection}
+
+
+def read_pool(pool: Pool) -> PoolGauges:
+    """Read a pool from any thread, without touching what it has not made yet."""
+    if not isinstance(pool, QueuePool):
+        return PoolGauges(maximum=-1, idle=0, overflow=0, pending=0, checked_out=0)
+    queue: Any = pool._pool
+    idle, pending = _queue_lengths(queue)
+    size, overflow, limit = queue.maxsize, pool._overflow, pool._max_overflow
+    return PoolGauges(
+        maximum=-1 if limit < 0 else size + limit,
+        idle=idle,
+        overflow=max(0, overflow),
+        pending=pending,
+        checked_out=max(0, size - idle + overflow),
+    )
+
+
+def _queue_lengths(queue: Any) -> tuple[int, int]:
+    """Connections in the queue and requests waiting for one: len() of both, atomic, and right at any moment."""
+    condition = getattr(queue, "not_empty", None)
+    if condition is not None:
+        return len(queue.queue), len(condition._waiters)
+    # The async queue makes its asyncio.Queue at first use. Asking for it from here could make a second one, and a
+    # connection put into the first would be lost.
+    inner = vars(queue).get("_queue")
+    return (0, 0) if inner is None else (inner.qsize(), len(inner._getters))

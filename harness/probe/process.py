@@ -1,0 +1,121 @@
+"""The probe of a process: its engines, its interpreter, its requests, and the files they are written to."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from functools import cache
+from pathlib import Path
+from time import monotonic_ns
+from typing import TYPE_CHECKING
+
+from harness.probe.engines import Engines
+from harness.probe.runtime import GcPauses, LoopLag, Threadpool
+from harness.probe.series import Line, Series
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+    from harness.probe.request import Completion
+
+DIRECTORY_VARIABLE = "POOLBENCH_PROBE_DIR"
+
+
+class ProcessProbe:
+    """Everything measured in one process. Starts with the first engine watched or the first request served.
+
+    Args:
+        directory: where the time series is written; None writes none, responses still carry their header.
+    """
+
+    def __init__(self, directory: Path | None) -> None:
+        self.active = True
+        self.engines = Engines()
+        self.gc = GcPauses()
+        self.lag = LoopLag()
+        self.threadpool = Threadpool()
+        self._series = Series(directory, read=self.read, toggle=self.toggle) if directory else None
+        self._started = False
+        self._starting = threading.Lock()
+
+    def watch(self, engine: Engine | AsyncEngine) -> None:
+        self.engines.watch(engine)
+        self.start()
+
+    def enter_loop(self) -> None:
+        """Note the running event loop; called from a task on it."""
+        self.start()
+        self.threadpool.find()
+        if self.active:
+            self.lag.start(asyncio.get_running_loop())
+
+    def start(self) -> None:
+        with self._starting:
+            if not self._started:
+                self._started = True
+                self.gc.start()
+                if self._series is not None:
+                    self._series.start()
+
+    def stop(self) -> None:
+        """Measure nothing any more and close the files."""
+        if self._series is not None and self._started:
+            self._series.stop()
+        self.toggle(False)
+
+    def toggle(self, active: bool) -> None:
+        """Turn everything on or off at run time, from any thread; off leaves nothing on a request's way."""
+        if active == self.active:
+            return
+        self.active = active
+        loop = self.lag.loop
+        if active:
+            self.engines.on()
+            self.gc.start()
+            if loop is not None:
+                loop.call_soon_threadsafe(self.lag.start, loop)
+        else:
+            self.engines.off()
+            self.gc.stop()
+            self.lag.stop()
+
+    def completed(self, completion: Completion) -> None:
+        if self._series is not None:
+            self._series.completed(completion)
+
+    def flush(self) -> None:
+        """Write what is known now."""
+        if self._series is not None and self._started:
+            self._series.flush()
+
+    def read(self) -> Line:
+        """The next line of the time series. Resets the maxima, which are over the time since the previous line."""
+        now_ns = monotonic_ns()
+        return {
+            "t_ns": now_ns,
+            "pid": os.getpid(),
+            **self.engines.read(now_ns),
+            **self.gc.read(),
+            **self.lag.read(now_ns),
+            **self.threadpool.read(),
+        }
+
+    def after_fork(self) -> None:
+        """A forked child counts for itself and writes its own files."""
+        self._starting = threading.Lock()
+        self.engines.after_fork()
+        self.gc.forget()
+        self.lag = LoopLag()
+        if self._started and self._series is not None:
+            self._series.start()
+
+
+@cache
+def process_probe() -> ProcessProbe:
+    """This process's probe, made at first use."""
+    directory = os.environ.get(DIRECTORY_VARIABLE)
+    probe = ProcessProbe(Path(directory) if directory else None)
+    os.register_at_fork(after_in_child=probe.after_fork)
+    return probe

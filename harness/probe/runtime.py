@@ -1,0 +1,128 @@
+"""What the interpreter did: garbage collection pauses, how late the event loop runs, threads in use."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import sys
+from time import monotonic_ns
+from typing import Any
+
+BEAT_S = 0.02
+"""Interval of the timer on the event loop: a block shorter than this may go unseen."""
+
+_BEAT_NS = round(BEAT_S * 1e9)
+
+
+class GcPauses:
+    """Counts collections of any generation and the time they stop the process.
+
+    Python runs one collection at a time and calls back within it, so the callback is never entered twice at once and
+    needs no lock; `read` swaps the maximum in one step that has no call in it, where CPython cannot change threads.
+    """
+
+    def __init__(self) -> None:
+        self._began_ns = 0
+        self._pauses = 0
+        self._pause_ns = 0
+        self._worst_ns = 0
+
+    def start(self) -> None:
+        if self._callback not in gc.callbacks:
+            gc.callbacks.append(self._callback)
+
+    def stop(self) -> None:
+        if self._callback in gc.callbacks:
+            gc.callbacks.remove(self._callback)
+        self._began_ns = 0
+
+    def forget(self) -> None:
+        """Count from zero, as a forked child must."""
+        self._pauses = self._pause_ns = self._worst_ns = 0
+
+    def _callback(self, phase: str, _info: dict[str, int]) -> None:
+        if phase == "start":
+            self._began_ns = monotonic_ns()
+        elif self._began_ns:  # else: installed in the middle of a collection
+            pause_ns = monotonic_ns() - self._began_ns
+            self._pauses += 1
+            self._pause_ns += pause_ns
+            if pause_ns > self._worst_ns:  # noqa: PLR1730 -- max() is a call: threads could change between
+                self._worst_ns = pause_ns
+
+    def read(self) -> dict[str, int | float]:
+        worst_ns, self._worst_ns = self._worst_ns, 0
+        return {
+            "gc_pauses": self._pauses,
+            "gc_pause_s": self._pause_ns / 1e9,
+            "gc_pause_max_ms": worst_ns / 1e6,
+        }
+
+
+class LoopLag:
+    """How late a timer on the event loop runs, read from another thread so that a blocked loop shows as it grows."""
+
+    def __init__(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._due_ns = 0
+        self._worst_ns = 0
+        self._beating: object | None = None
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop | None:
+        """The loop watched, None before one was seen and after it was closed."""
+        if self._loop is not None and self._loop.is_closed():
+            self._loop = None
+        return self._loop
+
+    def start(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Watch this loop; call from within it, or through `call_soon_threadsafe`."""
+        self._loop = loop
+        self._beating = beating = object()
+        self._schedule(loop, beating)
+
+    def stop(self) -> None:
+        """From any thread: the next beat is the last."""
+        self._beating = None
+
+    def _schedule(self, loop: asyncio.AbstractEventLoop, beating: object) -> None:
+        self._due_ns = monotonic_ns() + _BEAT_NS
+        loop.call_later(BEAT_S, self._beat, loop, beating)
+
+    def _beat(self, loop: asyncio.AbstractEventLoop, beating: object) -> None:
+        if self._beating is beating:
+            lag_ns = monotonic_ns() - self._due_ns
+            if lag_ns > self._worst_ns:  # noqa: PLR1730 -- as in GcPauses
+                self._worst_ns = lag_ns
+            self._schedule(loop, beating)
+
+    def read(self, now_ns: int) -> dict[str, int | float]:
+        """The worst lag since the last reading, or that of the beat overdue now. Swaps the maximum as GcPauses does."""
+        worst_ns, self._worst_ns = self._worst_ns, 0
+        if self._beating is not None and self.loop is not None:
+            worst_ns = max(worst_ns, now_ns - self._due_ns)
+        return {"loop_lag_max_ms": max(0, worst_ns) / 1e6}
+
+
+class Threadpool:
+    """The tokens of anyio's default limiter: as many `def` endpoints run at a time."""
+
+    def __init__(self) -> None:
+        self._limiter: Any = None
+
+    def find(self) -> None:
+        """Take the running loop's limiter; call from within a task. Without anyio there is none."""
+        if "anyio" in sys.modules:
+            from anyio import to_thread
+
+            self._limiter = to_thread.current_default_thread_limiter()
+
+    def read(self) -> dict[str, int | float]:
+        limiter = self._limiter
+        if limiter is None:
+            return {"threadpool_tokens_borrowed": 0, "threadpool_tokens_total": 0}
+        total = limiter.total_tokens
+        return {
+            "threadpool_tokens_borrowed": limiter.borrowed_tokens,
+            "threadpool_tokens_total": -1 if total == float("inf") else int(total),
+        }

@@ -1,0 +1,124 @@
+"""Serves an app with uvicorn on an inherited socket, the probe installed before the app is imported."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+import uvicorn
+from uvicorn.config import STARTUP_FAILURE
+from uvicorn.supervisors import Multiprocess
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+KEEP_ALIVE_S = 120
+"""longer than any pause between segments: a connection closed under the generator would look like an error"""
+GRACEFUL_S = 1
+END_AT_LATEST_S = 3.0
+"""after SIGTERM; a blocked event loop never sees uvicorn's own limit"""
+
+
+def serve(app: str, *, listener: socket.socket, workers: int, probe: bool, log_level: str) -> int:
+    """Serve `pkg.module:attribute` until SIGTERM or SIGINT; returns the exit code."""
+    config = ProbeConfig(
+        app,
+        probe=probe,
+        workers=workers,
+        log_level=log_level,
+        access_log=False,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=GRACEFUL_S,
+    )
+    if workers == 1:
+        server = uvicorn.Server(config)
+        server.run(sockets=[listener])
+        return 0 if server.started else STARTUP_FAILURE
+    supervisor = Multiprocess(config, sockets=[listener])
+    supervisor.run()
+    failed = any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes)
+    return STARTUP_FAILURE if failed else 0
+
+
+class ProbeConfig(uvicorn.Config):
+    """uvicorn's settings, pickled to every worker it spawns; `load` runs in the worker, before it serves."""
+
+    def __init__(self, app: str, *, probe: bool, **options: Any) -> None:
+        super().__init__(app, **options)
+        self.probe = probe
+
+    def load(self) -> None:
+        end_promptly(limit_s=END_AT_LATEST_S)
+        if self.probe:
+            watch_every_engine()
+        super().load()
+        if self.probe:
+            from harness.probe import asgi
+
+            self.loaded_app = asgi(self.loaded_app)
+
+    def load_app(self) -> Any:
+        """Import the app, or call what makes it. Exits with uvicorn's code for a failed start, so none is retried."""
+        try:
+            target = super().load_app()
+            return target() if is_factory(target) else target
+        except Exception:
+            logging.getLogger("uvicorn.error").exception("The app %s failed while it was imported or made", self.app)
+            sys.exit(STARTUP_FAILURE)
+
+
+def is_factory(target: Any) -> bool:
+    """Whether this makes an app rather than being one: an app cannot be called without arguments, and is no class
+    or coroutine function that can."""
+    if inspect.iscoroutinefunction(target):
+        return False
+    try:
+        inspect.signature(target).bind()
+    except (TypeError, ValueError):  # needs arguments, or does not say
+        return False
+    return True
+
+
+def watch_every_engine() -> None:
+    """Have every engine measured from its making, whichever function makes it. Does nothing without SQLAlchemy."""
+    try:
+        from sqlalchemy.engine import Dialect
+    except ImportError:
+        return
+    from harness.probe import watch
+
+    # All paths (create_engine, async engines, engine_from_config, SQLModel) end in create_engine, which calls this
+    # hook with the finished engine. Engine.__init__ would not do: create_engine reads the names of its parameters.
+    plain_hook = Dialect.engine_created
+
+    def engine_created(_dialect: type[Dialect], engine: Engine) -> None:
+        plain_hook(engine)
+        watch(engine)
+
+    Dialect.engine_created = classmethod(engine_created)  # type: ignore[assignment, method-assign]  # the seam
+
+
+def end_promptly(*, limit_s: float) -> None:
+    """Make SIGTERM and SIGINT end this process in time even if its event loop is blocked or its shutdown hangs."""
+    if threading.current_thread() is not threading.main_thread():
+        return
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _with_deadline(signal.getsignal(number), limit_s))
+
+
+def _with_deadline(handler: Any, limit_s: float) -> Any:
+    def handle(number: int, frame: FrameType | None) -> None:
+        timer = threading.Timer(limit_s, os._exit, (128 + number,))
+        timer.daemon = True
+        timer.start()
+        if callable(handler):
+            handler(number, frame)
+
+    return handle
