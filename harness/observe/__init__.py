@@ -1,0 +1,118 @@
+"""What is watched while the load runs: Postgres, the pools and the processes, on one clock."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+
+from harness.domain.evidence import (
+    ACTIVITY_COLUMNS,
+    PROBE_COLUMNS,
+    PROCESS_COLUMNS,
+    Observed,
+    RunningTarget,
+    Server,
+)
+from harness.observe.frames import table
+from harness.observe.postgres import activity_sampler
+from harness.observe.probe import read_probe
+from harness.observe.process import PostgresTreeSampler, ProcessSampler, Root
+from harness.observe.sampler import Sampler, SamplerLoop
+
+__all__ = ["Observation", "Sampler", "SamplerLoop", "observe"]
+
+_POSTGRES_TREE_INTERVAL_S = 1.0
+
+
+class Observation:
+    """The samplers of one sitting at work."""
+
+    def __init__(
+        self, *, activity: Sequence[SamplerLoop], process: Sequence[SamplerLoop], targets: Sequence[RunningTarget]
+    ) -> None:
+        self._activity = activity
+        self._process = process
+        self._targets = targets
+        self._observed: Observed | None = None
+
+    @property
+    def _loops(self) -> tuple[SamplerLoop, ...]:
+        return (*self._activity, *self._process)
+
+    def start(self) -> None:
+        for loop in self._loops:
+            loop.start()
+
+    def pause(self) -> None:
+        """Read nothing until `resume`; it leaves no gap. The probe inside the targets has a switch of its own."""
+        for loop in self._loops:
+            loop.pause()
+
+    def resume(self) -> None:
+        for loop in self._loops:
+            loop.resume()
+
+    def stop(self) -> None:
+        """End the threads; calling it again does nothing."""
+        for loop in self._loops:
+            loop.stop()
+
+    def finish(self) -> Observed:
+        """Stop, and return all readings; calling it again returns the same."""
+        if self._observed is None:
+            self.stop()
+            probe, probe_gaps = read_probe(self._targets)
+            self._observed = Observed(
+                activity=table([row for loop in self._activity for row in loop.rows], ACTIVITY_COLUMNS),
+                probe=table(probe, PROBE_COLUMNS),
+                process=table([row for loop in self._process for row in loop.rows], PROCESS_COLUMNS),
+                gaps=(*(gap for loop in self._loops for gap in loop.gaps), *probe_gaps),
+            )
+        return self._observed
+
+
+@contextmanager
+def observe(
+    *, server: Server | None, targets: Sequence[RunningTarget], generator_pid: int, interval_s: float
+) -> Iterator[Observation]:
+    """Watch `targets`, their databases on `server` (None: there is none to see) and the generator within the block.
+
+    `interval_s` is the mean time between two readings. `Observation.finish` gives the readings, inside the block or
+    after it.
+
+    Raises:
+        InfrastructureError: Postgres gives the observer no connection.
+    """
+    with ExitStack() as stack:
+        activity: list[SamplerLoop] = []
+        process: list[SamplerLoop] = [
+            SamplerLoop(ProcessSampler(_roots(targets, generator_pid)), interval_s=interval_s)
+        ]
+        databases = _launch_of_database(targets)
+        if server is not None and databases:
+            sampler = stack.enter_context(activity_sampler(server, databases))
+            activity.append(SamplerLoop(sampler, interval_s=interval_s))
+        if server is not None and server.pid is not None:
+            interval_tree_s = max(interval_s, _POSTGRES_TREE_INTERVAL_S)
+            process.append(SamplerLoop(PostgresTreeSampler(server.pid), interval_s=interval_tree_s))
+        observation = Observation(activity=activity, process=process, targets=targets)
+        observation.start()
+        stack.callback(observation.stop)
+        yield observation
+
+
+def _launch_of_database(targets: Sequence[RunningTarget]) -> dict[str, str]:
+    """Database name -> launch id, "" where several launches of a running service share a database."""
+    launches: dict[str, str] = {}
+    for target in targets:
+        if target.database is not None:
+            launches[target.database] = "" if target.database in launches else target.launch_id
+    return launches
+
+
+def _roots(targets: Sequence[RunningTarget], generator_pid: int) -> list[Root]:
+    roots = [Root(pid=pid, role="target", launch_id=target.launch_id) for target in targets for pid in target.pids]
+    roots.append(Root(pid=generator_pid, role="generator", launch_id=""))
+    roots.append(Root(pid=os.getpid(), role="harness", launch_id="", descendants=False))
+    return roots

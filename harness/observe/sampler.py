@@ -1,0 +1,131 @@
+"""The seam behind which readings come from, and the thread that takes them at jittered intervals."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from harness.domain.evidence import SamplerGap
+
+_JITTER = 0.2  # so that nothing periodic, such as uniform arrivals, stays in step with the readings
+_GAP_INTERVALS = 5.0
+
+Row = Mapping[str, object]
+
+
+class Sampler(Protocol):
+    @property
+    def name(self) -> str: ...
+
+    def read(self) -> Sequence[Row]:
+        """What there is to see now, without `t_ns`. It may raise: that becomes a gap, and the next reading is tried."""
+        ...
+
+
+class GapTracker:
+    """Decides from the times of readings and failures where a sampler gave nothing. Pure; times are monotonic ns."""
+
+    def __init__(self, name: str, interval_s: float) -> None:
+        self._name = name
+        self._allowed_s = _GAP_INTERVALS * interval_s
+        self._since_ns = 0
+        self._reason = ""
+        self.gaps: list[SamplerGap] = []
+
+    def opened(self, t_ns: int) -> None:
+        """Readings are expected from now on."""
+        self._since_ns, self._reason = t_ns, ""
+
+    def failed(self, reason: str) -> None:
+        """A reading raised. The first reason is kept: what follows it is mostly its consequence."""
+        self._reason = self._reason or reason
+
+    def reading(self, t_ns: int) -> None:
+        """A reading came; a gap before it ends here. Any failure counts, otherwise only more than five intervals."""
+        length_s = (t_ns - self._since_ns) / 1e9
+        if self._reason or length_s > self._allowed_s:
+            gap = SamplerGap(sampler=self._name, t_ns=self._since_ns, length_s=length_s, reason=self._reason)
+            self.gaps.append(gap)
+        self._since_ns, self._reason = t_ns, ""
+
+    closed = reading
+    """No more readings are expected; what was missing up to now is a gap all the same."""
+
+
+class SamplerLoop:
+    """One sampler, one thread. `rows` and `gaps` are complete once `stop` returned."""
+
+    def __init__(self, sampler: Sampler, *, interval_s: float) -> None:
+        self._sampler = sampler
+        self._interval_s = interval_s
+        self._tracker = GapTracker(sampler.name, interval_s)
+        self._changed = threading.Condition()  # held during a reading, so that `pause` returns after its end
+        self._paused = False
+        self._stopped = False
+        self._jitter = random.Random()
+        self._thread = threading.Thread(target=self._run, name=f"sampler {sampler.name}", daemon=True)
+        self.rows: list[dict[str, object]] = []
+
+    @property
+    def gaps(self) -> tuple[SamplerGap, ...]:
+        return tuple(self._tracker.gaps)
+
+    def start(self) -> None:
+        self._tracker.opened(time.monotonic_ns())
+        self._thread.start()
+
+    def pause(self) -> None:
+        """No reading is under way when this returns, and none is taken until `resume`."""
+        with self._changed:
+            if not self._paused and not self._stopped:
+                self._paused = True
+                self._tracker.closed(time.monotonic_ns())
+
+    def resume(self) -> None:
+        with self._changed:
+            if self._paused and not self._stopped:
+                self._paused = False
+                self._tracker.opened(time.monotonic_ns())
+                self._changed.notify()
+
+    def stop(self) -> None:
+        """End the thread; calling it again does nothing."""
+        with self._changed:
+            if not self._stopped:
+                if not self._paused:
+                    self._tracker.closed(time.monotonic_ns())
+                self._stopped = True
+                self._changed.notify()
+        self._thread.join()
+
+    def _run(self) -> None:
+        due_s = time.monotonic()
+        while self._wait_until(due_s):
+            step_s = self._interval_s * self._jitter.uniform(1 - _JITTER, 1 + _JITTER)
+            due_s = max(due_s + step_s, time.monotonic())  # after a stall or a pause, no burst to catch up
+
+    def _wait_until(self, due_s: float) -> bool:
+        """Wait and take one reading; False when the loop is to end."""
+        with self._changed:
+            while not self._stopped:
+                delay_s = due_s - time.monotonic()
+                if not self._paused and delay_s <= 0:
+                    self._read()
+                    return True
+                self._changed.wait(None if self._paused else delay_s)
+        return False
+
+    def _read(self) -> None:
+        before_ns = time.monotonic_ns()
+        try:
+            rows = self._sampler.read()
+        except Exception as error:  # noqa: BLE001 -- whatever it is, it becomes a gap with its reason
+            first_line = next(iter(str(error).splitlines()), "")
+            self._tracker.failed(f"{type(error).__name__}: {first_line}")
+            return
+        t_ns = (before_ns + time.monotonic_ns()) // 2
+        self.rows.extend({"t_ns": t_ns, **row} for row in rows)
+        self._tracker.reading(t_ns)
