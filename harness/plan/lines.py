@@ -32,18 +32,18 @@ class Source:
     overridden: Collection[str] = ()
 
     def where(self, *keys: str) -> str:
-        """`file:line` of the first key that stands somewhere, or of its nearest section; else the file."""
+        """`file:line` of the first key that stands somewhere, else of the last key's nearest section, else the file."""
         for key in keys:
-            if key.removeprefix("matrix.") in self.overridden:
-                return f"--set {key.removeprefix('matrix.')}"
+            bare = key.removeprefix("matrix.")
+            if override := next((o for o in self.overridden if bare == o or bare.startswith(f"{o}.")), None):
+                return f"--set {override}"
             if key in self.lines:
                 return f"{self.name}:{self.lines[key]}"
-        for key in keys:
-            section = key
-            while "." in section:
-                section = section.rpartition(".")[0]
-                if section in self.lines:
-                    return f"{self.name}:{self.lines[section]}"
+        section = keys[-1] if keys else ""
+        while section:
+            section = section.rpartition(".")[0]
+            if section in self.lines:
+                return f"{self.name}:{self.lines[section]}"
         return self.name
 
 

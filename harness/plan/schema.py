@@ -197,11 +197,11 @@ def _allowed(error: ErrorDetails) -> str:
     limits = error.get("ctx", {})
     match error["type"]:
         case "greater_than":
-            return f"more than {limits['gt']}"
+            return f"more than {limits['gt']:g}"
         case "greater_than_equal":
-            return f"at least {limits['ge']}"
+            return f"at least {limits['ge']:g}"
         case "less_than_equal":
-            return f"at most {limits['le']}"
+            return f"at most {limits['le']:g}"
         case "literal_error":
             return f"one of {limits['expected']}"
         case kind:

@@ -1,0 +1,116 @@
+"""Matrix to cells: order, ids, labels; and the ceilings of connections."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.domain.experiment import Cell, Design, Experiment, Load, Pool, Target
+from harness.errors import UsageError
+from harness.plan import check_ceilings, expand, parse_experiment
+
+
+def experiment(matrix: str, more: str = "") -> Experiment:
+    text = f'schema_version = 1\nname = "one"\n[matrix]\n{matrix}\n[design]\nkind = "blocked"\n{more}\n'
+    return parse_experiment(text + ("" if "[load]" in more else "[load]\nrate_rps = 100\n"), source="x.toml")
+
+
+def test_cells_are_the_product_in_the_order_of_the_file() -> None:
+    cells = expand(experiment('target.driver = ["asyncpg", "psycopg"]\npool.pool_size = [5, 20]'))
+    assert [(cell.id, cell.label) for cell in cells] == [
+        ("c1", "asyncpg, pool_size 5"),
+        ("c2", "asyncpg, pool_size 20"),
+        ("c3", "psycopg, pool_size 5"),
+        ("c4", "psycopg, pool_size 20"),
+    ]
+    assert cells[2].factors == (("target.driver", "psycopg"), ("pool.pool_size", 5))
+    assert (cells[2].target.driver, cells[2].pool.pool_size) == ("psycopg", 5)
+
+
+@pytest.mark.parametrize(
+    "matrix",
+    [
+        "pool.pool_size = [5, 6]\nsession.expire_on_commit = [true]",
+        '"pool.pool_size" = [5, 6]\n"session.expire_on_commit" = [true]',
+        "[matrix.pool]\npool_size = [5, 6]\n[matrix.session]\nexpire_on_commit = [true]",
+    ],
+)
+def test_dotted_quoted_and_nested_keys_mean_the_same(matrix: str) -> None:
+    assert experiment(matrix).matrix == {"pool.pool_size": (5, 6), "session.expire_on_commit": (True,)}
+
+
+def test_without_a_matrix_there_is_one_cell_named_as_the_experiment() -> None:
+    (cell,) = expand(experiment(""))
+    assert (cell.id, cell.label, cell.factors) == ("c1", "one", ())
+
+
+def test_ids_are_padded_to_the_count() -> None:
+    cells = expand(experiment(f"pool.pool_size = {list(range(1, 13))}"))
+    assert [cell.id for cell in cells][::11] == ["c01", "c12"]
+
+
+@pytest.mark.parametrize(
+    ("matrix", "labels"),
+    [
+        ("session.expire_on_commit = [false, true]", ["expire_on_commit off", "expire_on_commit on"]),
+        ("pool.pool_size = [5, 6]\nsession.expire_on_commit = [true]", ["pool_size 5", "pool_size 6"]),
+        ("pool.pool_size = [5]", ["one"]),
+        ('pool.pool_class = ["queue", "null"]', ["queue pool", "null pool"]),
+        ("target.cpus = [[], [0, 1]]", ["cpus any", "cpus 0+1"]),
+        ('load.scenario = ["mixed", "my/own.py"]', ["mixed", "own"]),
+        ("load.rate_rps = [50, 99.5]", ["rate_rps 50", "rate_rps 99.5"]),
+    ],
+)
+def test_labels_say_what_varies(matrix: str, labels: list[str]) -> None:
+    more = "[load]\n" if "rate_rps" in matrix else ""
+    assert [cell.label for cell in expand(experiment(matrix, more))] == labels
+
+
+@given(
+    sizes=st.lists(st.integers(1, 30), min_size=1, max_size=6, unique=True),
+    drivers=st.lists(st.sampled_from(["asyncpg", "psycopg", "psycopg_sync"]), min_size=1, unique=True),
+)
+def test_every_combination_is_one_cell_of_its_own(sizes: list[int], drivers: list[str]) -> None:
+    cells = expand(experiment(f"pool.pool_size = {sizes}\ntarget.driver = {drivers}"))
+    assert len({cell.id for cell in cells}) == len(cells) == math.prod([len(sizes), len(drivers)])
+    assert {(c.pool.pool_size, c.target.driver) for c in cells} == {(s, d) for s in sizes for d in drivers}
+    if len(cells) > 1:
+        assert len({cell.label for cell in cells}) == len(cells)
+
+
+def cell(*, size: int, overflow: int = 0, workers: int = 1) -> Cell:
+    (made,) = expand(Experiment(schema_version=1, name="x", load=Load(rate_rps=1)))
+    return replace(
+        made, pool=Pool(pool_size=size, max_overflow=overflow), target=Target(workers=workers), id=f"c{size}"
+    )
+
+
+@given(
+    st.lists(st.builds(cell, size=st.integers(1, 50), workers=st.integers(1, 3)), min_size=1, max_size=6),
+    st.sampled_from(["blocked", "interleaved"]),
+)
+def test_cells_are_refused_exactly_when_they_do_not_fit(cells: list[Cell], kind: str) -> None:
+    design = Design(kind="blocked" if kind == "blocked" else "interleaved")
+    ceilings = [each.connection_ceiling or 0 for each in cells]
+    needed = sum(ceilings) if kind == "interleaved" else max(ceilings)
+    check_ceilings(cells, design, needed + 5, reserved=3)  # exactly enough
+    with pytest.raises(UsageError):
+        check_ceilings(cells, design, needed + 4, reserved=3)
+
+
+def test_the_limit_named_as_next_step_is_enough() -> None:
+    cells = [cell(size=20, workers=2), cell(size=60)]
+    with pytest.raises(UsageError) as caught:
+        check_ceilings(cells, Design(kind="interleaved"), 100, reserved=4)
+    assert "1 x 40 + 1 x 60 = 100 connections, but max_connections = 100 leaves 94 (4 reserved" in caught.value.cause
+    assert "106 or more" in caught.value.next_step
+    check_ceilings(cells, Design(kind="interleaved"), 106, reserved=4)
+
+
+def test_a_pool_without_limit_is_not_counted() -> None:
+    unlimited = replace(cell(size=5), pool=Pool(pool_class="null"))
+    check_ceilings([unlimited, cell(size=5)], Design(kind="interleaved"), 10, reserved=3)
