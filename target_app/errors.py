@@ -51,7 +51,7 @@ async def _unknown_team(_request: Request, _error: Exception) -> JSONResponse:
 
 
 async def _invalid_request(_request: Request, error: Exception) -> JSONResponse:
-    """FastAPI's own answer less the input: that may be a password, or what JSON cannot carry back (NaN, half a pair)."""
+    """FastAPI's answer less the input, which may be a password, or what JSON cannot carry back (NaN, say)."""
     assert isinstance(error, RequestValidationError)
     problems = [{key: problem[key] for key in ("type", "loc", "msg")} for problem in error.errors()]
     return JSONResponse({"detail": problems}, status_code=422)

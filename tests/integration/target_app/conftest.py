@@ -1,0 +1,66 @@
+"""The hero API over a real, seeded database, in-process: no port, but its real lifespan, engine and driver."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, get_args
+from uuid import uuid4
+
+import httpx
+import psycopg
+import pytest
+from sqlalchemy import make_url
+
+from target_app.main import create_app
+from target_app.prepare import prepare
+from target_app.settings import DriverMode, Settings
+
+SEEDED_HEROES = 200
+
+Serve = Callable[..., AbstractAsyncContextManager[httpx.AsyncClient]]
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def seeded_url(postgres_url: str) -> Iterator[str]:
+    """A database with heroes 1 to 200 and teams 1 and 2, shared: tests change only rows they made."""
+    name = f"heroes_{uuid4().hex[:12]}"
+    with psycopg.connect(postgres_url, autocommit=True) as admin:
+        admin.execute(f"CREATE DATABASE {name}")
+        try:
+            url = make_url(postgres_url).set(database=name).render_as_string(hide_password=False)
+            asyncio.run(prepare(Settings(database_url=url), rows=SEEDED_HEROES))
+            yield url
+        finally:
+            admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(params=get_args(DriverMode))
+def driver(request: pytest.FixtureRequest) -> str:
+    """Each driver mode in turn."""
+    return str(request.param)
+
+
+@pytest.fixture
+def serve(seeded_url: str) -> Serve:
+    """`async with serve(driver=..., ...) as client`: a started app; `client.app` is the application itself."""
+
+    @asynccontextmanager
+    async def started(**settings: Any) -> AsyncIterator[httpx.AsyncClient]:
+        app = create_app(Settings(**{"database_url": seeded_url, "gc_freeze": False, **settings}))
+        # As over the network: an exception inside the app is a 500 for the client.
+        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+        async with (
+            app.router.lifespan_context(app),
+            httpx.AsyncClient(transport=transport, base_url="http://heroes") as client,
+        ):
+            client.app = app  # type: ignore[attr-defined]
+            yield client
+
+    return started
