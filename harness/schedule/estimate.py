@@ -82,7 +82,7 @@ def detectable_difference(
         return None
     noise = _pair_sd(experiment, percentile)
     if requests:
-        noise = math.hypot(noise, math.sqrt(2) * _sampling_sd(percentile, requests))
+        noise = math.hypot(noise, math.sqrt(2) * sampling_sd(percentile, requests))
     return math.expm1(_detectable_shift(launches) * noise)
 
 
@@ -93,7 +93,7 @@ def _pair_sd(experiment: Experiment, percentile: Percentile) -> float:
     return math.sqrt(2) * TRIAL_SD_BLOCKED[percentile]
 
 
-def _sampling_sd(percentile: Percentile, requests: float) -> float:
+def sampling_sd(percentile: Percentile, requests: float) -> float:
     """sd of the log of a sample quantile of an exponential distribution: sqrt(p / ((1 - p) n)) / -log(1 - p)."""
     p = float(percentile.removeprefix("p")) / 100
     return math.sqrt(p / ((1 - p) * requests)) / -math.log1p(-p)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.domain.experiment import Experiment
@@ -79,6 +79,7 @@ def test_no_secret_is_left_anywhere() -> None:
     assert dumped["target"]["env"]["A"] == "b"
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(
     password=st.text(st.characters(codec="ascii", exclude_characters=" \t\n\r\x0b\x0c", min_codepoint=33), min_size=1),
 )
