@@ -105,10 +105,8 @@ def test_prepare_leaves_statistics_frozen_pages_and_room_for_the_next_id(scratch
 
     assert prepared.returncode == 0, prepared.stderr
     with psycopg.connect(scratch_database) as connection:
-        assert connection.execute("SELECT reltuples FROM pg_class WHERE relname = 'heroes'").fetchone() == (7,)
-        assert connection.execute(
-            "SELECT relallvisible = relpages FROM pg_class WHERE relname = 'heroes'"
-        ).fetchone() == (True,)
+        vacuumed = "SELECT reltuples, relallvisible = relpages FROM pg_class WHERE relname = 'heroes'"
+        assert connection.execute(vacuumed).fetchone() == (7, True)
         assert connection.execute("SELECT nextval('heroes_id_seq'), nextval('teams_id_seq')").fetchone() == (8, 2)
         hashed = connection.execute("SELECT hashed_password FROM heroes WHERE id = 7").fetchone()
     assert hashed is not None

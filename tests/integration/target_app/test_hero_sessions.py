@@ -42,7 +42,7 @@ def recorded_statements(engine: Engine) -> Iterator[list[tuple[str, int]]]:
 
 def add_failing_route(app: Any, driver: str) -> None:
     """POST /fail writes a hero and fails before the commit."""
-    doomed = dict(name="Doomed", secret_name="s", hashed_password="x")
+    doomed = {"name": "Doomed", "secret_name": "s", "hashed_password": "x"}
 
     async def fail_async(session: Annotated[Any, Depends(get_db)]) -> None:
         session.add(Hero(**doomed))
