@@ -1,0 +1,316 @@
+"""Starts Locust, hands it a load plan, and collects what it wrote.
+
+The generator is another process, in a session of its own, which is killed when the block ends, whatever happened in
+it. The two meet at the files of docs/formats.md; nothing here imports Locust, which patches the process it is in.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import harness
+from harness.domain.evidence import OUTCOMES, REQUEST_COLUMNS
+from harness.domain.load import (
+    SETUP_SEGMENT,
+    EndpointCount,
+    Ledger,
+    LoadOutput,
+    LoadPlan,
+    Segment,
+    SegmentRun,
+    TaskCount,
+)
+from harness.domain.rows import RECORD_BYTES, RECORD_FIELDS, names_file, rows_file
+from harness.errors import InfrastructureError, PoolbenchError, UsageError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PHASES = ("setup", "staircase", "warmup", "measure")
+"""Categories of `requests.phase`."""
+
+_POLL_S = 0.01
+_TICK_S = 0.25
+_LOG_LINES = 15
+_ERRORS: dict[str, type[PoolbenchError]] = {"usage": UsageError, "infrastructure": InfrastructureError}
+
+
+class Generator:
+    """A running generator. Called in this order: targets_up, wait_ready, go, wait."""
+
+    def __init__(self, process: subprocess.Popen[bytes], output_dir: Path) -> None:
+        self._process = process
+        self._output_dir = output_dir
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def targets_up(self) -> None:
+        """Say that every target answers: users may be made and run on_start."""
+        _publish(self._output_dir / "targets_up.json", {})
+
+    def wait_ready(self, timeout_s: float) -> tuple[str, ...]:
+        """Wait until the users are made. Returns what is to be told the user once.
+
+        Raises UsageError when the scenario cannot be run, InfrastructureError when the generator dies or takes longer.
+        """
+        ready = self._wait_for("ready.json", timeout_s, "make its users and run their on_start")
+        return tuple(ready["notes"])
+
+    def go(self, delay_s: float = 0.1) -> int:
+        """Set the plan's time zero, `delay_s` from now. Returns it, in CLOCK_MONOTONIC nanoseconds."""
+        start_ns = time.monotonic_ns() + round(delay_s * 1e9)
+        _publish(self._output_dir / "go.json", {"start_ns": start_ns})
+        return start_ns
+
+    def wait(self, timeout_s: float, on_tick: Callable[[], None] | None = None) -> LoadOutput:
+        """Wait until the plan is executed, calling `on_tick` about four times a second.
+
+        Raises as `wait_ready` does; what the generator wrote until then stays in the output folder.
+        """
+        raw = self._wait_for("ledger.json", timeout_s, "execute the load plan", on_tick)
+        return LoadOutput(
+            ledger=_ledger(raw), start_ns=raw["start_ns"], output_dir=self._output_dir, notes=tuple(raw["notes"])
+        )
+
+    def _wait_for(
+        self, name: str, timeout_s: float, purpose: str, on_tick: Callable[[], None] | None = None
+    ) -> dict[str, Any]:
+        """The content of a file the generator is about to publish, or the error that explains its absence."""
+        deadline_s = time.monotonic() + timeout_s
+        tick_s = time.monotonic() + _TICK_S
+        path = self._output_dir / name
+        while True:
+            exited = self._process.poll() is not None  # before looking: what it wrote last is not missed
+            if path.exists():
+                content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+                return content
+            self._raise_failure()
+            if exited:
+                raise self._infrastructure(f"The load generator ended with exit code {self._process.returncode}.")
+            now_s = time.monotonic()
+            if now_s >= deadline_s:
+                raise self._infrastructure(f"The load generator took longer than {timeout_s:g} s to {purpose}.")
+            if on_tick is not None and now_s >= tick_s:
+                on_tick()
+                tick_s = now_s + _TICK_S
+            time.sleep(_POLL_S)
+
+    def _raise_failure(self) -> None:
+        path = self._output_dir / "failed.json"
+        if not path.exists():
+            return
+        failure = json.loads(path.read_text(encoding="utf-8"))
+        error = _ERRORS.get(failure["kind"], PoolbenchError)
+        raise error(failure["cause"], next_step=failure["next_step"], detail=failure["detail"])
+
+    def _infrastructure(self, cause: str) -> InfrastructureError:
+        log = self._output_dir / "generator.log"
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-_LOG_LINES:]
+        return InfrastructureError(cause, next_step=f"Its log is {log}.", detail="\n".join(lines))
+
+
+@contextmanager
+def start(plan: LoadPlan) -> Iterator[Generator]:
+    """Start a generator for the plan; on leaving the block it and its children are killed.
+
+    It loads the scenario while targets still come up: starting both at once hides its start.
+    """
+    plan.output_dir.mkdir(parents=True, exist_ok=True)
+    for stale in ("targets_up.json", "ready.json", "go.json", "failed.json", "ledger.json"):
+        (plan.output_dir / stale).unlink(missing_ok=True)
+    _publish(plan.output_dir / "loadplan.json", _plain(plan))
+    with (plan.output_dir / "generator.log").open("wb") as log:
+        process = subprocess.Popen(
+            _command(),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=_environment(plan),
+            start_new_session=True,
+        )
+        try:
+            yield Generator(process, plan.output_dir)
+        finally:
+            _kill(process)
+
+
+def _command() -> list[str]:
+    locustfile = Path(__file__).parent / "generator" / "locustfile.py"
+    options = ["--headless", "--only-summary", "--loglevel", "WARNING", "--exit-code-on-error", "0"]
+    return [sys.executable, "-m", "locust", "-f", str(locustfile), *options]
+
+
+def _environment(plan: LoadPlan) -> dict[str, str]:
+    """This process's environment, without options of Locust's own, plus what the locustfile reads."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("LOCUST_")}
+    package_parent = str(Path(harness.__file__).resolve().parent.parent)
+    path = [package_parent, *filter(None, [environment.get("PYTHONPATH")])]
+    return environment | {
+        "PYTHONPATH": os.pathsep.join(path),
+        "PYTHONUNBUFFERED": "1",
+        "POOLBENCH_LOADPLAN": str((plan.output_dir / "loadplan.json").resolve()),
+        "POOLBENCH_PARENT_PID": str(os.getpid()),
+    }
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """End the generator's whole process group: its results are on disk already, or it has failed."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def _publish(path: Path, value: Any) -> None:
+    """Write JSON beside the path and rename it there: the generator sees the whole file or none."""
+    beside = path.with_name(path.name + ".part")
+    beside.write_text(json.dumps(value), encoding="utf-8")
+    beside.replace(path)
+
+
+def _plain(plan: LoadPlan) -> dict[str, Any]:
+    raw = dataclasses.asdict(plan)
+    for launch in raw["launches"]:
+        launch["scenario"] = str(launch["scenario"].resolve())
+    return {**raw, "output_dir": str(plan.output_dir.resolve())}
+
+
+def _ledger(raw: dict[str, Any]) -> Ledger:
+    return Ledger(
+        tasks=tuple(TaskCount(**count) for count in raw["tasks"]),
+        endpoints=tuple(EndpointCount(**count) for count in raw["endpoints"]),
+        segments=tuple(SegmentRun(**run) for run in raw["segments"]),
+    )
+
+
+def read_rows(output_dir: Path, launch_id: str, segments: Iterable[Segment]) -> pd.DataFrame:
+    """One launch's requests, with exactly the columns and types of REQUEST_COLUMNS, in the order they ended.
+
+    Only what the generator wrote completely counts: a record cut off by a kill is left out.
+    """
+    import numpy as np
+    import pandas as pd
+
+    data = (output_dir / rows_file(launch_id)).read_bytes()
+    records = np.frombuffer(data, dtype=np.dtype(list(RECORD_FIELDS)), count=len(data) // RECORD_BYTES)
+    names = _names(output_dir / names_file(launch_id))
+    categories = {
+        "task": (records["task"], names["tasks"]),
+        "endpoint": (records["endpoint"], names["endpoints"]),
+        "error": (records["error"], names["errors"]),
+        "outcome": (records["outcome"], OUTCOMES),
+        "phase": (_phase_codes(records["segment"], segments), PHASES),
+    }
+    columns: dict[str, Any] = {}
+    for column, kind in REQUEST_COLUMNS.items():
+        if column in categories:
+            codes, values = categories[column]
+            columns[column] = pd.Categorical.from_codes(codes.astype(np.int32), categories=pd.Index(values, dtype=str))
+        else:
+            columns[column] = records[column].astype(kind)
+    return pd.DataFrame(columns)
+
+
+def _names(path: Path) -> dict[str, list[str]]:
+    if not path.exists():  # it is written before the first record
+        return {"tasks": [], "endpoints": [], "errors": []}
+    names: dict[str, list[str]] = json.loads(path.read_text(encoding="utf-8"))
+    return names
+
+
+def _phase_codes(numbers: Any, segments: Iterable[Segment]) -> Any:
+    """Positions in PHASES, one a record."""
+    import numpy as np
+
+    phases = {segment.index: PHASES.index(segment.phase) for segment in segments}
+    phases[SETUP_SEGMENT] = PHASES.index("setup")
+    present, inverse = np.unique(numbers, return_inverse=True)
+    return np.array([phases[int(number)] for number in present], dtype=np.int32)[inverse]
+
+
+def read_generator(output_dir: Path) -> pd.DataFrame:
+    """How the generator itself fared, one row a second: t_ns, cpu_share, stall_max_ms, in_flight, lag_max_ms."""
+    import pandas as pd
+
+    lines = (output_dir / "generator.jsonl").read_text(encoding="utf-8").split("\n")[:-1]  # the last may be cut off
+    kinds = {"t_ns": "int64", "cpu_share": float, "stall_max_ms": float, "in_flight": "int64", "lag_max_ms": float}
+    return pd.DataFrame([json.loads(line) for line in lines], columns=list(kinds)).astype(kinds)
+
+
+def check_ledger(ledger: Ledger, rows: pd.DataFrame) -> tuple[str, ...]:
+    """Where what the generator counted and what it wrote differ; empty when they agree.
+
+    `rows` are those of every launch of the ledger, concatenated, or of one launch with a ledger of only its segments.
+    """
+    problems = [
+        f"segment {count.segment}, task {count.task}: {count.offered} offered, but "
+        f"{count.done} done + {count.dropped} dropped + {count.unfinished} unfinished"
+        for count in ledger.tasks
+        if count.offered != count.done + count.dropped + count.unfinished
+    ]
+    problems += [
+        f"segment {count.segment}, {count.endpoint}: {count.requests} requests, but "
+        f"{count.ok} ok + {count.error} error + {count.timeout} timeout"
+        for count in ledger.endpoints
+        if count.requests != count.ok + count.error + count.timeout
+    ]
+    problems += _differences("requests", _counted_requests(ledger), _written_requests(rows))
+    problems += _differences("arrivals", _counted_arrivals(ledger), _written_arrivals(rows))
+    return tuple(problems)
+
+
+_Counts = dict[tuple[int, str, str], int]
+
+
+def _counted_requests(ledger: Ledger) -> _Counts:
+    return {
+        (count.segment, count.endpoint, outcome): number
+        for count in ledger.endpoints
+        for outcome, number in (("ok", count.ok), ("error", count.error), ("timeout", count.timeout))
+        if number
+    }
+
+
+def _written_requests(rows: pd.DataFrame) -> _Counts:
+    ended = rows[rows["outcome"].isin(["ok", "error", "timeout"])]
+    sizes = ended.groupby(["segment", "endpoint", "outcome"], observed=True).size()
+    return {(int(segment), str(name), str(outcome)): int(n) for (segment, name, outcome), n in sizes.items()}  # type: ignore[misc]
+
+
+def _counted_arrivals(ledger: Ledger) -> _Counts:
+    return {
+        (count.segment, count.task, state): number
+        for count in ledger.tasks
+        for state, number in (("done", count.done), ("dropped", count.dropped), ("unfinished", count.unfinished))
+        if number
+    }
+
+
+def _written_arrivals(rows: pd.DataFrame) -> _Counts:
+    """Every arrival leaves at least one row; a dropped or unfinished one exactly one, or more, that say so."""
+    own = rows[rows["segment"] != SETUP_SEGMENT]
+    state = own["outcome"].astype(str).where(own["outcome"].isin(["dropped", "unfinished"]), "done")
+    rank = state.map({"done": 0, "dropped": 1, "unfinished": 2})
+    arrivals = own.assign(rank=rank).groupby(["segment", "task", "arrival"], observed=True)["rank"].max()
+    sizes = arrivals.groupby(level=["segment", "task"], observed=True).value_counts()
+    states = ("done", "dropped", "unfinished")
+    return {(int(segment), str(task), states[int(rank)]): int(n) for (segment, task, rank), n in sizes.items()}  # type: ignore[misc]
+
+
+def _differences(what: str, counted: _Counts, written: _Counts) -> list[str]:
+    return [
+        f"segment {key[0]}, {key[1]}: {counted.get(key, 0)} {what} counted as {key[2]}, {written.get(key, 0)} in the rows"
+        for key in sorted(counted.keys() | written.keys())
+        if counted.get(key, 0) != written.get(key, 0)
+    ]

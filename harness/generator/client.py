@@ -1,0 +1,192 @@
+"""Stands between a user and its HTTP client: times every call, sets its deadline, learns what became of it.
+
+Recorded around the call rather than from Locust's request event, which misses an exception inside a with-block and
+carries wall-clock times. The event still fires, for scenarios that listen to it.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import gevent
+from geventhttpclient.client import HTTPClient, HTTPClientPool
+from locust.clients import HttpSession
+from locust.clients import ResponseContextManager as HttpResponse
+from locust.contrib.fasthttp import FastHttpSession
+from requests.exceptions import ReadTimeout
+
+from harness.generator.book import UNSEEN, Book, Execution, Request, ServerTiming, describe, verdict
+
+ARRIVAL_HEADER = "x-poolbench-arrival"
+_DURATION_MS_MAX = 1e9  # far beyond any timeout, and within a 32-bit float
+
+
+class RequestLog:
+    """Records the requests of one user instance; `execution` says to which arrival they belong."""
+
+    def __init__(self, book: Book, timeout_s: float, execution: Execution) -> None:
+        self.execution = execution
+        self._book = book
+        self._timeout_s = timeout_s
+        self._fired: dict[int, Mapping[str, Any]] = {}
+
+    def attach(self, session: Any) -> bool:
+        """Take the session's calls over; False when it is no HTTP client of Locust's, so nothing can be recorded."""
+        if isinstance(session, FastHttpSession):
+            if getattr(session.user, "client_pool", None) is None:  # one that users share is theirs to size
+                session.client.clientpool = _SingleSendPool(**session.client.clientpool.client_args)
+        elif isinstance(session, HttpSession):
+            client: Any = session
+            client._send_request_safe_mode = _failing_softly(client._send_request_safe_mode)
+        else:
+            return False
+        self._session: Any = session
+        self._send = session.request
+        self._event = session.request_event
+        session.request_event = self  # of an event it only has to fire()
+        session.request = self.request
+        return True
+
+    def fire(self, **meta: Any) -> None:
+        """Stands in for Locust's request event while a call without a with-block reports itself."""
+        self._fired[id(meta["response"])] = meta
+        self._event.fire(**meta)
+
+    def request(self, method: str, url: str, name: str | None = None, *args: Any, **kwargs: Any) -> Any:
+        """The client's own `request`, timed and under a deadline."""
+        execution = self.execution
+        headers = dict(kwargs.get("headers") or ())
+        headers[ARRIVAL_HEADER] = f"{execution.turn.index}-{execution.number}"
+        kwargs["headers"] = headers
+        endpoint = self._endpoint(method, name or self._session.request_name or _path(url))
+        deadline = gevent.Timeout(self._timeout_s)
+        request = Request(execution, endpoint)
+        deadline.start()
+        try:
+            response = self._send(method, url, name, *args, **kwargs)
+        except BaseException as error:
+            request.finished_ns = time.monotonic_ns()
+            self._settle(request, error)
+            raise
+        else:
+            request.finished_ns = time.monotonic_ns()
+        finally:
+            deadline.close()
+        self._read(request, response)
+        return response
+
+    def _read(self, request: Request, response: Any) -> None:
+        meta = self._fired.pop(id(response), None)
+        request.status = response.status_code or 0
+        request.timing = _server_timing(response)
+        if meta is None:  # it reports itself when its with-block ends
+            request.response_bytes = response.request_meta["response_length"]
+            request.event = response._request_event
+            response._request_event = _WithBlock(self, request)
+            return
+        request.response_bytes = meta["response_length"]
+        self._settle(request, meta["exception"])
+
+    def _settle(self, request: Request, error: BaseException | None) -> None:
+        request.execution.last_error = error
+        outcome = verdict(error)
+        if error is not None and isinstance(self._session, FastHttpSession):
+            self._forget_connection(error)
+        self._book.answered(request, outcome, "" if error is None else describe(error, request.status))
+
+    def _forget_connection(self, error: BaseException) -> None:
+        """After a deadline the client may hold a place of its pool for ever: begin with a new pool."""
+        original = getattr(error, "original", None) or error
+        if isinstance(original, gevent.Timeout | gevent.GreenletExit):
+            pool = self._session.client.clientpool
+            if isinstance(pool, _SingleSendPool):
+                pool.close()
+
+    def _endpoint(self, method: str, name: str) -> str:
+        return self._book.recorder.endpoints.fold(f"{method.upper()} {name}")
+
+
+class _WithBlock:
+    """Stands in for the request event of a response whose outcome is decided in a with-block."""
+
+    __slots__ = ("_log", "_request")
+
+    def __init__(self, log: RequestLog, request: Request) -> None:
+        self._log = log
+        self._request = request
+
+    def fire(self, **meta: Any) -> None:
+        self._log._settle(self._request, meta["exception"])
+        self._log._event.fire(**meta)
+
+
+class _SingleSendPool(HTTPClientPool):
+    """A client pool that sends each request once.
+
+    geventhttpclient quietly sends an idempotent request again when its connection was closed under it, up to three
+    times in all, and asks `select` whether a connection is alive, which fails above file descriptor 1023.
+    """
+
+    def get_client(self, url: Any) -> HTTPClient:
+        client = super().get_client(url)
+        connections: Any = client._connection_pool
+        if connections.size > 0:
+            connections.size = -1  # read only for the number of attempts: size + 1 more than the first
+            if not client.ssl:
+                connections._is_socket_alive = _is_alive
+        return client
+
+
+def _is_alive(connection: Any) -> bool:
+    """Whether an idle connection is open and has nothing to say; what it has to say then is a FIN or garbage."""
+    try:
+        connection._sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def _failing_softly(send: Any) -> Any:
+    """Make the deadline of a requests session a failed response, which is what Locust makes of its errors."""
+
+    def send_or_fail(method: str, url: str, **kwargs: Any) -> Any:
+        try:
+            return send(method, url, **kwargs)
+        except gevent.Timeout:
+            return HttpResponse(ReadTimeout("no answer before the request timeout"))
+
+    return send_or_fail
+
+
+def _path(url: str) -> str:
+    """The path of a URL, without host and query, which would make an endpoint of every request."""
+    if "://" in url[:9]:
+        url = "/" + url.partition("://")[2].partition("/")[2]
+    return url.partition("?")[0]
+
+
+def _server_timing(response: Any) -> ServerTiming:
+    headers = response.headers
+    value = headers.get("server-timing") if headers else None
+    return parse_server_timing(value) if value else UNSEEN
+
+
+def parse_server_timing(value: str) -> ServerTiming:
+    """Read the probe's metrics from a Server-Timing header; others' metrics and malformed ones are left out."""
+    found: dict[str, Any] = {}
+    for metric in str(value).split(","):
+        name, _, parameter = metric.strip().partition(";")
+        key, _, figure = parameter.strip().partition("=")
+        try:
+            if name == "pid" and key == "desc":
+                found["pid"] = int(figure.strip('"'))
+            elif name in ("pool", "db", "app") and key == "dur":
+                found[f"{name}_ms"] = min(float(figure), _DURATION_MS_MAX)
+        except ValueError:
+            continue
+    return ServerTiming(**found)

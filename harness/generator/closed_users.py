@@ -1,0 +1,183 @@
+"""The closed model: N users with Locust's own loop (`User.run`), each waiting for its answer and then thinking.
+
+Users start once, before the plan, and run on_start then. Between their launch's segments they are held at the
+beginning of their next task; a task under way when a segment ends is finished. Held users all go on at once, so a
+segment should be long compared with the think time. A user that stops itself is replaced: N stays N.
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Callable
+from typing import Any
+
+import gevent
+import locust
+from gevent.event import Event
+from gevent.pool import Group
+from locust.exception import RescheduleTask, StopTest, StopUser
+from locust.user.task import TaskSet
+
+from harness.errors import UsageError
+from harness.generator.book import Execution, Turn, describe
+from harness.generator.client import RequestLog
+from harness.generator.launch import HotLaunch
+from harness.generator.scenario import ENDS_TASK, task_name
+
+_SEAT = "_poolbench_seat"
+
+
+class ClosedUsers:
+    """The users of one launch in the closed model."""
+
+    def __init__(self, launch: HotLaunch) -> None:
+        self.launch = launch
+        self._turn: Turn | None = None
+        self._users = 0
+        self._executions = 0
+        self._seats: list[_Seat] = []
+        self._group = Group()
+        alone = len(launch.scenario.user_classes) == 1
+        for user_class in launch.scenario.user_classes:
+            user_class.tasks = _counted_tasks(user_class, user_class, alone=alone)
+
+    def make_ready(self, count: int) -> dict[str, int]:
+        """Start `count` users, divided by the classes' weights, and wait until each is held at its first task."""
+        made: dict[str, int] = {}
+        for user_class in _divide(self.launch.scenario.user_classes, count):
+            seat = _Seat(self, user_class, len(self._seats))
+            self._seats.append(seat)
+            seat.start()
+            seat.wait_until_held()
+            made[user_class.__name__] = made.get(user_class.__name__, 0) + 1
+        return made
+
+    def open(self, turn: Turn, users: int) -> None:
+        """Let the first `users` users go."""
+        self._turn, self._users = turn, users
+        for seat in self._seats[:users]:
+            seat.gate.set()
+
+    def close(self) -> None:
+        """Hold every user at its next task."""
+        self._turn = None
+        for seat in self._seats:
+            seat.gate.clear()
+
+    def enter(self, seat: _Seat, task: str) -> Execution:
+        """Begin a task, as soon as the seat's segment is on."""
+        while (turn := self._turn) is None or seat.number >= self._users or time.monotonic_ns() >= turn.end_ns:
+            seat.gate.clear()
+            seat.held.set()
+            seat.gate.wait()
+        execution = Execution(turn, self._executions, task, None)
+        self._executions += 1
+        self.launch.book.offered(turn, task)
+        self.launch.in_flight.enter()
+        self.launch.begin(execution)
+        return execution
+
+    def spawn(self, user: Any, ended: Callable[[Any], None]) -> None:
+        user.start(self._group).link(ended)
+
+
+class _Seat:
+    """One of the N: holds a user, and the next one when that stops."""
+
+    def __init__(self, users: ClosedUsers, user_class: type[locust.User], number: int) -> None:
+        self.number = number
+        self.gate = Event()
+        self.held = Event()
+        self.users = users
+        self.log: RequestLog | None = None
+        self._user_class = user_class
+        self._error: BaseException | None = None
+
+    def start(self) -> None:
+        user, self.log = self.users.launch.make_user(self._user_class)
+        setattr(user, _SEAT, self)
+        self.users.spawn(user, self._ended)
+
+    def wait_until_held(self) -> None:
+        self.held.wait()
+        if self._error is not None:
+            raise UsageError(
+                f"on_start of {self._user_class.__name__} in {self.users.launch.load.scenario} raised "
+                f"{describe(self._error, 0)}.",
+                next_step="Make the scenario run under plain locust against the same target first.",
+            ) from self._error
+
+    def _ended(self, greenlet: Any) -> None:
+        """The user is gone: by StopUser, or because on_start raised, which before the plan starts is reported."""
+        if not self.held.is_set():
+            self._error = greenlet.exception or StopUser()
+            self.held.set()
+        elif greenlet.exception is None:
+            gevent.spawn(self.start)
+        else:
+            self.users.launch.note(
+                f"A user of {self._user_class.__name__} ended with {describe(greenlet.exception, 0)}: "
+                "fewer users ran than planned."
+            )
+
+
+def _counted_tasks(user_class: type[locust.User], owner: Any, *, alone: bool) -> list[Any]:
+    """The owner's tasks, each wrapped so that its executions are counted; TaskSets get theirs replaced in copies."""
+    wrapped: dict[Any, Any] = {}
+    for task in owner.tasks:
+        if task in wrapped:
+            continue
+        if isinstance(task, type) and issubclass(task, TaskSet):
+            metaclass: Any = type(task)
+            copy = metaclass(task.__name__, (task,), {"__module__": task.__module__})
+            copy.tasks = _counted_tasks(user_class, task, alone=alone)
+            wrapped[task] = copy
+        else:
+            wrapped[task] = _counted(task, task_name(user_class, task, alone=alone))
+    return [wrapped[task] for task in owner.tasks]
+
+
+def _counted(task: Callable[[Any], object], name: str) -> Callable[[Any], None]:
+    @functools.wraps(task)
+    def run(owner: Any) -> None:
+        user = owner.user if isinstance(owner, TaskSet) else owner
+        seat: _Seat = getattr(user, _SEAT)
+        execution = seat.users.enter(seat, name)
+        log = seat.log
+        assert log is not None  # set before the user's first task
+        outside, log.execution = log.execution, execution
+        launch = seat.users.launch
+        failure: BaseException | None = None
+        try:
+            task(owner)
+        except (*ENDS_TASK, StopUser):
+            raise
+        except StopTest as stop:
+            failure = stop
+            raise
+        except Exception as error:
+            failure = error
+            user.environment.events.user_error.fire(user_instance=owner, exception=error, tb=error.__traceback__)
+            raise RescheduleTask from error  # what Locust does as well: wait, then the next task
+        finally:
+            log.execution = outside
+            launch.end(execution, failure)
+            launch.in_flight.leave()
+
+    return run
+
+
+def _divide(classes: tuple[type[locust.User], ...], count: int) -> list[type[locust.User]]:
+    """`count` users over the classes in proportion to their weights, mixed so that the first n are in proportion too.
+
+    A class with a fixed_count comes first, with that many.
+    """
+    chosen = [user_class for user_class in classes for _ in range(user_class.fixed_count)][:count]
+    weighted = [user_class for user_class in classes if not user_class.fixed_count] or list(classes)
+    given = dict.fromkeys(weighted, 0)
+    while len(chosen) < count:
+        user_class = min(weighted, key=lambda candidate: (given[candidate] + 0.5) / candidate.weight)
+        given[user_class] += 1
+        chosen.append(user_class)
+    return chosen

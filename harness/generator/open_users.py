@@ -1,0 +1,178 @@
+"""The open model's users: one greenlet an instance, parked until an arrival is handed to it.
+
+A parked greenlet is woken by a plain switch from the event loop, which costs less than a new greenlet an arrival.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+
+import gevent
+from gevent.event import Event
+from gevent.lock import BoundedSemaphore
+from locust.exception import StopTest, StopUser
+
+from harness.errors import UsageError
+from harness.generator.arrivals import Arrival
+from harness.generator.book import Execution, Turn, describe
+from harness.generator.launch import HotLaunch
+from harness.generator.scenario import ENDS_TASK, ScenarioTask
+
+STARTING_AT_ONCE = 10
+"""users that run on_start at the same time before the plan starts, so that a login storm is not the first load"""
+
+
+class OpenUsers:
+    """All instances of one launch. An idle one takes the next arrival of its class; where there is none, one is made.
+
+    The instance that has been idle longest comes first: connections are used in turn, and the workers behind a shared
+    socket evenly.
+    """
+
+    def __init__(self, launch: HotLaunch) -> None:
+        self.launch = launch
+        self.tasks = launch.scenario.tasks
+        self._idle: dict[type, deque[_OpenUser]] = {task.user_class: deque() for task in self.tasks}
+        self.lag_max_ns = 0
+
+    def make_ready(self, count: int) -> dict[str, int]:
+        """Make about `count` instances, divided as the arrivals are, and run their on_start. Returns how many of each.
+
+        Raises UsageError when an on_start raises.
+        """
+        places = BoundedSemaphore(STARTING_AT_ONCE)
+        made: dict[str, int] = {}
+        new: list[_OpenUser] = []
+        total = sum(task.weight for task in self.tasks)
+        for user_class in self._idle:
+            share = sum(task.weight for task in self.tasks if task.user_class is user_class) / total
+            made[user_class.__name__] = max(1, round(count * share))
+            new += [_OpenUser(self, user_class, places) for _ in range(made[user_class.__name__])]
+        for user in new:
+            user.start(None)
+        for user in new:
+            user.wait_until_ready()
+        return made
+
+    def hand(self, turn: Turn, arrival: Arrival, intended_ns: int) -> None:
+        """Give an arrival that has a place under the cap to a user; called from the event loop."""
+        task = self.tasks[arrival.task]
+        execution = Execution(turn, arrival.number, task.name, intended_ns)
+        self.launch.begin(execution)
+        idle = self._idle[task.user_class]
+        if idle:
+            idle.popleft().greenlet.switch((execution, task))
+        else:
+            _OpenUser(self, task.user_class, None).start((execution, task))
+
+    def park(self, user: _OpenUser) -> None:
+        self._idle[user.user_class].append(user)
+
+    def replace(self, user: _OpenUser) -> None:
+        """A user stopped itself: another takes its place."""
+        _OpenUser(self, user.user_class, None).start(None)
+
+
+Work = tuple[Execution, ScenarioTask]
+
+
+class _OpenUser:
+    """One instance of a user class and the greenlet it lives in."""
+
+    __slots__ = ("_error", "_log", "_places", "_ready", "_user", "_users", "greenlet", "user_class")
+
+    def __init__(self, users: OpenUsers, user_class: type, places: BoundedSemaphore | None) -> None:
+        self.user_class = user_class
+        self._users = users
+        self._places = places
+        self._ready = Event()
+        self._error: BaseException | None = None
+
+    def start(self, work: Work | None) -> None:
+        self.greenlet = gevent.spawn(self._live, work)
+
+    def wait_until_ready(self) -> None:
+        self._ready.wait()
+        if self._error is not None:
+            raise UsageError(
+                f"on_start of {self.user_class.__name__} in {self._users.launch.load.scenario} raised "
+                f"{describe(self._error, 0)}.",
+                next_step="Make the scenario run under plain locust against the same target first.",
+            ) from self._error
+
+    def _live(self, work: Work | None) -> None:
+        try:
+            if self._places is None:
+                self._come_alive()
+            else:
+                with self._places:
+                    self._come_alive()
+        except Exception as error:  # noqa: BLE001 -- whatever a scenario raises is its arrival's outcome
+            self._error = error
+            self._stillborn(work, error)
+            return
+        finally:
+            self._ready.set()
+        if work is not None and not self._execute(*work):
+            return
+        hub = gevent.get_hub()
+        while True:
+            self._users.park(self)
+            execution, task = hub.switch()
+            if not self._execute(execution, task):
+                return
+
+    def _come_alive(self) -> None:
+        launch = self._users.launch
+        self._user, self._log = launch.make_user(self.user_class)
+        self._user.wait = _no_wait
+        setup = self._log.execution
+        self._user.on_start()
+        launch.book.done(setup, "")
+
+    def _stillborn(self, work: Work | None, error: Exception) -> None:
+        """The instance could not be made: the arrival that asked for it is in error, its place is free again."""
+        launch = self._users.launch
+        if work is None:
+            launch.note(f"on_start of {self.user_class.__name__} raised {describe(error, 0)}.")
+            return
+        launch.end(work[0], RuntimeError(f"on_start raised {describe(error, 0)}"))
+        launch.in_flight.leave()
+
+    def _execute(self, execution: Execution, task: ScenarioTask) -> bool:
+        """Run the task; False when the user is not to be used again."""
+        users = self._users
+        users.lag_max_ns = max(users.lag_max_ns, time.monotonic_ns() - (execution.intended_ns or 0))
+        self._log.execution = execution
+        failure: BaseException | None = None
+        alive = True
+        try:
+            task.run(self._user)
+        except ENDS_TASK:
+            pass
+        except StopUser:
+            alive = False
+        except gevent.GreenletExit:
+            return False  # killed: whoever does that has closed the accounts
+        except StopTest as stop:
+            failure, alive = stop, False
+        except Exception as error:  # noqa: BLE001 -- whatever a task raises is its arrival's outcome
+            failure = error
+        users.launch.end(execution, failure)
+        users.launch.in_flight.leave()
+        if not alive:
+            self._retire()
+        return alive
+
+    def _retire(self) -> None:
+        self._log.execution = self._users.launch.book.setup(0)
+        try:
+            self._user.on_stop()
+        except Exception as error:  # noqa: BLE001 -- a scenario's, and of no consequence to any arrival
+            self._users.launch.note(f"on_stop of {self.user_class.__name__} raised {describe(error, 0)}.")
+        self._users.replace(self)
+
+
+def _no_wait() -> None:
+    raise RuntimeError("self.wait() has no meaning in the open model: use the closed one")
