@@ -41,7 +41,7 @@ def template(server: Server, spec: DatabaseSpec, prepare: Sequence[str] | None =
         InfrastructureError: `prepare` failed; its last lines are the detail.
     """
     command = tuple(prepare or default_prepare(spec))
-    name = f"{PREFIX}template_{_digest(command)}"
+    name = template_name(command)
     with admin(server) as connection:
         # a second run on the same server waits here and then finds the template made
         connection.execute("SELECT pg_advisory_lock(hashtext(%s))", [name])
@@ -143,7 +143,7 @@ def _drop(connection: Connection, name: str) -> None:
     connection.execute(SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(Identifier(name)))
 
 
-def _digest(command: Sequence[str]) -> str:
+def template_name(command: Sequence[str]) -> str:
     """Changes with the command, and with the code of the package it runs when that is `python -m package...`."""
     digest = hashlib.sha256("\0".join(command[1:]).encode())
     if len(command) > 2 and command[1] == "-m":
@@ -151,4 +151,4 @@ def _digest(command: Sequence[str]) -> str:
         for folder in (package and package.submodule_search_locations) or ():
             for source in sorted(Path(folder).rglob("*.py")):
                 digest.update(source.read_bytes())
-    return digest.hexdigest()[:12]
+    return f"{PREFIX}template_{digest.hexdigest()[:12]}"

@@ -22,7 +22,7 @@ from harness.errors import InfrastructureError
 
 BACKLOG = 2048
 """Above the in-flight cap: a dropped SYN comes back after a second and looks like latency."""
-_GRACE_S = 3.0
+_GRACE_S = 4.0  # the launcher ends itself within 3 s even with a blocked loop
 _URL_TIMEOUT_S = 5.0
 
 

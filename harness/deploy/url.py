@@ -51,10 +51,9 @@ def parse_url(url: str | None) -> Address:
         raise UsageError('[database] provider = "url" needs a url.', next_step=f'Add url = "{_FORM}".')
     try:
         parts = conninfo_to_dict(re.sub(r"^postgresql\+\w+://", "postgresql://", url))
-        further = sorted(set(parts) - {"host", "port", "user", "password", "dbname"})
-        host, port = str(parts.get("host", "")), int(parts.get("port") or 5432)
-    except (psycopg.ProgrammingError, ValueError):
+    except psycopg.ProgrammingError:
         raise UsageError("[database] url cannot be read.", next_step=f"Write it as {_FORM}.") from None
+    host, further = str(parts.get("host", "")), sorted(set(parts) - {"host", "port", "user", "password", "dbname"})
     if not host or "/" in host or "," in host:
         raise UsageError("[database] url does not name one host to reach over TCP.", next_step=f"Write it as {_FORM}.")
     if further:
@@ -62,6 +61,12 @@ def parse_url(url: str | None) -> Address:
             f"[database] url has parameters that cannot be passed on to every driver: {', '.join(further)}.",
             next_step=f"Write it as {_FORM}.",
         )
+    try:
+        port = int(parts.get("port") or 5432)
+    except ValueError:
+        raise UsageError(
+            "[database] url cannot be read: its port is no number.", next_step=f"Write it as {_FORM}."
+        ) from None
     user = str(parts.get("user") or "postgres")
     return Address(
         host=host,

