@@ -1,0 +1,1 @@
+"""Shipped scenarios: plain locustfiles, each complete in itself, so that one can be copied and changed."""
