@@ -7,7 +7,9 @@ from harness.plan.ceilings import check_ceilings
 from harness.plan.cells import expand
 from harness.plan.codec import dump, restore, without_secrets
 from harness.plan.locate import experiment_path, resolve_scenario, shipped, shipped_names
+from harness.plan.outside import with_secrets
 from harness.plan.parse import load_experiment, parse_experiment
+from harness.plan.rules import rate_share
 
 __all__ = [
     "check_ceilings",
@@ -16,9 +18,11 @@ __all__ = [
     "experiment_path",
     "load_experiment",
     "parse_experiment",
+    "rate_share",
     "resolve_scenario",
     "restore",
     "shipped",
     "shipped_names",
+    "with_secrets",
     "without_secrets",
 ]

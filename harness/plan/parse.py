@@ -14,6 +14,7 @@ from harness.plan import rules
 from harness.plan.cells import expand
 from harness.plan.lines import Source, key_lines
 from harness.plan.locate import experiment_path
+from harness.plan.outside import take_database_url, with_scenarios
 from harness.plan.overrides import apply_overrides
 from harness.plan.schema import OPEN_KEYS, check_variable, set_key, validate
 
@@ -28,11 +29,17 @@ def load_experiment(path: Path | None, overrides: Sequence[str] = ()) -> Experim
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise UsageError(f"{found} cannot be read: {reason}.", next_step="Check the file.") from None
-    return parse_experiment(text, source=str(found), overrides=overrides)
+    return parse_experiment(text, source=str(found), overrides=overrides, folder=found.parent)
 
 
-def parse_experiment(text: str, *, source: str, overrides: Sequence[str] = ()) -> Experiment:
-    """Validate an experiment completely, its cells included; `source` is how errors call it. Raises UsageError."""
+def parse_experiment(
+    text: str, *, source: str, overrides: Sequence[str] = (), folder: Path | None = None
+) -> Experiment:
+    """Validate an experiment completely, its cells included.
+
+    `source` is how errors call it. `folder` is where its scenarios are looked for first; those that are not shipped
+    become absolute paths. Without a folder they are not looked for. Raises UsageError.
+    """
     raw = _read_toml(text, source)
     origin = Source(name=source, lines=key_lines(text))
     matrix = dict(_flatten(_matrix_table(raw, origin), origin))
@@ -40,13 +47,14 @@ def parse_experiment(text: str, *, source: str, overrides: Sequence[str] = ()) -
     overridden = apply_overrides(raw, matrix, overrides)
     origin = Source(name=source, lines=origin.lines, overridden=overridden)
     _check_version(raw, origin)
+    take_database_url(raw)
     base = validate(raw, origin)
     for key, values in matrix.items():
         _check_factor(base, key, values, origin)
     rules.check_size(matrix, origin)
     experiment = validate(raw | {"matrix": matrix}, origin)
     rules.check(experiment, expand(experiment), origin)
-    return experiment
+    return experiment if folder is None else with_scenarios(experiment, folder, origin)
 
 
 def _read_toml(text: str, source: str) -> dict[str, Any]:
