@@ -144,7 +144,7 @@ def dropped(evidence: Judged) -> Reason | None:
 def errors(evidence: Judged) -> Reason | None:
     """More failed than the SLO allows, in whatever way."""
     offered = len(evidence.ok)
-    value = 1 - float(evidence.ok.sum()) / offered if offered else 0.0
+    value = (offered - int(evidence.ok.sum())) / offered if offered else 0.0
     message = f"{value:.1%} of what was offered failed; the SLO allows {evidence.slo.error_rate:.1%}"
     return _above("finding", "errors", value, evidence.slo.error_rate, message)
 

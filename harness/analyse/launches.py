@@ -42,7 +42,7 @@ class EndpointFigures:
 
     @property
     def error_rate(self) -> float:
-        return 1 - self.ok / self.requests
+        return (self.requests - self.ok) / self.requests
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

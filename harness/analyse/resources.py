@@ -3,39 +3,52 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from harness.analyse.arrays import Floats
+from harness.analyse.arrays import Floats, Times
+from harness.analyse.measured import as_category, category_codes
 from harness.analyse.rounds import Windows
 
 
-def connection_readings(activity: pd.DataFrame, windows: Windows) -> pd.DataFrame:
-    """One row per reading taken while the launch was measured, one column per state, and `t_s` of measured time.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionReadings:
+    """Connections of a launch's database, reading by reading, while it was measured."""
 
-    A state that a reading does not name had no connection then.
+    time_s: Floats
+    """of the launch's own measured time"""
+    states: tuple[str, ...]
+    counts: Times
+    """one row a reading, one column a state"""
+
+    @property
+    def peak(self) -> int:
+        """Most connections at one reading; 0 without a reading."""
+        return int(self.counts.sum(axis=1).max(initial=0))
+
+    @property
+    def active_mean(self) -> float:
+        """Mean number of active ones; NaN without a reading."""
+        if len(self.time_s) == 0:
+            return math.nan
+        return float(self.counts[:, self.states.index("active")].mean()) if "active" in self.states else 0.0
+
+
+def connection_readings(activity: pd.DataFrame, windows: Windows) -> ConnectionReadings:
+    """The readings of pg_stat_activity within the measured stretches.
+
+    A state that a reading does not name had no connection then; the state "" stands for a reading without any.
     """
-    inside, time_s = windows.locate(activity["t_ns"].to_numpy())
-    rows = pd.DataFrame(
-        {
-            "t_s": time_s[inside],
-            "state": activity["state"].astype(str).to_numpy()[inside],
-            "connections": activity["connections"].to_numpy(dtype=np.int64)[inside],
-        }
-    )
-    table = rows.pivot_table(index="t_s", columns="state", values="connections", aggfunc="sum", fill_value=0)
-    return table.drop(columns="", errors="ignore").rename_axis(columns=None).reset_index()
-
-
-def connections_peak_and_active(activity: pd.DataFrame, windows: Windows) -> tuple[int, float]:
-    """Most connections at one reading, and the mean number of active ones; 0 and NaN without a reading."""
-    readings = connection_readings(activity, windows)
-    if readings.empty:
-        return 0, math.nan
-    states = readings.drop(columns="t_s")
-    active = float(states["active"].mean()) if "active" in states else 0.0
-    return int(states.sum(axis=1).max()), active
+    column = as_category(activity["state"])
+    states = tuple(sorted(str(state) for state in column.cat.categories if state))
+    state = category_codes(column, {name: place for place, name in enumerate(states)})
+    inside, time_s = windows.locate(activity["t_ns"].to_numpy(dtype=np.int64))
+    readings, reading = np.unique(time_s[inside], return_inverse=True)
+    counts = np.zeros((len(readings), len(states) + 1), dtype=np.int64)  # the last column takes the state ""
+    np.add.at(counts, (reading, state[inside]), activity["connections"].to_numpy(dtype=np.int64)[inside])
+    return ConnectionReadings(time_s=readings, states=states, counts=counts[:, :-1])
 
 
 def target_cpu_s(process: pd.DataFrame, windows: Windows) -> float:

@@ -84,7 +84,13 @@ def _connections(of_cell: Sequence[LaunchFigures]) -> pd.DataFrame:
     """
     launch = median_launch(of_cell)
     readings = connection_readings(launch.evidence.activity, launch.windows)
-    return readings.melt(id_vars="t_s", var_name="state", value_name="connections").sort_values(["t_s", "state"])
+    return pd.DataFrame(
+        {
+            "t_s": np.repeat(readings.time_s, len(readings.states)),
+            "state": np.tile(np.array(readings.states, dtype=object), len(readings.time_s)),
+            "connections": readings.counts.ravel(),
+        }
+    )
 
 
 def _breakdown(of_cell: Sequence[LaunchFigures]) -> pd.DataFrame:

@@ -12,7 +12,7 @@ from statistics import fmean
 
 from harness.analyse.estimate import over_launches
 from harness.analyse.launches import ALL, SHARES, EndpointFigures, LaunchFigures
-from harness.analyse.resources import connections_peak_and_active, target_cpu_s
+from harness.analyse.resources import connection_readings, target_cpu_s
 from harness.domain.evidence import TrialEvidence
 from harness.domain.experiment import Cell, Slo
 from harness.domain.verdict import CellSummary, EndpointSummary, Estimate
@@ -26,7 +26,7 @@ def summarise_cell(
     """A cell's figures; its rank and its ratio to the best are for `ranking` to fill in."""
     everything = _endpoint(cell.id, ALL, launches)
     names = sorted({name for launch in launches for name in launch.by_endpoint} - {ALL})
-    used = [connections_peak_and_active(launch.evidence.activity, launch.windows) for launch in launches]
+    used = [connection_readings(launch.evidence.activity, launch.windows) for launch in launches]
     return CellSummary(
         cell=cell,
         rank=0,
@@ -34,8 +34,8 @@ def summarise_cell(
         all=everything,
         endpoints=tuple(_endpoint(cell.id, name, launches) for name in names),
         versus_best=None,
-        connections_peak=max((peak for peak, _ in used), default=0),
-        connections_active_mean=_mean([active for _, active in used]),
+        connections_peak=max((readings.peak for readings in used), default=0),
+        connections_active_mean=_mean([readings.active_mean for readings in used]),
         cpu_ms_per_request=_cpu_ms_per_request(launches),
         slo_met=_slo_met(everything, slo) if launches else None,
         valid=bool(launches),
@@ -85,7 +85,8 @@ def _slo_met(everything: EndpointSummary, slo: Slo) -> bool:
 
 
 def _keeps(figure: Estimate, limit_ms: float | None) -> bool:
-    return limit_ms is None or figure.value <= limit_ms
+    # exp(log(x)) may come out one rounding error above x
+    return limit_ms is None or figure.value <= limit_ms * (1 + 1e-9)
 
 
 def _findings(launches: Sequence[LaunchFigures], excluded: Sequence[TrialEvidence]) -> tuple[str, ...]:

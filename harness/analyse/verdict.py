@@ -114,7 +114,8 @@ def _resolution(valid: Sequence[CellSummary]) -> str:
     """The difference in p95 that a typical comparison of this run would have shown."""
     ratios = [summary.versus_best for summary in valid if summary.versus_best is not None]
     widths = sorted(ratio.high / ratio.value for ratio in ratios if math.isfinite(ratio.high))
-    if not widths:
+    least = widths[len(widths) // 2] - 1 if widths else 0.0
+    if least < 0.01:
         return ""
-    least = words.percent(round(widths[len(widths) // 2] - 1, 2))
-    return f"Differences in p95 below about {least} do not show in {valid[0].all.launches} launches."
+    launches = valid[0].all.launches
+    return f"Differences in p95 below about {words.percent(round(least, 2))} do not show in {launches} launches."

@@ -56,7 +56,7 @@ def load(cells: Sequence[Cell], info: RunInfo) -> str:
     model, rate, users, scenario = next(iter(loads))
     if model == "closed":
         return f"with {users} users of {scenario} (closed: latency from send)"
-    return f"at {number(rate) if rate is not None else 'an unknown number of'} arrivals/s of {scenario}"
+    return f"at {'an unknown number of' if rate is None else f'{rate:g}'} arrivals/s of {scenario}"
 
 
 def p95(figures: EndpointSummary) -> str:
@@ -75,7 +75,7 @@ def interval(estimate: Estimate) -> str:
 def promise(slo: Slo) -> str:
     """The SLO as "p95 at most 50 ms, at most 1 % failed"."""
     limits = (("p50", slo.p50_ms), ("p95", slo.p95_ms), ("p99", slo.p99_ms))
-    parts = [f"{name} at most {number(limit)} ms" for name, limit in limits if limit is not None]
+    parts = [f"{name} at most {limit:g} ms" for name, limit in limits if limit is not None]
     return ", ".join([*parts, f"at most {percent(slo.error_rate)} failed"])
 
 

@@ -1,0 +1,193 @@
+from __future__ import annotations
+
+import math
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harness.analyse import analyse
+from harness.domain.evidence import Certificate, Reason, Run
+from harness.domain.experiment import Slo
+from harness.domain.verdict import CellSummary
+
+
+def only(run: Run) -> CellSummary:
+    (summary,) = analyse(run).summary.cells
+    return summary
+
+
+def test_percentiles_are_of_what_was_offered(build: SimpleNamespace) -> None:
+    summary = only(build.blocked_run({1: [[*range(1, 95), *[math.inf] * 6]]}))
+    assert summary.all.p50_ms.value == pytest.approx(50)
+    assert summary.all.p90_ms.value == pytest.approx(90)
+    assert summary.all.p95_ms.value == math.inf
+    assert summary.all.served_p99_ms == pytest.approx(94)
+    assert summary.all.error_rate == pytest.approx(0.06)
+    assert summary.all.requests == 100
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.permutations(range(60)))
+def test_the_order_of_rows_does_not_matter(build: SimpleNamespace, order: list[int]) -> None:
+    rows = build.rows([*range(1, 51), *[math.inf] * 10])
+    shuffled = build.trial(build.cell(), 0, rows.iloc[order].reset_index(drop=True))
+    assert repr(only(build.run([shuffled]))) == repr(only(build.run([build.trial(build.cell(), 0, rows)])))
+
+
+def test_latency_counts_from_the_intended_time(build: SimpleNamespace) -> None:
+    rows = build.rows([5.0] * 20)
+    rows["started_ns"] += 3_000_000  # sent 3 ms late, and it still took until then
+    assert only(build.run([build.trial(build.cell(), 0, rows)])).all.p50_ms.value == pytest.approx(5)
+
+
+def test_a_dropped_arrival_counts_where_its_task_has_one_endpoint(build: SimpleNamespace) -> None:
+    sent = build.rows([1.0] * 10, task="get", endpoint="GET /one")
+    two_ways = pd.concat([build.rows([1.0] * 5, task="both", endpoint=f"GET /{name}") for name in ("two", "three")])
+    dropped = [
+        build.rows([math.inf], task=task, endpoint="", outcome="dropped", started_ns=-1, finished_ns=-1, status=0)
+        for task in ("get", "both")
+    ]
+    rows = pd.concat([sent, two_ways, *dropped], ignore_index=True)
+    summary = only(build.run([build.trial(build.cell(), 0, rows)]))
+    by_name = {own.endpoint: own for own in summary.endpoints}
+    assert (summary.all.requests, summary.all.dropped) == (22, 2)
+    assert {name: (own.requests, own.dropped) for name, own in by_name.items()} == {
+        "GET /one": (11, 1),
+        "GET /two": (5, 0),
+        "GET /three": (5, 0),
+    }
+
+
+def test_a_second_request_of_an_arrival_is_no_hint_at_its_tasks_endpoint(build: SimpleNamespace) -> None:
+    first, second = build.rows([1.0] * 3, endpoint="POST /a"), build.rows([1.0] * 3, endpoint="GET /b", sequence=1)
+    dropped = build.rows([math.inf], endpoint="", outcome="dropped")
+    rows = pd.concat([first, second, dropped], ignore_index=True)
+    by_name = {own.endpoint: own for own in only(build.run([build.trial(build.cell(), 0, rows)])).endpoints}
+    assert by_name["POST /a"].dropped == 1
+    assert by_name["GET /b"].dropped == 0
+
+
+def test_only_the_measure_phase_counts(build: SimpleNamespace) -> None:
+    setup, warmup = build.rows([900.0] * 5, segment=0xFFFFFFFF), build.rows([900.0] * 5, segment=0)
+    rows = pd.concat([setup, warmup, build.rows([2.0] * 5, segment=1)], ignore_index=True)
+    segments = [build.segment(0, phase="warmup"), build.segment(1)]
+    summary = only(build.run([build.trial(build.cell(), 0, rows, segments=segments)]))
+    assert summary.all.requests == 5
+    assert summary.all.p99_ms.value == pytest.approx(2)
+
+
+def test_rates_are_over_the_real_measured_time(build: SimpleNamespace) -> None:
+    segments = [build.segment(0, duration_s=2.0), build.segment(1, start_s=3.0, duration_s=2.0)]
+    ledger = build.ledger(segments)
+    stopped_early = build.went(segments[1], length_s=1.0)
+    ledger = type(ledger)(tasks=ledger.tasks, endpoints=(), segments=(ledger.segments[0], stopped_early))
+    rows = pd.concat(
+        [
+            build.rows([10.0] * 20),
+            build.rows([80.0] * 10),
+            build.rows([math.inf] * 6),
+            build.rows([math.inf] * 4, outcome="timeout", status=0),
+        ],
+        ignore_index=True,
+    )
+    summary = only(build.run([build.trial(build.cell(), 0, rows, segments=segments, ledger=ledger)]))
+    assert summary.all.achieved_rps == pytest.approx(36 / 3)  # a timeout is no answer, an error is one
+    assert summary.all.goodput_rps == pytest.approx(20 / 3)  # 80 ms is beyond the SLO's 50
+
+
+@pytest.mark.parametrize(
+    ("slo", "met"),
+    [
+        (Slo(), True),
+        (Slo(p95_ms=10.0), True),
+        (Slo(p95_ms=9.9), False),
+        (Slo(p50_ms=9.9), False),
+        (Slo(p99_ms=9.9), False),
+        (Slo(error_rate=0.0), False),
+    ],
+)
+def test_the_slo_is_met_when_every_promise_is_kept(build: SimpleNamespace, slo: Slo, met: bool) -> None:
+    run = build.blocked_run({1: [[10.0] * 995 + [math.inf] * 5]}, slo=slo)
+    assert only(run).slo_met is met
+
+
+def test_a_launch_whose_instrument_failed_feeds_nothing(build: SimpleNamespace) -> None:
+    late = Certificate(
+        valid=False, reasons=(Reason(kind="instrument", code="lag", message="late", value=9, threshold=5),)
+    )
+    cell = build.cell()
+    good = build.trial(cell, 0, build.rows([10.0] * 50))
+    bad = build.trial(cell, 1, build.rows([500.0] * 50), certificate=late)
+    summary = only(build.run([good, bad]))
+    assert (summary.all.p95_ms.value, summary.all.launches) == (pytest.approx(10), 1)
+    assert (summary.valid, summary.invalid_launches, summary.findings) == (True, 1, ("lag",))
+
+    alone = only(build.run([bad]))
+    assert (alone.valid, alone.slo_met, alone.all.requests) == (False, None, 0)
+    assert math.isnan(alone.all.p95_ms.value)
+
+
+def test_a_cell_without_a_launch_is_shown_as_not_measured(build: SimpleNamespace) -> None:
+    cells = [build.cell(1), build.cell(2)]
+    run = build.run([build.trial(cells[0], 0, build.rows([1.0] * 9))], cells, planned_trials=2)
+    report = analyse(run)
+    assert [own.findings for own in report.summary.cells] == [(), ("not measured",)]
+    assert not report.complete
+    assert report.summary.notes[0] == "Partial run: 1 of 2 launches."
+
+
+def test_pool_figures_are_of_served_requests_that_the_probe_saw(build: SimpleNamespace) -> None:
+    seen = build.rows([10.0] * 20, pool_ms=2.0, db_ms=3.0, app_ms=4.0)
+    failed = build.rows([math.inf] * 5, pool_ms=500.0, db_ms=0.0, app_ms=0.0)
+    rows = pd.concat([seen, failed, build.rows([10.0] * 20)], ignore_index=True)
+    summary = only(build.run([build.trial(build.cell(), 0, rows)]))
+    assert summary.all.pool_ms_p95 == pytest.approx(2)
+    assert summary.all.pool_share == pytest.approx(0.2)
+    assert summary.all.db_share == pytest.approx(0.3)
+
+
+def test_without_a_probe_pool_figures_are_unknown_and_said_so(build: SimpleNamespace) -> None:
+    report = analyse(build.blocked_run({1: [[10.0] * 50]}))
+    (summary,) = report.summary.cells
+    assert math.isnan(summary.all.pool_share)
+    assert math.isnan(summary.all.pool_ms_p95)
+    assert any(
+        note.startswith("Pool wait and database time are not known for any cell") for note in report.summary.notes
+    )
+
+
+@settings(max_examples=40, deadline=None)
+@given(latencies=st.lists(st.floats(0.01, 1e4) | st.just(math.inf), min_size=1, max_size=80))
+def test_percentiles_never_fall(build: SimpleNamespace, latencies: list[float]) -> None:
+    figures = only(build.blocked_run({1: [latencies]})).all
+    values = [own.value for own in (figures.p50_ms, figures.p90_ms, figures.p95_ms, figures.p99_ms)]
+    assert values == sorted(values)
+    assert 0 <= figures.error_rate <= 1
+
+
+def test_categories_in_any_order_and_plain_text_read_alike(build: SimpleNamespace) -> None:
+    rows = build.rows([1.0, 2.0, math.inf, 4.0])
+    reordered, plain = rows.copy(), rows.copy()
+    reordered["outcome"] = reordered["outcome"].cat.set_categories(["unfinished", "error", "timeout", "ok", "x"])
+    for name in ("outcome", "task", "endpoint"):
+        plain[name] = plain[name].astype(str)
+    expected = repr(only(build.run([build.trial(build.cell(), 0, rows)])))  # repr: NaN equals NaN there
+    for other in (reordered, plain):
+        assert repr(only(build.run([build.trial(build.cell(), 0, other)]))) == expected
+
+
+def test_an_empty_run_says_that_nothing_is_measured(build: SimpleNamespace) -> None:
+    report = analyse(build.run([], [build.cell(1)], planned_trials=3))
+    assert report.summary.verdict == "Nothing is measured yet: no launch is complete."
+    assert all(table.empty for table in report.series.values())
+
+
+def test_many_rows_keep_their_exact_quantiles(build: SimpleNamespace, around: Any) -> None:
+    latency = np.round(around(10.0, seed=1, count=200_000) * 1e6) / 1e6
+    figures = only(build.blocked_run({1: [latency]})).all
+    assert figures.p99_ms.value == pytest.approx(np.quantile(latency, 0.99, method="inverted_cdf"), abs=1e-6)

@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+import math
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from harness.analyse import analyse, summary_rows
+from harness.domain.evidence import ACTIVITY_COLUMNS, OUTCOMES
+from harness.domain.experiment import Load
+
+SECOND = 1_000_000_000
+COLUMNS = {
+    "latency_percentiles": ["cell_id", "percentile", "latency_ms", "low_ms", "high_ms"],
+    "latency_cdf": ["cell_id", "share", "latency_ms"],
+    "latency_over_time": ["cell_id", "t_s", "p50_ms", "p95_ms"],
+    "connections": ["cell_id", "t_s", "state", "connections"],
+    "breakdown": ["cell_id", "pool_ms", "db_ms", "app_ms", "other_ms", "pool_share"],
+    "outcomes": ["cell_id", *OUTCOMES],
+}
+FIXED = [
+    "driver",
+    "workers",
+    "pool_size",
+    "max_overflow",
+    "pool_timeout_s",
+    "pool_pre_ping",
+    "pool_recycle_s",
+    "expire_on_commit",
+    "scenario",
+    "model",
+    "rate_rps",
+    "launches",
+    "requests",
+    "achieved_rps",
+    "goodput_rps",
+    "p50_ms",
+    "p50_low_ms",
+    "p50_high_ms",
+    "p90_ms",
+    "p95_ms",
+    "p95_low_ms",
+    "p95_high_ms",
+    "p99_ms",
+    "served_p99_ms",
+    "error_rate",
+    "dropped",
+    "pool_wait_p95_ms",
+    "connections_peak",
+    "connections_active_mean",
+    "cpu_ms_per_request",
+    "slo_met",
+    "valid",
+    "findings",
+]
+
+
+def test_every_figure_has_its_columns_with_and_without_data(build: SimpleNamespace) -> None:
+    for run in (build.blocked_run({1: [[1.0] * 20] * 2}), build.run([], [build.cell()])):
+        assert {name: list(table.columns) for name, table in analyse(run).series.items()} == COLUMNS
+
+
+def test_the_curve_passes_through_the_summarys_percentiles(build: SimpleNamespace, around: Any) -> None:
+    report = analyse(build.blocked_run({1: [around(10.0, seed=seed) for seed in range(3)]}))
+    curve = report.series["latency_cdf"]
+    (summary,) = report.summary.cells
+    assert curve["latency_ms"].is_monotonic_increasing
+    assert len(curve) == pytest.approx(200, abs=3)
+    for share, figure in ((0.5, summary.all.p50_ms), (0.9, summary.all.p90_ms), (0.99, summary.all.p99_ms)):
+        nearest = curve.iloc[(curve["share"] - share).abs().argmin()]
+        assert nearest["latency_ms"] == pytest.approx(figure.value)
+
+
+def test_the_curve_ends_in_infinity_where_requests_failed(build: SimpleNamespace) -> None:
+    curve = analyse(build.blocked_run({1: [[1.0] * 95 + [math.inf] * 5]})).series["latency_cdf"]
+    assert np.isfinite(curve.loc[curve["share"] <= 0.949, "latency_ms"]).all()
+    assert np.isinf(curve.loc[curve["share"] > 0.951, "latency_ms"]).all()
+
+
+def test_percentiles_carry_their_intervals(build: SimpleNamespace) -> None:
+    report = analyse(build.blocked_run({1: [[10.0] * 50, [12.0] * 50]}))
+    table = report.series["latency_percentiles"].set_index("percentile")
+    figure = report.summary.cells[0].all.p95_ms
+    assert list(table.index) == [50, 90, 95, 99]
+    assert tuple(table.loc[95, ["latency_ms", "low_ms", "high_ms"]]) == (figure.value, figure.low, figure.high)
+
+
+def test_latency_over_time_is_by_second_of_measured_time(build: SimpleNamespace) -> None:
+    segments = [build.segment(0), build.segment(5)]  # others take their turns in between
+    parts = [
+        build.rows([latency] * 20, segment=segment.index, start_ns=build.start_ns + segment.index * SECOND)
+        for segment, latency in zip(segments, (10.0, 30.0), strict=True)
+    ]
+    trial = build.trial(build.cell(), 0, pd.concat(parts, ignore_index=True), segments=segments)
+    table = analyse(build.run([trial])).series["latency_over_time"]
+    assert table[["t_s", "p50_ms", "p95_ms"]].to_numpy().tolist() == pytest.approx(np.array([[0, 10, 10], [1, 30, 30]]))
+
+
+def test_connections_are_those_of_the_launch_in_the_middle(build: SimpleNamespace) -> None:
+    def activity(count: int) -> pd.DataFrame:
+        times = [build.start_ns + SECOND, build.start_ns + SECOND, build.start_ns + 2 * SECOND]
+        return build.table(
+            ACTIVITY_COLUMNS, t_ns=times, state=["active", "idle", "active"], connections=[count, 1, count]
+        )
+
+    trials = [
+        build.trial(build.cell(), block, build.rows([latency] * 20), sitting=block, activity=activity(count))
+        for block, (latency, count) in enumerate([(30.0, 3), (10.0, 1), (20.0, 2)])
+    ]
+    table = analyse(build.run(trials)).series["connections"]
+    assert table[["t_s", "state", "connections"]].to_numpy().tolist() == [
+        [1.0, "active", 2],
+        [1.0, "idle", 1],
+        [2.0, "active", 2],
+        [2.0, "idle", 0],
+    ]
+
+
+def test_the_breakdown_adds_up_to_the_mean_latency(build: SimpleNamespace) -> None:
+    rows = build.rows([10.0, 20.0, math.inf], pool_ms=[1.0, 3.0, 99.0], db_ms=4.0, app_ms=2.0)
+    (row,) = analyse(build.run([build.trial(build.cell(), 0, rows)])).series["breakdown"].to_dict("records")
+    assert (row["pool_ms"], row["db_ms"], row["app_ms"], row["other_ms"]) == pytest.approx((2, 4, 2, 7))
+    assert row["pool_share"] == pytest.approx(2 / 15)
+
+
+def test_outcomes_are_counted(build: SimpleNamespace) -> None:
+    rows = build.rows([1.0] * 10, outcome=["ok"] * 5 + ["error", "timeout", "dropped", "dropped", "unfinished"])
+    (row,) = analyse(build.run([build.trial(build.cell(), 0, rows)])).series["outcomes"].to_dict("records")
+    assert row == {"cell_id": "c1", "ok": 5, "error": 1, "timeout": 1, "dropped": 2, "unfinished": 1}
+
+
+def test_summary_rows_are_the_promised_columns_in_order(build: SimpleNamespace) -> None:
+    run = build.blocked_run({1: [[1.0] * 20] * 2, 2: [[9.0] * 20] * 2})
+    table = summary_rows(run, analyse(run).summary)
+    assert list(table.columns) == ["cell", "endpoint", *FIXED]
+    assert table[["cell", "endpoint", "pool_size", "requests", "slo_met", "valid"]].to_numpy().tolist() == [
+        ["c1", "*", 5, 40, True, True],
+        ["c1", "GET /heroes/{id}", 5, 40, True, True],
+        ["c2", "*", 10, 40, True, True],
+        ["c2", "GET /heroes/{id}", 10, 40, True, True],
+    ]
+    assert table["connections_peak"].isna().all()  # nothing was seen of them
+    assert set(table["rate_rps"]) == {100.0}
+
+
+def test_varied_settings_without_a_column_get_one(build: SimpleNamespace) -> None:
+    factors = (
+        ("pool.pool_use_lifo", True),
+        ("target.env.POOL", "a"),
+        ("database.settings.model", "x"),
+        ("target.driver", "asyncpg"),
+    )
+    cell = build.cell(1, factors=factors, load=Load(model="closed", users=3))
+    run = build.run([build.trial(cell, 0, build.rows([1.0] * 9))])
+    table = summary_rows(run, analyse(run).summary)
+    # "model" is a column of its own, so that setting keeps its whole key
+    assert list(table.columns) == ["cell", "endpoint", "pool_use_lifo", "POOL", "database.settings.model", *FIXED]
+    assert table["model"].tolist() == ["closed", "closed"]
+    assert table["rate_rps"].isna().all()
