@@ -6,7 +6,7 @@ A table that does not fit gives up whole columns, the least needed first, instea
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,6 @@ from typing import Any
 from rich import box
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -22,10 +21,12 @@ from harness.domain.experiment import Cell
 from harness.domain.load import Sitting
 from harness.domain.verdict import CellSummary, Report
 from harness.present.numbers import INFINITE, count, duration, interval, number, percent, yes_no
-from harness.present.view import findings_text, rank_text
+from harness.present.view import findings_text, quantity, rank_text
 
 _GAP = 2
-_LABEL_MIN = 16
+"""Between two columns: one of padding, one that the box draws."""
+_LABEL_MIN = 24
+"""Room a cell's label keeps before other columns do; a third of a narrow terminal."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,12 +51,13 @@ class FittingTable:
     columns: tuple[Column, ...]
     label: int
     """which column may wrap"""
-    dim_rows: frozenset[int] = frozenset()
+    styles: Mapping[int, str] = field(default_factory=dict)
+    """of rows, by number"""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         shown = fitting(self.columns, options.max_width, label=self.label)
         table = Table(
-            box=box.SIMPLE_HEAD, padding=(0, _GAP, 0, 0), pad_edge=False, show_edge=False, header_style="bold"
+            box=box.SIMPLE_HEAD, padding=(0, _GAP - 1, 0, 0), pad_edge=False, show_edge=False, header_style="bold"
         )
         label_room = options.max_width - sum(c.width + _GAP for c in shown if c is not self.columns[self.label])
         for column in shown:
@@ -64,13 +66,13 @@ class FittingTable:
                 Text(column.header),
                 justify="left" if column.left else "right",
                 no_wrap=not may_wrap,
-                max_width=max(_LABEL_MIN, label_room) if may_wrap else None,
+                max_width=max(_label_room(options.max_width), label_room) if may_wrap else None,
                 overflow="fold" if may_wrap else "ellipsis",
                 vertical="top",
             )
         for row in range(len(self.columns[0].values)):
             cells = [Text(column.values[row]) for column in shown]
-            table.add_row(*cells, style="dim" if row in self.dim_rows else None)
+            table.add_row(*cells, style=self.styles.get(row))
         yield table
 
 
@@ -78,14 +80,18 @@ def fitting(columns: Sequence[Column], width: int, *, label: int) -> list[Column
     """The columns that fit into `width`, in their order, once the least needed are gone."""
     shown = list(columns)
     wrapped = columns[label]
-    while len(shown) > 1 and _table_width(shown, wrapped) > width:
+    while len(shown) > 1 and _table_width(shown, wrapped, width) > width:
         shown.remove(min((column for column in shown if column is not wrapped), key=lambda column: column.need))
     return shown
 
 
-def _table_width(columns: Sequence[Column], wrapped: Column) -> int:
+def _table_width(columns: Sequence[Column], wrapped: Column, width: int) -> int:
     fixed = sum(column.width + _GAP for column in columns if column is not wrapped)
-    return fixed + min(wrapped.width, _LABEL_MIN) + _GAP
+    return fixed + min(wrapped.width, _label_room(width))
+
+
+def _label_room(width: int) -> int:
+    return min(_LABEL_MIN, width // 3)
 
 
 def print_report(report: Report, console: Console, paths: Mapping[str, Path]) -> None:
@@ -125,8 +131,10 @@ def ranked_table(cells: Sequence[CellSummary]) -> RenderableType:
         Column(header="connections\npeak", values=values(lambda c: count(c.connections_peak)), need=50),
         Column(header="SLO\nmet", values=values(lambda c: yes_no(c.slo_met)), need=75),
     )
-    dim = frozenset(row for row, cell in enumerate(cells) if not cell.valid)
-    return FittingTable(columns=columns, label=1, dim_rows=dim)
+    styles = {
+        row: "bold" if cell.valid else "dim" for row, cell in enumerate(cells) if cell.rank == 1 or not cell.valid
+    }
+    return FittingTable(columns=columns, label=1, styles=styles)
 
 
 def plan_table(
@@ -134,7 +142,7 @@ def plan_table(
 ) -> RenderableType:
     """What `poolbench plan` shows: the cells, the order they are launched in, how long it takes, and the ceilings."""
     launches = sum(len(sitting.launches) for sitting in sittings if sitting.purpose == "measure")
-    head = f"{len(cells)} cells, {launches} launches, about {duration(duration_s)}."
+    head = f"{quantity(len(cells), 'cell')}, {quantity(launches, 'launch')}, about {duration(duration_s)}."
     parts: list[RenderableType] = [
         Text(head, style="bold"),
         Text(""),
@@ -214,7 +222,7 @@ def _print_findings(cells: Sequence[CellSummary], console: Console) -> None:
 def _bullet(name: str, text: str) -> RenderableType:
     """A line with a name, its continuation indented."""
     table = Table.grid(padding=(0, 1, 0, 0))
-    table.add_column(no_wrap=True, max_width=30, overflow="ellipsis")
+    table.add_column(max_width=40, overflow="fold")
     table.add_column(overflow="fold")
     table.add_row(Text(f"{name}:", style="bold"), Text(text))
-    return Padding(table, (0, 0, 0, 0))
+    return table

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from harness.domain.evidence import RunInfo
 from harness.domain.experiment import Cell
 from harness.domain.verdict import CellSummary, Report
-from harness.present.numbers import UNKNOWN, duration, number
+from harness.present.numbers import UNKNOWN, count, duration, number
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,7 +23,7 @@ def rank_text(cell: CellSummary) -> str:
 
 def findings_text(cell: CellSummary) -> str:
     """Everything found about a cell, invalid launches first."""
-    invalid = (f"{cell.invalid_launches} invalid {_plural('launch', cell.invalid_launches)}",)
+    invalid = (quantity(cell.invalid_launches, "invalid launch"),)
     return "; ".join((*(invalid if cell.invalid_launches else ()), *cell.findings))
 
 
@@ -43,6 +43,11 @@ def by_cell(frame: pd.DataFrame) -> dict[str, dict[str, Any]]:
     return {str(row["cell_id"]): {str(name): value for name, value in row.items()} for row in frame.to_dict("records")}
 
 
+def quantity(number_: int, noun: str) -> str:
+    """ "1 cell", "3 launches"."""
+    return f"{number_} {noun}" if number_ == 1 else f"{number_} {noun}{'es' if noun.endswith('ch') else 's'}"
+
+
 def planned_launches(info: RunInfo) -> int:
     """Launches that are to be measured, over the whole run."""
     return sum(len(sitting.launches) for sitting in info.sittings if sitting.purpose == "measure")
@@ -50,8 +55,7 @@ def planned_launches(info: RunInfo) -> int:
 
 def max_connections(report: Report, cell: Cell) -> int | None:
     """The server's limit: what the cell asked for, else what the fingerprint recorded."""
-    postgres = report.info.environment.get("postgres")
-    recorded = postgres.get("max_connections") if isinstance(postgres, Mapping) else None
+    recorded = _section(report.info.environment, "postgres").get("max_connections")
     value = cell.database.settings.get("max_connections", recorded)
     return int(value) if value is not None else None
 
@@ -98,10 +102,9 @@ def _flatten(value: Any, name: str) -> Iterator[tuple[str, str]]:
 
 def _cells_fact(report: Report) -> str:
     info = report.info
-    cells, launches = len(info.cells), info.experiment.design.launches
     varied = " \u00d7 ".join(info.experiment.matrix)
-    text = f"{cells} {_plural('cell', cells)}" + (f" ({varied})" if varied else "")
-    text += f", {launches} {_plural('launch', launches)} each"
+    text = quantity(len(info.cells), "cell") + (f" ({varied})" if varied else "")
+    text += f", {quantity(info.experiment.design.launches, 'launch')} each"
     certificates = report.summary.certificates.values()
     valid = sum(certificate.valid for certificate in certificates)
     return f"{text}; {valid} valid of {len(certificates)} measured and {planned_launches(info)} planned"
@@ -153,23 +156,38 @@ def _service_fact(info: RunInfo) -> str:
 
 def _database_fact(info: RunInfo) -> str:
     database = info.experiment.database
-    settings = ", ".join(f"{key} = {value}" for key, value in database.settings.items())
-    text = f"{database.provider}, {number(database.rows)} rows"
-    return f"{text}; {settings}" if settings else text
+    server = _section(info.environment, "postgres")
+    version = server.get("version")
+    parts = (
+        f"Postgres {version}" if version else "Postgres",
+        f"{count(database.rows)} rows",
+        str(server.get("transport", "")),
+        f"provider {database.provider}",
+        *(f"{key} = {value}" for key, value in database.settings.items()),
+    )
+    return "; ".join(part for part in parts if part)
 
 
 def _machine_fact(environment: Mapping[str, Any]) -> str:
-    flat = ((key, value) for key, value in environment.items() if isinstance(value, (str, int, float)))
-    return "; ".join(f"{key.replace('_', ' ')} {value}" for key, value in flat)
+    """The few lines of the fingerprint that a reader compares first; all of it stands at the report's end."""
+    machine = _section(environment, "machine")
+    memory_bytes = machine.get("memory_bytes")
+    parts = (
+        machine.get("cpu"),
+        f"{machine['cores']} cores" if machine.get("cores") else None,
+        f"{number(memory_bytes / 2**30)} GiB of memory" if memory_bytes else None,
+        " ".join(str(machine[key]) for key in ("system", "kernel") if machine.get(key)),
+        environment.get("python"),
+    )
+    return "; ".join(str(part) for part in parts if part)
+
+
+def _section(environment: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    section = environment.get(name)
+    return section if isinstance(section, Mapping) else {}
 
 
 def _distinct(cells: Sequence[Cell], of: Callable[[Cell], Any]) -> str:
     """The value all cells share, or every value there is."""
     values = dict.fromkeys(of(cell) for cell in cells)
     return ", ".join(UNKNOWN if value is None else str(value) for value in values)
-
-
-def _plural(noun: str, quantity: int) -> str:
-    if quantity == 1:
-        return noun
-    return noun + ("es" if noun.endswith("ch") else "s")

@@ -194,10 +194,10 @@ def _failure_mark(label: str = "") -> Line2D:
 
 def _tail_curve(own: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     """Finite latencies in order, and the stretched height of the share that was answered within each."""
-    known = own[np.isfinite(own["latency_ms"].to_numpy(dtype=float)) & (own["latency_ms"] > 0)].sort_values("share")
-    shares = known["share"].to_numpy(dtype=float)
-    heights = np.array([_stretch(min(share, _TAIL_TICKS[-1])) for share in shares])
-    return known["latency_ms"].to_numpy(dtype=float), heights
+    latency_ms, share = own["latency_ms"].to_numpy(dtype=float), own["share"].to_numpy(dtype=float)
+    drawn = np.isfinite(latency_ms) & (latency_ms > 0) & (share <= _TAIL_TICKS[-1])
+    order = np.argsort(share[drawn], kind="stable")
+    return latency_ms[drawn][order], -np.log10(1 - share[drawn][order])
 
 
 def _stretch(share: float) -> float:

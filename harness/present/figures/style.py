@@ -23,7 +23,7 @@ WIDTH_IN = 9.0
 """The report's column; at its width on screen 8 pt become about 11 px, on A4 about 6.5 pt."""
 
 INK, MUTED, GRID, PAPER = "#1b1f24", "#5b636d", "#d9dde2", "#fefefd"
-"""Drawn in these, replaced by the page's CSS variables in the SVG."""
+"""Drawn in these, replaced by the page's CSS variables in the SVG; blue as well, which is too dark in the dark."""
 
 BLUE, ORANGE, SKY, GREEN, RED, PURPLE = "#0072b2", "#e69f00", "#a6d3ef", "#009e73", "#d55e00", "#cc79a7"
 """Okabe and Ito's palette, safe for colour-blind readers; sky is lightened so that greys stay apart in print."""
@@ -60,7 +60,7 @@ _RC: Any = {  # matplotlib types every key of its own
     "ytick.labelsize": SMALL_PT,
     "svg.fonttype": "none",
 }
-_VARIABLES = {INK: "var(--ink)", MUTED: "var(--muted)", GRID: "var(--grid)", PAPER: "var(--paper)"}
+_VARIABLES = {INK: "var(--ink)", MUTED: "var(--muted)", GRID: "var(--grid)", PAPER: "var(--paper)", BLUE: "var(--blue)"}
 _GROUP_ID = re.compile(r'<g id="[^"]*"')
 _METADATA = re.compile(r"<metadata>.*?</metadata>\s*", re.DOTALL)
 _ROOT_SIZE = re.compile(r'(<svg[^>]*?) width="[^"]*pt" height="[^"]*pt"')
@@ -153,9 +153,9 @@ class Panels:
 
     def __init__(self, labels: Sequence[str], *, height_in: float, gap_in: float, legend: bool = True) -> None:
         self.columns = min(len(labels), 3 if len(labels) <= 12 else 4)
-        room_in = WIDTH_IN - self.LEFT_IN - 0.08
+        room_in = WIDTH_IN - self.LEFT_IN - 0.2
         self._width_in = min((room_in - (self.columns - 1) * gap_in) / self.columns, 5.5)
-        self._titles = [fold(label, int(self._width_in * 15)) for label in labels]
+        self._titles = [fold(label, int(self._width_in * 13.5)) for label in labels]
         self._title_in = 0.08 + self.LINE_IN * max((title.count("\n") + 1 for title in self._titles), default=1)
         self._height_in, self._gap_in = height_in, gap_in
         self._step_in = self._title_in + height_in + self.BETWEEN_IN

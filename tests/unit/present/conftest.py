@@ -21,7 +21,7 @@ SIZES = (2, 5, 10, 20, 40, 80)
 ENDPOINTS = ("GET /heroes/{id}", "GET /heroes", "PATCH /heroes/{id}")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_report() -> Callable[..., Report]:
     return build_report
 
@@ -150,11 +150,15 @@ def build_info(
         slo=Slo(p95_ms=25),
     )
     known = {
-        "cpu": "AMD EPYC 7B13",
-        "cores": 2,
-        "memory_gb": 23.4,
-        "kernel": "6.1.0-28-cloud-amd64",
-        "python": "3.11.9",
+        "machine": {
+            "system": "Linux",
+            "kernel": "6.1.0-28-cloud-amd64",
+            "cpu": "AMD EPYC 7B13",
+            "cores": 2,
+            "cgroup_cpu_max": None,
+            "memory_bytes": 25_112_223_744,
+        },
+        "python": "CPython 3.11.9",
         "packages": {"sqlalchemy": "2.1.0", "asyncpg": "0.31.0", "locust": "2.47.0"},
         "postgres": {"version": "18.6", "transport": "tcp, scram-sha-256, no TLS", "max_connections": 100},
     }

@@ -1,0 +1,231 @@
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import pytest
+
+from harness.domain.experiment import Load
+from harness.domain.verdict import Report
+from harness.present import RENDERERS, render_html
+
+MakeReport = Callable[..., Report]
+VOID = {"meta", "br", "link", "img", "input", "hr", "path", "rect", "use", "circle", "line"}
+SECTIONS = ["run", "ranking", "figures", "errors", "endpoints", "certificates", "notes", "environment", "reading"]
+
+
+def collapse(text: str) -> str:
+    """White space as a browser shows it: thin spaces within numbers stay."""
+    return re.sub(r"[ \n]+", " ", text).strip()
+
+
+class Page(HTMLParser):
+    """What a reader without JavaScript gets: the sections, their tables' rows, and every text."""
+
+    def __init__(self, markup: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.open: list[str] = []
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str | None]] = []
+        self.sections: dict[str, list[str]] = {"": []}
+        self.tables: dict[str, list[list[list[str]]]] = {}
+        self._section = ""
+        self.feed(markup)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += attrs
+        if tag not in VOID:
+            self.open.append(tag)
+        if tag == "section":
+            self._section = dict(attrs)["id"] or ""
+            self.sections[self._section] = []
+            self.tables[self._section] = []
+        elif tag == "table":
+            self.tables[self._section].append([])
+        elif tag == "tr":
+            self.tables[self._section][-1].append([])
+        elif tag == "br":
+            self.handle_data("; ")
+        elif tag in ("td", "th"):
+            self.tables[self._section][-1][-1].append("")
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += attrs
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in VOID:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.sections[self._section].append(data)
+        if "td" in self.open[-4:] or "th" in self.open[-4:]:
+            self.tables[self._section][-1][-1][-1] += data
+
+    def text(self, section: str) -> str:
+        return collapse(" ".join(self.sections[section]))
+
+    def body(self, section: str, table: int = 0) -> list[list[str]]:
+        """Rows of a table without its head, white space collapsed."""
+        return [[collapse(cell) for cell in row] for row in self.tables[section][table][1:]]
+
+
+def read(report: Report) -> Page:
+    page = Page(render_html(report).decode("utf-8"))
+    assert page.open == [], "every element is closed"
+    return page
+
+
+@pytest.fixture(scope="module")
+def plain(make_report: MakeReport) -> Page:
+    return read(make_report())
+
+
+@pytest.fixture(scope="module")
+def failing(make_report: MakeReport) -> Page:
+    return read(make_report(failing=frozenset({5})))
+
+
+def test_sections_come_in_reading_order(plain: Page) -> None:
+    assert list(plain.sections) == ["", *SECTIONS]
+    assert "it answers 95 % of arrivals within 6.21 ms" in plain.text("")
+
+
+def test_ranking_has_a_row_per_cell_with_ties_and_intervals(failing: Page) -> None:
+    rows = failing.body("ranking")
+    assert [row[0] for row in rows] == ["1=", "1=", "3", "4", "5", "6"]
+    assert rows[0][1:5] == ["asyncpg, pool 2", "3.10 2.92\u20133.29", "6.21 5.54\u20136.95", "\u2013"]
+    assert rows[5][1] == "psycopg_sync, pool 5; saturated; dropped 41"
+    assert rows[5][5] == "∞ 378\u2013∞"
+    assert rows[5][6] == "2.34"
+    assert [row[11] for row in rows] == ["yes"] * 5 + ["no"]
+
+
+def test_what_was_run_names_load_design_promise_and_machine(plain: Page) -> None:
+    text = plain.text("run")
+    for said in (
+        "Which driver and pool size serve the hero API best?",
+        "6 cells (target.driver \u00d7 pool.pool_size), 3 launches each; 18 valid of 18 measured and 18 planned",
+        "open: 299 arrivals/s, poisson gaps (60 % of 498 arrivals/s, the capacity found by a staircase)",
+        "interleaved",
+        "p95 at most 25 ms, at most 1 % of arrivals fail",
+        "Postgres 18.6; 10\u202f000 rows; tcp, scram-sha-256, no TLS",
+        "AMD EPYC 7B13; 2 cores; 23.4 GiB of memory",
+    ):
+        assert said in text
+
+
+def test_a_closed_load_says_what_its_latency_is(make_report: MakeReport) -> None:
+    report = make_report(drivers=1, sizes=1)
+    cell = replace(report.info.cells[0], load=Load(model="closed", users=16))
+    text = read(replace(report, info=replace(report.info, cells=(cell,)))).text("run")
+    assert "closed: 16 users that wait for each answer, latency from send" in text
+
+
+def test_nothing_points_outside_and_nothing_runs(make_report: MakeReport) -> None:
+    markup = render_html(make_report(failing=frozenset({5}))).decode()
+    assert {address.split("/")[2] for address in re.findall(r"https?://[^\s\"'<]+", markup)} == {"www.w3.org"}
+    page = Page(markup)
+    assert not {"script", "link", "iframe", "img", "object"} & set(page.tags)
+    assert "@import" not in markup
+    assert re.findall(r"url\((?!#)", markup) == []
+    links = [value for name, value in page.attributes if name in ("href", "src", "xlink:href") and value]
+    assert all(link.startswith("#") for link in links)
+
+
+def test_ids_are_unique_over_all_figures(failing: Page) -> None:
+    ids = [value for name, value in failing.attributes if name == "id"]
+    assert len(ids) == len(set(ids))
+    used = {value[1:] for name, value in failing.attributes if name == "xlink:href" and value}
+    used |= {name for _, value in failing.attributes if value for name in re.findall(r"url\(#([^)]+)\)", value)}
+    assert used <= set(ids)
+
+
+def test_labels_are_text_never_markup(make_report: MakeReport) -> None:
+    page = read(make_report(label="<script>alert({size})</script> & {driver}"))
+    assert "script" not in page.tags
+    assert page.body("ranking")[0][1] == "<script>alert(2)</script> & asyncpg"
+
+
+def test_all_figures_are_there_with_a_caption(failing: Page) -> None:
+    assert failing.tags.count("svg") == failing.tags.count("figcaption") == failing.tags.count("figure") == 6
+
+
+def test_without_probe_and_activity_the_report_says_so(make_report: MakeReport) -> None:
+    page = read(make_report(probe=False, activity=False))
+    figures = page.text("figures")
+    assert "Connections could not be seen" in figures
+    assert "Pool wait could not be seen" in figures
+    assert page.tags.count("svg") == 3
+    assert "Every offered arrival was answered" in page.text("errors")
+    assert {row[8] for row in page.body("ranking")} == {"\u2013"}
+
+
+def test_outcomes_are_counted_per_cell(failing: Page) -> None:
+    rows = failing.body("errors")
+    assert len(rows) == 6
+    assert rows[5][2:] == ["8\u202f995", "17", "3", "41", "0"]
+
+
+def test_endpoints_have_a_row_per_cell_and_endpoint(plain: Page) -> None:
+    rows = plain.body("endpoints")
+    assert len(rows) == 18
+    assert rows[1][:4] == ["1=", "asyncpg, pool 2", "GET /heroes", "3\u202f012"]
+
+
+def test_invalid_trials_and_findings_stand_with_figure_and_threshold(make_report: MakeReport) -> None:
+    page = read(make_report(invalid=frozenset({4}), failing=frozenset({5})))
+    assert "Invalid trials: the instrument failed" in page.text("certificates")
+    invalid, found = page.body("certificates", 0), page.body("certificates", 1)
+    assert invalid == [
+        [f"b{block}-c05", "psycopg_sync, pool 2", "arrivals started late", "7.41", "5.00"] for block in (1, 2, 3)
+    ]
+    assert [row[0] for row in found] == ["b1-c06", "b2-c06", "b3-c06"]
+    ranked = page.body("ranking")[4]
+    assert (ranked[0], ranked[11], ranked[12]) == ("\u2013", "\u2013", "no")
+    assert "15 valid of 18 measured" in page.text("run")
+
+
+def test_a_run_without_anything_invalid_says_that(plain: Page) -> None:
+    assert "18 of 18 are valid" in plain.text("certificates")
+
+
+def test_one_cell_one_launch_has_no_intervals(make_report: MakeReport) -> None:
+    page = read(make_report(drivers=1, sizes=1, launches=1))
+    (row,) = page.body("ranking")
+    assert row[2:6] == ["3.10", "6.21", "\u2013", "13.6"]
+    assert "1 cell (" in page.text("run")
+
+
+def test_24_cells(make_report: MakeReport) -> None:
+    assert len(read(make_report(drivers=4, sizes=6)).body("ranking")) == 24
+
+
+def test_a_run_that_measured_nothing_still_has_a_report(make_report: MakeReport) -> None:
+    report = make_report()
+    empty = replace(report.summary, cells=(), certificates={}, notes=(), verdict="Nothing is measured yet.")
+    page = read(replace(report, summary=empty, series={}, complete=False))
+    assert "This run is partial" in page.text("")
+    assert page.tags.count("svg") == 0
+    assert "notes" not in page.sections
+
+
+@pytest.mark.parametrize("environment", [{}, {"postgres": None}, {"machine": {}}])
+def test_an_unknown_environment_is_left_out(make_report: MakeReport, environment: dict[str, object]) -> None:
+    text = read(make_report(environment=environment)).text("run")
+    assert "Machine" not in text
+    assert "None" not in text
+
+
+def test_fingerprint_is_flat_and_whole(plain: Page) -> None:
+    text = plain.text("environment")
+    assert "packages.sqlalchemy 2.1.0" in text
+    assert "machine.cgroup_cpu_max \u2013" in text
+
+
+def test_the_same_report_gives_the_same_bytes(make_report: MakeReport) -> None:
+    assert RENDERERS["report.html"](make_report()) == render_html(make_report())

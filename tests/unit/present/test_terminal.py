@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from rich.cells import cell_len
+from rich.console import Console, RenderableType
+
+from harness.domain.experiment import Pool
+from harness.domain.verdict import Report
+from harness.present import plan_table, print_report
+from harness.present.terminal import Column, fitting, ranked_table
+
+MakeReport = Callable[..., Report]
+PATH = Path("/somewhere/deep/results/20261122T144155Z-quickstart-4f1a/report.html")
+
+
+def shown(report: Report, width: int) -> list[str]:
+    stream = io.StringIO()
+    print_report(report, Console(file=stream, width=width), {"report.html": PATH})
+    return stream.getvalue().splitlines()
+
+
+def rendered(renderable: RenderableType, width: int = 80) -> list[str]:
+    stream = io.StringIO()
+    Console(file=stream, width=width).print(renderable)
+    return [line.rstrip() for line in stream.getvalue().splitlines()]
+
+
+@pytest.mark.parametrize("width", [60, 80, 110, 200])
+def test_no_line_is_wider_than_the_terminal_but_the_path(make_report: MakeReport, width: int) -> None:
+    lines = shown(make_report(failing=frozenset({5})), width)
+    assert lines[-1] == f"report.html: {PATH}"
+    assert all(cell_len(line) <= width for line in lines[:-1])
+
+
+def test_80_columns_keep_what_decides(make_report: MakeReport) -> None:
+    lines = shown(make_report(failing=frozenset({5})), 80)
+    assert lines[0] == "Run with asyncpg, pool 2: it answers 95 % of arrivals within 6.21 ms."
+    head = " ".join(lines[2:4]).split()
+    assert {"rank", "cell", "p50", "p95", "interval", "p99", "failed", "SLO"} <= set(head)
+    first = next(line for line in lines if "asyncpg, pool 2" in line and line.startswith("  1="))
+    assert first.split() == [
+        "1=",
+        "asyncpg,",
+        "pool",
+        "2",
+        "3.10",
+        "6.21",
+        "5.54\u20136.95",
+        "13.6",
+        "0",
+        "1.24",
+        "yes",
+    ]
+    last = next(line for line in lines if line.lstrip().startswith("6 "))
+    assert "∞" in last
+    assert "2.34" in last
+    assert last.rstrip().endswith("no")
+
+
+def test_a_wide_terminal_shows_every_column(make_report: MakeReport) -> None:
+    head = " ".join(rendered(ranked_table(make_report().summary.cells), 200)[:2]).split()
+    assert head.count("interval") == 2
+    assert {"answered", "connections", "wait", "SLO"} <= set(head)
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 120])
+def test_rows_stay_one_line_when_labels_are_short(make_report: MakeReport, width: int) -> None:
+    lines = rendered(ranked_table(make_report(label="c{size}{driver:.1}").summary.cells), width)
+    assert len(lines) == 3 + 6
+
+
+def test_a_long_label_folds_between_words(make_report: MakeReport) -> None:
+    report = make_report(label="driver={driver} pool_size={size} expire_on_commit=False")
+    text = "\n".join(rendered(ranked_table(report.summary.cells), 80))
+    assert "expire_on_commit=False" in text
+
+
+def test_findings_notes_and_invalid_launches_are_listed(make_report: MakeReport) -> None:
+    text = "\n".join(shown(make_report(failing=frozenset({5}), invalid=frozenset({4})), 100))
+    assert "psycopg_sync, pool 5: saturated; dropped 41" in text
+    assert "psycopg_sync, pool 2: 3 invalid launches" in text
+    assert "note: Three launches cannot tell p99 apart; rank by p95." in text
+    assert "This run is partial" not in text
+
+
+def test_a_partial_run_says_so(make_report: MakeReport) -> None:
+    assert any("This run is partial" in line for line in shown(replace(make_report(), complete=False), 100))
+
+
+def test_brackets_in_labels_are_text(make_report: MakeReport) -> None:
+    assert any("[red]asyncpg[/]" in line for line in shown(make_report(label="[red]{driver}[/] {size}"), 120))
+
+
+@pytest.mark.parametrize(
+    ("width", "kept"),
+    [(100, ["a", "label", "b", "c"]), (21, ["a", "label", "b", "c"]), (20, ["a", "label", "c"]), (3, ["label"])],
+)
+def test_fitting_gives_up_the_least_needed_first(width: int, kept: list[str]) -> None:
+    columns = (
+        Column(header="a", values=("1",), need=3),
+        Column(header="label", values=("12345",), need=9),
+        Column(header="b", values=("1234",), need=1),
+        Column(header="c", values=("12345",), need=2),
+    )
+    assert [column.header for column in fitting(columns, width, label=1)] == kept
+
+
+def test_plan_shows_cells_ceilings_order_and_duration(make_report: MakeReport) -> None:
+    info = make_report().info
+    lines = rendered(plan_table(info.cells, info.sittings, 117.3, ["p99 takes more launches."]))
+    assert lines[0] == "6 cells, 18 launches, about 1 min 57 s."
+    assert any(line.split()[-4:] == ["2", "+", "1", "3"] for line in lines if line.startswith("c01"))
+    block = next(line for line in lines if line.startswith("block 1"))
+    assert block.split() == ["block", "1", "6", "30", "39", "s", *(f"c0{number}" for number in range(1, 7))]
+    assert sum(line.startswith("block") for line in lines) == 3
+    assert lines[-1] == "note: p99 takes more launches."
+
+
+def test_plan_of_a_pool_without_limit(make_report: MakeReport) -> None:
+    info = make_report(drivers=1, sizes=1, launches=1).info
+    cell = replace(info.cells[0], pool=Pool(pool_class="null"))
+    launch = replace(info.sittings[0].launches[0], cell=cell)
+    sitting = replace(info.sittings[0], launches=(launch,), purpose="staircase")
+    lines = rendered(plan_table([cell], [sitting], 3))
+    assert lines[0] == "1 cell, 0 launches, about 3 s."
+    assert next(line for line in lines if line.startswith("c01")).split()[-2] == "∞"
+    assert any(line.startswith("staircase") and "∞" in line for line in lines)
