@@ -20,18 +20,11 @@ __all__ = ["analyse", "certify", "choose_rate", "staircase_capacity_rps", "summa
 def analyse(run: Run) -> Report:
     """The report of a run, complete or not: every cell ranked, the verdict, the doubts and the figures' data."""
     measured = measure_launches(run)
-    cells = ranked(
-        [
-            summarise_cell(
-                cell,
-                measured.of(cell.id),
-                [evidence for evidence in measured.excluded if evidence.trial.launch.cell.id == cell.id],
-                run.info.experiment.slo,
-            )
-            for cell in run.info.cells
-        ],
-        measured.counted,
-    )
+    slo = run.info.experiment.slo
+    unranked = [
+        summarise_cell(cell, measured.of(cell.id), measured.excluded_of(cell.id), slo) for cell in run.info.cells
+    ]
+    cells = ranked(unranked, measured.counted)
     summary = Summary(
         cells=cells,
         verdict=conclude(cells, measured, run.info),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,7 +12,7 @@ from harness.analyse.arrays import Floats, Where
 from harness.analyse.estimate import quantile
 from harness.analyse.measured import Measured, endpoint_owners, measured
 from harness.analyse.rounds import LeftOut, Windows, left_out, measured_segments, windows
-from harness.domain.evidence import OUTCOMES, Run, TrialEvidence
+from harness.domain.evidence import OUTCOMES, Run, Trial, TrialEvidence
 from harness.domain.experiment import Slo
 
 ALL = "*"
@@ -74,16 +75,35 @@ class LaunchFigures:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Excluded:
+    """A launch that feeds no figure."""
+
+    trial: Trial
+    codes: tuple[str, ...]
+    """why: the codes of what failed in its instrument, "undrained" or "nothing_offered" """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Launches:
     """The measuring launches of a run, those that count and those that do not."""
 
     counted: tuple[LaunchFigures, ...]
-    excluded: tuple[TrialEvidence, ...]
-    """whose instrument failed, which lost most of their rounds, or in which nothing was offered"""
+    excluded: tuple[Excluded, ...]
     sittings: dict[int, LeftOut]
 
     def of(self, cell_id: str) -> list[LaunchFigures]:
+        """The cell's launches that count."""
         return [launch for launch in self.counted if launch.cell_id == cell_id]
+
+    def excluded_of(self, cell_id: str) -> list[Excluded]:
+        """The cell's launches that do not count."""
+        return [launch for launch in self.excluded if launch.trial.launch.cell.id == cell_id]
+
+    @property
+    def why_excluded(self) -> str:
+        """ "lag 3x, sampler_gap 1x" """
+        codes = Counter(code for launch in self.excluded for code in launch.codes)
+        return ", ".join(f"{code} {count}x" for code, count in codes.most_common())
 
 
 def measure_launches(run: Run) -> Launches:
@@ -95,16 +115,28 @@ def measure_launches(run: Run) -> Launches:
     }
     owners = endpoint_owners(evidence.requests for evidence in trials)
     limit_ms = latency_limit_ms(run.info.experiment.slo)
-    counted, excluded = [], []
+    counted: list[LaunchFigures] = []
+    excluded: list[Excluded] = []
     for evidence in trials:
         without = sittings[evidence.trial.sitting]
         spans = windows(measured_segments(evidence.trial.segments), evidence.trial.ledger, without.rounds)
         requests = measured(evidence.requests, spans, owners)
-        if evidence.trial.certificate.valid and not without.too_many and len(requests.latency_ms):
-            counted.append(launch_figures(evidence, spans, requests, limit_ms))
+        codes = _why_not(evidence.trial, without, requests)
+        if codes:
+            excluded.append(Excluded(trial=evidence.trial, codes=codes))
         else:
-            excluded.append(evidence)
+            counted.append(launch_figures(evidence, spans, requests, limit_ms))
     return Launches(counted=tuple(counted), excluded=tuple(excluded), sittings=sittings)
+
+
+def _why_not(trial: Trial, without: LeftOut, requests: Measured) -> tuple[str, ...]:
+    """Codes of what keeps a launch from counting; none when it counts."""
+    codes = tuple(reason.code for reason in trial.certificate.reasons if reason.kind == "instrument")
+    if without.too_many:
+        codes += ("undrained",)
+    elif len(requests.latency_ms) == 0:
+        codes += ("nothing_offered",)
+    return tuple(dict.fromkeys(codes))
 
 
 def latency_limit_ms(slo: Slo) -> float:

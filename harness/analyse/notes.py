@@ -37,7 +37,7 @@ def _partial(run: Run) -> str:
 
 def _excluded(launches: Launches) -> str:
     count, total = len(launches.excluded), len(launches.excluded) + len(launches.counted)
-    return f"{count} of {total} launches are invalid and feed no figure; see the certificates." if count else ""
+    return f"{count} of {total} launches are invalid and feed no figure: {launches.why_excluded}." if count else ""
 
 
 def _left_out(launches: Launches) -> list[str]:

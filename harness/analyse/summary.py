@@ -11,9 +11,8 @@ from collections.abc import Sequence
 from statistics import fmean
 
 from harness.analyse.estimate import over_launches
-from harness.analyse.launches import ALL, SHARES, EndpointFigures, LaunchFigures
+from harness.analyse.launches import ALL, SHARES, EndpointFigures, Excluded, LaunchFigures
 from harness.analyse.resources import connection_readings, target_cpu_s
-from harness.domain.evidence import TrialEvidence
 from harness.domain.experiment import Cell, Slo
 from harness.domain.verdict import CellSummary, EndpointSummary, Estimate
 
@@ -21,7 +20,7 @@ NOT_MEASURED = "not measured"
 
 
 def summarise_cell(
-    cell: Cell, launches: Sequence[LaunchFigures], excluded: Sequence[TrialEvidence], slo: Slo
+    cell: Cell, launches: Sequence[LaunchFigures], excluded: Sequence[Excluded], slo: Slo
 ) -> CellSummary:
     """A cell's figures; its rank and its ratio to the best are for `ranking` to fill in."""
     everything = _endpoint(cell.id, ALL, launches)
@@ -89,13 +88,13 @@ def _keeps(figure: Estimate, limit_ms: float | None) -> bool:
     return limit_ms is None or figure.value <= limit_ms * (1 + 1e-9)
 
 
-def _findings(launches: Sequence[LaunchFigures], excluded: Sequence[TrialEvidence]) -> tuple[str, ...]:
+def _findings(launches: Sequence[LaunchFigures], excluded: Sequence[Excluded]) -> tuple[str, ...]:
     """Codes of what was found, and of why launches do not count, in the order of the certificates."""
     if not launches and not excluded:
         return (NOT_MEASURED,)
-    certificates = [launch.evidence.trial.certificate for launch in launches]
-    certificates += [evidence.trial.certificate for evidence in excluded]
-    return tuple(dict.fromkeys(reason.code for certificate in certificates for reason in certificate.reasons))
+    trials = [launch.evidence.trial for launch in launches] + [launch.trial for launch in excluded]
+    codes = [reason.code for trial in trials for reason in trial.certificate.reasons]
+    return tuple(dict.fromkeys(codes + [code for launch in excluded for code in launch.codes]))
 
 
 def _ratio(part: float, whole: float) -> float:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Sequence
 
 from harness.analyse import words
@@ -26,8 +25,15 @@ def conclude(cells: Sequence[CellSummary], launches: Launches, info: RunInfo) ->
     load = words.load([summary.cell for summary in valid], info)
     if math.isinf(valid[0].all.p95_ms.value):
         return _all_failing(valid, load)
-    pick = _pick([summary for summary in valid if summary.rank == valid[0].rank])
-    parts = [_headline(pick, valid, load), _slo(pick, valid, info), _saturated(valid), _resolution(valid)]
+    leaders = [summary for summary in valid if summary.rank == valid[0].rank]
+    pick = valid[0] if _single(leaders) else _pick(leaders)
+    parts = [
+        _headline(pick, leaders, valid, load),
+        _slo(pick, valid, info),
+        _saturated(valid),
+        _resolution(valid),
+        _unknown(cells, valid),
+    ]
     scope = "This holds for this machine and this load."
     return " ".join(part for part in (*parts, scope) if part)
 
@@ -35,15 +41,8 @@ def conclude(cells: Sequence[CellSummary], launches: Launches, info: RunInfo) ->
 def _nothing(launches: Launches) -> str:
     if not launches.excluded:
         return "Nothing is measured yet: no launch is complete."
-    reasons = Counter(
-        reason.code
-        for evidence in launches.excluded
-        for reason in evidence.trial.certificate.reasons
-        if reason.kind == "instrument"
-    )
-    reasons.update("undrained rounds" for left in launches.sittings.values() if left.too_many)
-    why = ", ".join(f"{code} {count}x" for code, count in reasons.most_common()) or "no request was offered"
-    return f"Nothing can be concluded: the measurement is invalid in all {len(launches.excluded)} launches ({why})."
+    count = len(launches.excluded)
+    return f"Nothing can be concluded: the measurement is invalid in all {count} launches ({launches.why_excluded})."
 
 
 def _all_failing(valid: Sequence[CellSummary], load: str) -> str:
@@ -66,25 +65,31 @@ def _ceiling(summary: CellSummary) -> float:
     return math.inf if ceiling is None else ceiling
 
 
-def _headline(pick: CellSummary, valid: Sequence[CellSummary], load: str) -> str:
+def _single(leaders: Sequence[CellSummary]) -> bool:
+    """Whether cells tie only because one of them has a single launch."""
+    return len(leaders) > 1 and min(summary.all.launches for summary in leaders) == 1
+
+
+def _headline(pick: CellSummary, leaders: Sequence[CellSummary], valid: Sequence[CellSummary], load: str) -> str:
     named = words.settings(pick.cell)
+    measured = f"{words.p95(pick.all)} {load}"
     if len(valid) == 1:
-        return f"{named[0].upper()}{named[1:]}: {words.p95(pick.all)} {load}, with nothing to compare it to."
-    if pick.all.launches == 1 and pick.tied:
-        fastest = f"{words.settings(valid[0].cell)} came out fastest, {words.p95(valid[0].all)} {load}"
-        return f"{fastest}, but one launch of each tells no difference apart: ask for at least three launches."
-    answer = f"Run with {named}: {words.p95(pick.all)} {load}"
-    return f"{answer}; {_tie(pick, valid)}." if pick.tied else f"{answer}; {_next(valid)}."
+        return f"{named}: {measured}, with nothing to compare it to."
+    if _single(leaders):
+        return f"{named} came out fastest, {measured}, but one launch tells no difference apart: run at least three."
+    return f"Run with {named}: {measured}; {_tie(pick, leaders) if pick.tied else _next(valid)}."
 
 
-def _tie(pick: CellSummary, valid: Sequence[CellSummary]) -> str:
-    others = [summary for summary in valid if summary.rank == pick.rank and summary is not pick]
-    names = words.listed([words.settings(other.cell) for other in others])
+def _tie(pick: CellSummary, leaders: Sequence[CellSummary]) -> str:
+    names = words.listed([words.settings(other.cell) for other in leaders if other is not pick])
     same = f"{pick.all.launches} launches do not tell it apart from {names}"
-    ceiling = _ceiling(pick)
-    if all(_ceiling(other) == ceiling for other in others):
+    ceilings = {_ceiling(summary) for summary in leaders}
+    if len(ceilings) == 1:
         return f"{same}, which may open as many connections, so the fastest is named"
-    return f"{same}, and it opens the fewest connections of these (at most {ceiling:.0f})"
+    limit = f"at most {_ceiling(pick):.0f} connections"
+    if _ceiling(pick) > min(ceilings):
+        return f"{same}, and of these it is the smallest that meets the SLO ({limit})"
+    return f"{same}, and none of these gets by with fewer ({limit})"
 
 
 def _next(valid: Sequence[CellSummary]) -> str:
@@ -119,3 +124,8 @@ def _resolution(valid: Sequence[CellSummary]) -> str:
         return ""
     launches = valid[0].all.launches
     return f"Differences in p95 below about {words.percent(round(least, 2))} do not show in {launches} launches."
+
+
+def _unknown(cells: Sequence[CellSummary], valid: Sequence[CellSummary]) -> str:
+    missing = len(cells) - len(valid)
+    return f"Nothing is known of {missing} of {len(cells)} cells, which have no valid launch." if missing else ""

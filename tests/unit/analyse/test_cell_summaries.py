@@ -138,6 +138,7 @@ def test_a_cell_without_a_launch_is_shown_as_not_measured(build: SimpleNamespace
     report = analyse(run)
     assert [own.findings for own in report.summary.cells] == [(), ("not measured",)]
     assert not report.complete
+    assert "Nothing is known of 1 of 2 cells" in report.summary.verdict
     assert report.summary.notes[0] == "Partial run: 1 of 2 launches."
 
 

@@ -21,7 +21,7 @@ def test_identical_cells_tie_and_the_smaller_pool_is_recommended(build: SimpleNa
     assert ranks(report) == {"c1": (1, True), "c2": (1, True)}
     assert report.summary.verdict.startswith("Run with pool_size 5: p95 ")
     assert "4 launches do not tell it apart from pool_size 10" in report.summary.verdict
-    assert "opens the fewest connections of these (at most 5)" in report.summary.verdict
+    assert "none of these gets by with fewer (at most 5 connections)" in report.summary.verdict
 
 
 def test_a_cell_three_times_slower_is_told_apart(build: SimpleNamespace, around: Any) -> None:
@@ -66,7 +66,7 @@ def test_a_rank_is_shared_with_its_first_cell_only(build: SimpleNamespace) -> No
 def test_one_launch_tells_no_difference_apart(build: SimpleNamespace) -> None:
     report = analyse(build.blocked_run({1: [[10.0] * 100], 2: [[90.0] * 100]}))
     assert ranks(report) == {"c1": (1, True), "c2": (1, True)}
-    assert "one launch of each tells no difference apart" in report.summary.verdict
+    assert "one launch tells no difference apart" in report.summary.verdict
     assert not report.summary.verdict.startswith("Run with")
 
 
@@ -108,6 +108,7 @@ def test_among_ties_one_that_meets_the_slo_is_preferred(build: SimpleNamespace) 
     report = analyse(run)
     assert ranks(report) == {"c2": (1, True), "c1": (1, True)}
     assert report.summary.verdict.startswith("Run with pool_size 10")
+    assert "the smallest that meets the SLO (at most 10 connections)" in report.summary.verdict
 
 
 def test_a_pool_without_limit_is_never_the_smallest(build: SimpleNamespace) -> None:
@@ -120,7 +121,7 @@ def test_a_pool_without_limit_is_never_the_smallest(build: SimpleNamespace) -> N
 
 def test_a_single_cell_has_nothing_to_compare_to(build: SimpleNamespace) -> None:
     verdict = analyse(build.blocked_run({1: [[10.0] * 20, [11.0] * 20]})).summary.verdict
-    assert verdict.startswith("Pool_size 5: p95 10.5 ms (95 % interval ")
+    assert verdict.startswith("pool_size 5: p95 10.5 ms (95 % interval ")
     assert "with nothing to compare it to" in verdict
 
 
@@ -146,3 +147,16 @@ def test_thin_evidence_is_noted(build: SimpleNamespace) -> None:
     assert any("a launch has as few as 300 requests, so about 3 of them" in note for note in notes)
     plenty = analyse(build.blocked_run({1: [[1.0] * 1000] * 5})).summary.notes
     assert not any("launches give" in note or "p99 is thin" in note for note in plenty)
+
+
+def test_a_single_launch_names_the_fastest_and_its_own_slo(build: SimpleNamespace) -> None:
+    verdict = analyse(build.blocked_run({1: [[60.0] * 100], 2: [[9.0] * 100]})).summary.verdict
+    assert verdict.startswith("pool_size 10 came out fastest, p95 9.00 ms (one launch, so no interval)")
+    assert "It meets the SLO" in verdict
+
+
+def test_a_launch_in_which_nothing_was_offered_is_invalid(build: SimpleNamespace) -> None:
+    trials = [build.trial(build.cell(), block, build.rows([1.0] * (9 * block)), sitting=block) for block in range(2)]
+    summary = analyse(build.run(trials)).summary
+    assert summary.cells[0].findings == ("nothing_offered",)
+    assert "1 of 2 launches are invalid and feed no figure: nothing_offered 1x." in summary.notes

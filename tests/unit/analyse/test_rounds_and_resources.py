@@ -52,7 +52,8 @@ def test_a_round_entered_undrained_is_left_out_for_all_launches(build: SimpleNam
 def test_a_sitting_that_loses_most_of_its_rounds_is_invalid(build: SimpleNamespace) -> None:
     summary = analyse(interleaved(build, undrained=(1, 3, 5))).summary
     assert [own.valid for own in summary.cells] == [False, False]
-    assert "undrained rounds" in summary.verdict
+    assert summary.verdict.endswith("invalid in all 2 launches (undrained 2x).")
+    assert [own.findings for own in summary.cells] == [("undrained",)] * 2
 
 
 def test_a_launch_alone_keeps_its_backlog(build: SimpleNamespace) -> None:
