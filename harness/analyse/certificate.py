@@ -117,7 +117,8 @@ def sampler_gap(evidence: Judged) -> Reason | None:
         return None
     longest = max(evidence.gaps, key=lambda gap: gap.length_s)
     why = f" ({longest.reason})" if longest.reason else ""
-    message = f"the {longest.sampler} sampler gave nothing for {longest.length_s:.1f} s{why}"
+    span = f" for {longest.length_s:.1f} s" if longest.length_s else " at times"
+    message = f"the {longest.sampler} sampler gave nothing{span}{why}"
     return Reason(kind="instrument", code="sampler_gap", message=message, value=longest.length_s, threshold=0.0)
 
 

@@ -71,6 +71,9 @@ def judged(
 
 
 def _overlaps(gap: SamplerGap, spans: Windows) -> bool:
+    """Whether readings are missing from a stretch; of a gap without a length nobody knows when, so it counts."""
+    if gap.length_s == 0:
+        return True
     end_ns = gap.t_ns + round(gap.length_s * 1e9)
     return bool(((gap.t_ns <= spans.end_ns) & (end_ns >= spans.start_ns)).any())
 

@@ -99,6 +99,12 @@ def test_a_silent_sampler_matters_while_measuring(build: SimpleNamespace, at_s: 
     assert codes(found, "instrument") == ([] if valid else ["sampler_gap"])
 
 
+def test_readings_lost_at_an_unknown_time_count(build: SimpleNamespace) -> None:
+    gap = SamplerGap(sampler="probe", t_ns=build.start_ns + 9 * SECOND, length_s=0.0, reason="no file")
+    (reason,) = certificate(build, gaps=(gap,)).reasons
+    assert (reason.code, reason.message) == ("sampler_gap", "the probe sampler gave nothing at times (no file)")
+
+
 def test_most_segments_entered_undrained(build: SimpleNamespace) -> None:
     turns = [build.segment(index) for index in (0, 2, 4)]
     found = certificate(build, segments=turns, ledger=build.ledger(turns, undrained=(2, 4)))
