@@ -25,10 +25,13 @@ class AsyncDatabase:
     refresh_after_write: bool
 
     async def prewarm(self, connections: int) -> None:
-        """Open that many connections at once and return them to the pool."""
-        async with AsyncExitStack() as held, asyncio.TaskGroup() as tasks:
-            for _ in range(connections):
-                tasks.create_task(held.enter_async_context(self.engine.connect()))
+        """Open that many connections at once and return them to the pool. Raises what the first failure raised."""
+        try:
+            async with AsyncExitStack() as held, asyncio.TaskGroup() as tasks:
+                for _ in range(connections):
+                    tasks.create_task(held.enter_async_context(self.engine.connect()))
+        except ExceptionGroup as failures:
+            raise failures.exceptions[0] from None
 
     async def close(self) -> None:
         await self.engine.dispose()
@@ -41,7 +44,7 @@ class SyncDatabase:
     refresh_after_write: bool
 
     async def prewarm(self, connections: int) -> None:
-        """Open that many connections at once and return them to the pool."""
+        """Open that many connections at once and return them to the pool. Raises what the first failure raised."""
         await run_in_threadpool(self._prewarm, connections)
 
     async def close(self) -> None:

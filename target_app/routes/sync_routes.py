@@ -1,4 +1,10 @@
-"""The endpoints over a sync session, as def functions that FastAPI runs in the threadpool (psycopg_sync)."""
+"""The endpoints over a sync session, as def functions that FastAPI runs in the threadpool (psycopg_sync).
+
+A trap comes with it, kept because it is real: a request holds its connection from its first statement until it is
+answered, and needs a thread once more to validate the answer. From threadpool_tokens + pool_size + max_overflow
+requests in flight on, every thread may wait for a connection while every connection waits for a thread; nothing moves
+until pool_timeout_s has passed.
+"""
 
 from __future__ import annotations
 

@@ -17,6 +17,7 @@ import httpx
 import psycopg
 import pytest
 from anyio.to_thread import current_default_thread_limiter
+from sqlalchemy import make_url
 
 pytestmark = [pytest.mark.anyio, pytest.mark.postgres]
 
@@ -26,6 +27,16 @@ async def test_prewarm_opens_the_whole_pool_at_once_and_returns_it(serve: Any, d
         pool = client.app.state.database.engine.pool
 
         assert (pool.checkedin(), pool.checkedout()) == (4, 0)
+
+
+async def test_a_prewarm_that_fails_fails_the_start(serve: Any, driver: str, seeded_url: str) -> None:
+    url = make_url(seeded_url).set(database="no_such_database").render_as_string(hide_password=False)
+
+    with pytest.raises(Exception, match='database "no_such_database" does not exist') as failure:
+        async with serve(driver=driver, pool_prewarm=True, database_url=url):
+            pass
+
+    assert not isinstance(failure.value, ExceptionGroup)
 
 
 async def test_without_prewarm_no_connection_is_opened(serve: Any, driver: str) -> None:
@@ -62,12 +73,8 @@ def connections_of(url: str, application_name: str, *, expected: int) -> int:
 
 
 async def test_thread_tokens(serve: Any) -> None:
-    before = current_default_thread_limiter().total_tokens
-    try:
-        async with serve(threadpool_tokens=7):
-            assert current_default_thread_limiter().total_tokens == 7
-    finally:
-        current_default_thread_limiter().total_tokens = before
+    async with serve(threadpool_tokens=7):
+        assert current_default_thread_limiter().total_tokens == 7
 
 
 @pytest.mark.parametrize("freeze", [True, False])

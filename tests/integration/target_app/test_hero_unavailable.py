@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from typing import Any
 
@@ -34,6 +35,19 @@ async def test_an_exhausted_pool(serve: Any, driver: str) -> None:
 
         assert_unavailable(refused)
         assert (await client.get("/heroes/1")).status_code == 200
+
+
+@pytest.mark.parametrize(("in_flight", "can_stand_still"), [(2, False), (8, True)])
+async def test_threads_and_connections_that_wait_for_each_other(
+    serve: Any, in_flight: int, can_stand_still: bool
+) -> None:
+    """The trap of def endpoints (see sync_routes): two threads and one connection, two or eight requests at once."""
+    settings = {"driver": "psycopg_sync", "threadpool_tokens": 2, "pool_size": 1, "max_overflow": 0}
+    async with serve(**settings, pool_timeout_s=1.5, pool_prewarm=True) as client:
+        answers = await asyncio.gather(*[client.get("/heroes/1") for _ in range(in_flight)])
+        assert (await client.get("/heroes/1")).status_code == 200
+
+    assert (503 in {answer.status_code for answer in answers}) == can_stand_still
 
 
 async def test_no_server(serve: Any, driver: str, seeded_url: str) -> None:
