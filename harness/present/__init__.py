@@ -9,9 +9,10 @@ from collections.abc import Callable
 
 from harness.domain.verdict import Report
 from harness.present.html import render_html
+from harness.present.summary_json import as_dict
 from harness.present.terminal import plan_table, print_report
 
 RENDERERS: dict[str, Callable[[Report], bytes]] = {"report.html": render_html}
 """File name in the run's folder -> what writes it."""
 
-__all__ = ["RENDERERS", "plan_table", "print_report", "render_html"]
+__all__ = ["RENDERERS", "as_dict", "plan_table", "print_report", "render_html"]

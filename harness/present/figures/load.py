@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from harness.domain.experiment import Cell
 from harness.domain.verdict import Report
 from harness.present.figures import style
-from harness.present.figures.style import BLUE, GREEN, INK, MUTED, ORANGE, PAPER, PURPLE, RED, SKY
+from harness.present.figures.style import BLUE, GREEN, INK, MUTED, ORANGE, PALE, PAPER, PURPLE, RED, SKY
 from harness.present.numbers import count, number, percent
 from harness.present.view import by_cell, max_connections, seen_cells, titled
 
@@ -29,7 +29,7 @@ _PARTS = (
     ("pool_ms", "waiting for a connection", RED, "////"),
     ("db_ms", "in the database", BLUE, ""),
     ("app_ms", "in the application", SKY, ""),
-    ("other_ms", "elsewhere (network, server, queue)", "#e3e6ea", ""),
+    ("other_ms", "elsewhere (network, server, queue)", PALE, ""),
 )
 _FAILURES = (
     ("error", RED, ""),

@@ -22,11 +22,12 @@ if TYPE_CHECKING:
 WIDTH_IN = 9.0
 """The report's column; at its width on screen 8 pt become about 11 px, on A4 about 6.5 pt."""
 
-INK, MUTED, GRID, PAPER = "#1b1f24", "#5b636d", "#d9dde2", "#fefefd"
-"""Drawn in these, replaced by the page's CSS variables in the SVG; blue as well, which is too dark in the dark."""
+INK, MUTED, GRID, PAPER, PALE = "#1b1f24", "#5b636d", "#d9dde2", "#fefefd", "#e3e6ea"
+BLUE, SKY = "#0072b2", "#a6d3ef"
+"""Drawn in these, replaced by the page's CSS variables in the SVG, since they must differ on a dark page."""
 
-BLUE, ORANGE, SKY, GREEN, RED, PURPLE = "#0072b2", "#e69f00", "#a6d3ef", "#009e73", "#d55e00", "#cc79a7"
-"""Okabe and Ito's palette, safe for colour-blind readers; sky is lightened so that greys stay apart in print."""
+ORANGE, GREEN, RED, PURPLE = "#e69f00", "#009e73", "#d55e00", "#cc79a7"
+"""With blue, Okabe and Ito's palette, safe for colour-blind readers; hatching and lightness serve in print."""
 
 SMALL_PT, TEXT_PT = 7.5, 8.5
 _FONT = "DejaVu Sans"
@@ -60,7 +61,16 @@ _RC: Any = {  # matplotlib types every key of its own
     "ytick.labelsize": SMALL_PT,
     "svg.fonttype": "none",
 }
-_VARIABLES = {INK: "var(--ink)", MUTED: "var(--muted)", GRID: "var(--grid)", PAPER: "var(--paper)", BLUE: "var(--blue)"}
+_NO_BREAK = "\u00a0"
+_VARIABLES = {
+    INK: "var(--ink)",
+    MUTED: "var(--muted)",
+    GRID: "var(--grid)",
+    PAPER: "var(--paper)",
+    PALE: "var(--pale)",
+    BLUE: "var(--blue)",
+    SKY: "var(--sky)",
+}
 _GROUP_ID = re.compile(r'<g id="[^"]*"')
 _METADATA = re.compile(r"<metadata>.*?</metadata>\s*", re.DOTALL)
 _ROOT_SIZE = re.compile(r'(<svg[^>]*?) width="[^"]*pt" height="[^"]*pt"')
@@ -106,8 +116,12 @@ def place(figure: Figure, left: float, bottom: float, width: float, height: floa
 
 
 def fold(label: str, width: int, lines: int = 3) -> str:
-    """A label on at most `lines` lines of `width` characters, cut with an ellipsis."""
-    return "\n".join(textwrap.wrap(label, width, max_lines=lines, placeholder=" …", break_long_words=True) or [""])
+    """A label on at most `lines` lines of `width` characters, broken after commas if possible, then cut short."""
+    parts = label.split(", ")
+    if all(len(part) < width for part in parts):
+        label = ", ".join(part.replace(" ", _NO_BREAK) for part in parts)
+    folded = textwrap.wrap(label, width, max_lines=lines, placeholder=" …", break_long_words=True)
+    return "\n".join(folded).replace(_NO_BREAK, " ")
 
 
 def halo(text: Text) -> Text:
