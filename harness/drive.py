@@ -41,6 +41,7 @@ PHASES = ("setup", "staircase", "warmup", "measure")
 
 _POLL_S = 0.01
 _TICK_S = 0.25
+_SLACK_S = 30.0
 _LOG_LINES = 15
 _ERRORS: dict[str, type[PoolbenchError]] = {"usage": UsageError, "infrastructure": InfrastructureError}
 
@@ -48,9 +49,11 @@ _ERRORS: dict[str, type[PoolbenchError]] = {"usage": UsageError, "infrastructure
 class Generator:
     """A running generator. Called in this order: targets_up, wait_ready, go, wait."""
 
-    def __init__(self, process: subprocess.Popen[bytes], output_dir: Path) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], plan: LoadPlan) -> None:
         self._process = process
-        self._output_dir = output_dir
+        self._plan = plan
+        self._output_dir = plan.output_dir
+        self._start_ns = 0
 
     @property
     def pid(self) -> int:
@@ -60,7 +63,7 @@ class Generator:
         """Say that every target answers: users may be made and run on_start."""
         _publish(self._output_dir / "targets_up.json", {})
 
-    def wait_ready(self, timeout_s: float) -> tuple[str, ...]:
+    def wait_ready(self, timeout_s: float = 60.0) -> tuple[str, ...]:
         """Wait until the users are made. Returns what is to be told the user once.
 
         Raises UsageError when the scenario cannot be run, InfrastructureError when the generator dies or takes longer.
@@ -70,22 +73,26 @@ class Generator:
 
     def go(self, delay_s: float = 0.1) -> int:
         """Set the plan's time zero, `delay_s` from now. Returns it, in CLOCK_MONOTONIC nanoseconds."""
-        start_ns = time.monotonic_ns() + round(delay_s * 1e9)
-        _publish(self._output_dir / "go.json", {"start_ns": start_ns})
-        return start_ns
+        self._start_ns = time.monotonic_ns() + round(delay_s * 1e9)
+        _publish(self._output_dir / "go.json", {"start_ns": self._start_ns})
+        return self._start_ns
 
-    def wait(self, timeout_s: float, on_tick: Callable[[], None] | None = None) -> LoadOutput:
-        """Wait until the plan is executed, calling `on_tick` about four times a second.
+    def wait(self, on_tick: Callable[[float], None] | None = None, *, timeout_s: float | None = None) -> LoadOutput:
+        """Wait until the plan is executed, telling `on_tick` about four times a second how many seconds of it are done.
 
+        `timeout_s` counts from now; by default the plan's duration, the longest request timeout and half a minute.
         Raises as `wait_ready` does; what the generator wrote until then stays in the output folder.
         """
+        if timeout_s is None:
+            patience_s = max((launch.request_timeout_s for launch in self._plan.launches), default=0.0)
+            timeout_s = self._plan.duration_s + patience_s + _SLACK_S
         raw = self._wait_for("ledger.json", timeout_s, "execute the load plan", on_tick)
         return LoadOutput(
             ledger=_ledger(raw), start_ns=raw["start_ns"], output_dir=self._output_dir, notes=tuple(raw["notes"])
         )
 
     def _wait_for(
-        self, name: str, timeout_s: float, purpose: str, on_tick: Callable[[], None] | None = None
+        self, name: str, timeout_s: float, purpose: str, on_tick: Callable[[float], None] | None = None
     ) -> dict[str, Any]:
         """The content of a file the generator is about to publish, or the error that explains its absence."""
         deadline_s = time.monotonic() + timeout_s
@@ -103,7 +110,7 @@ class Generator:
             if now_s >= deadline_s:
                 raise self._infrastructure(f"The load generator took longer than {timeout_s:g} s to {purpose}.")
             if on_tick is not None and now_s >= tick_s:
-                on_tick()
+                on_tick(max(0.0, (time.monotonic_ns() - self._start_ns) / 1e9))
                 tick_s = now_s + _TICK_S
             time.sleep(_POLL_S)
 
@@ -141,7 +148,7 @@ def start(plan: LoadPlan) -> Iterator[Generator]:
             start_new_session=True,
         )
         try:
-            yield Generator(process, plan.output_dir)
+            yield Generator(process, plan)
         finally:
             _kill(process)
 
@@ -157,7 +164,7 @@ def _environment(plan: LoadPlan) -> dict[str, str]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("LOCUST_")}
     package_parent = str(Path(harness.__file__).resolve().parent.parent)
     path = [package_parent, *filter(None, [environment.get("PYTHONPATH")])]
-    return environment | {
+    return {**environment, **plan.environment} | {
         "PYTHONPATH": os.pathsep.join(path),
         "PYTHONUNBUFFERED": "1",
         "POOLBENCH_LOADPLAN": str((plan.output_dir / "loadplan.json").resolve()),
@@ -239,13 +246,13 @@ def _phase_codes(numbers: Any, segments: Iterable[Segment]) -> Any:
     return np.array([phases[int(number)] for number in present], dtype=np.int32)[inverse]
 
 
-def read_generator(output_dir: Path) -> pd.DataFrame:
+def read_generator_log(output_dir: Path) -> pd.DataFrame:
     """How the generator itself fared, one row a second: t_ns, cpu_share, stall_max_ms, in_flight, lag_max_ms."""
     import pandas as pd
 
     lines = (output_dir / "generator.jsonl").read_text(encoding="utf-8").split("\n")[:-1]  # the last may be cut off
-    kinds = {"t_ns": "int64", "cpu_share": float, "stall_max_ms": float, "in_flight": "int64", "lag_max_ms": float}
-    return pd.DataFrame([json.loads(line) for line in lines], columns=list(kinds)).astype(kinds)
+    columns = ["t_ns", "cpu_share", "stall_max_ms", "in_flight", "lag_max_ms"]
+    return pd.DataFrame([json.loads(line) for line in lines], columns=columns)
 
 
 def check_ledger(ledger: Ledger, rows: pd.DataFrame) -> tuple[str, ...]:
@@ -284,8 +291,8 @@ def _counted_requests(ledger: Ledger) -> _Counts:
 
 def _written_requests(rows: pd.DataFrame) -> _Counts:
     ended = rows[rows["outcome"].isin(["ok", "error", "timeout"])]
-    sizes = ended.groupby(["segment", "endpoint", "outcome"], observed=True).size()
-    return {(int(segment), str(name), str(outcome)): int(n) for (segment, name, outcome), n in sizes.items()}  # type: ignore[misc]
+    sizes: Any = ended.groupby(["segment", "endpoint", "outcome"], observed=True).size()
+    return {(int(segment), str(name), str(outcome)): int(n) for (segment, name, outcome), n in sizes.items()}
 
 
 def _counted_arrivals(ledger: Ledger) -> _Counts:
@@ -303,14 +310,15 @@ def _written_arrivals(rows: pd.DataFrame) -> _Counts:
     state = own["outcome"].astype(str).where(own["outcome"].isin(["dropped", "unfinished"]), "done")
     rank = state.map({"done": 0, "dropped": 1, "unfinished": 2})
     arrivals = own.assign(rank=rank).groupby(["segment", "task", "arrival"], observed=True)["rank"].max()
-    sizes = arrivals.groupby(level=["segment", "task"], observed=True).value_counts()
+    sizes: Any = arrivals.groupby(level=["segment", "task"], observed=True).value_counts()
     states = ("done", "dropped", "unfinished")
-    return {(int(segment), str(task), states[int(rank)]): int(n) for (segment, task, rank), n in sizes.items()}  # type: ignore[misc]
+    return {(int(segment), str(task), states[int(rank)]): int(n) for (segment, task, rank), n in sizes.items()}
 
 
 def _differences(what: str, counted: _Counts, written: _Counts) -> list[str]:
     return [
-        f"segment {key[0]}, {key[1]}: {counted.get(key, 0)} {what} counted as {key[2]}, {written.get(key, 0)} in the rows"
+        f"segment {key[0]}, {key[1]}: {counted.get(key, 0)} {what} counted as {key[2]}, "
+        f"{written.get(key, 0)} in the rows"
         for key in sorted(counted.keys() | written.keys())
         if counted.get(key, 0) != written.get(key, 0)
     ]

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from harness.deploy.container import ContainerProvider
+from harness.deploy.container import ContainerProvider, docker_problem
 from harness.deploy.databases import checkpoint, clone, template
 from harness.deploy.embedded import EmbeddedProvider
 from harness.deploy.leftovers import clear_leftovers
 from harness.deploy.provider import DatabaseProvider
-from harness.deploy.target import TargetStart, launch, launch_all
+from harness.deploy.target import Starting, TargetStart, launch, launch_all, start_all
 from harness.deploy.url import UrlProvider
 from harness.domain.evidence import Server
 from harness.domain.experiment import DatabaseSpec
@@ -18,12 +18,15 @@ from harness.domain.experiment import DatabaseSpec
 __all__ = [
     "PROVIDERS",
     "DatabaseProvider",
+    "Starting",
     "TargetStart",
     "checkpoint",
     "clear_leftovers",
     "clone",
+    "docker_problem",
     "launch",
     "launch_all",
+    "start_all",
     "start_database",
     "template",
 ]

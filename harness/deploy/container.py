@@ -67,6 +67,15 @@ def _engine() -> Iterator[DockerClient]:
         yield client
 
 
+def docker_problem() -> str | None:
+    """Why no container can be started here; None when an engine answers."""
+    try:
+        with _engine():
+            return None
+    except InfrastructureError as error:
+        return error.cause
+
+
 def _remove_leftovers(engine: DockerClient) -> None:
     """Remove the containers of runs that are gone, by their label."""
     for container in engine.containers.list(all=True, filters={"label": OWNER_LABEL}):

@@ -15,6 +15,7 @@ import shutil
 import signal
 import socket
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -121,12 +122,26 @@ def _end_processes(tokens: set[str]) -> list[str]:
     for process in ours:
         with contextlib.suppress(psutil.Error):
             process.send_signal(signal.SIGQUIT)
-    _, stubborn = psutil.wait_procs(ours, timeout=_GRACE_S)
-    for process in stubborn:
+    for process in _still_running(ours):
         with contextlib.suppress(psutil.Error):
             process.kill()
-    psutil.wait_procs(stubborn, timeout=_GRACE_S)
+    _still_running(ours)
     return lines
+
+
+def _still_running(processes: list[psutil.Process]) -> list[psutil.Process]:
+    """Those that have not ended within the grace; a zombie has, though nobody may be there to reap it."""
+    deadline = time.monotonic() + _GRACE_S
+    while (running := [process for process in processes if _runs(process)]) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return running
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
 
 
 def _token_of(process: psutil.Process) -> str | None:

@@ -46,6 +46,10 @@ class _Started:
     listener_inode: int
     deadline: float
 
+    @property
+    def host(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
 
 @contextmanager
 def launch(
@@ -59,28 +63,56 @@ def launch(
 
 @contextmanager
 def launch_all(starts: Sequence[TargetStart], *, probe: bool) -> Iterator[tuple[RunningTarget, ...]]:
-    """Start all targets side by side, wait until each answers, and end them all together.
+    """Targets that answer within the block. Errors as `start_all` and `Starting.wait`."""
+    with start_all(starts, probe=probe) as starting:
+        yield starting.wait()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Starting:
+    """Targets that have been started; their addresses are known before they answer."""
+
+    members: tuple[_Started | RunningTarget, ...]
+    probe: bool
+
+    @property
+    def hosts(self) -> Mapping[str, str]:
+        """Launch id -> base URL."""
+        return {m.start.launch.id if isinstance(m, _Started) else m.launch_id: m.host for m in self.members}
+
+    def wait(self) -> tuple[RunningTarget, ...]:
+        """Wait until each answers.
+
+        Raises:
+            InfrastructureError: a process ended, or a target did not become healthy in time.
+        """
+        mine = [member for member in self.members if isinstance(member, _Started)]
+        return tuple(_wait(m, mine, probe=self.probe) if isinstance(m, _Started) else m for m in self.members)
+
+
+@contextmanager
+def start_all(starts: Sequence[TargetStart], *, probe: bool) -> Iterator[Starting]:
+    """Start all targets side by side and end them all together.
 
     They are started in the order given, which the caller draws. A launch whose cell has a `target.url` is not started,
     only asked whether it answers.
 
     Raises:
-        InfrastructureError: a port is taken, a process ended, or a target did not become healthy in time.
+        InfrastructureError: a port is taken, or a service that should run already does not answer.
     """
     with ExitStack() as stack:
         stack.enter_context(leftovers.remembered())
         processes: list[Process] = []
         stack.callback(lambda: stop_groups(processes, grace_s=_GRACE_S))
-        running: list[_Started | RunningTarget] = []
+        members: list[_Started | RunningTarget] = []
         for number, start in enumerate(starts):
             if start.launch.cell.target.url is not None:
-                running.append(_elsewhere(start))
+                members.append(_elsewhere(start))
                 continue
             started = _start(start, number, probe=probe)
             processes.append(started.process)
-            running.append(started)
-        everyone = [each for each in running if isinstance(each, _Started)]
-        yield tuple(_wait(each, everyone, probe=probe) if isinstance(each, _Started) else each for each in running)
+            members.append(started)
+        yield Starting(members=tuple(members), probe=probe)
 
 
 def environment_of(cell: Cell, *, launch_id: str, database_url: str | None) -> dict[str, str]:
@@ -187,7 +219,7 @@ def _wait(started: _Started, everyone: Sequence[_Started], *, probe: bool) -> Ru
             raise _not_healthy(started, f"{count} of its {target.workers} workers are up")
     return RunningTarget(
         launch_id=start.launch.id,
-        host=f"http://127.0.0.1:{started.port}",
+        host=started.host,
         database=_database_of(start.database_url),
         pids=(started.process.pid,),
         probe_dir=start.probe_dir if probe else None,

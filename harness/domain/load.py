@@ -6,7 +6,8 @@ All `_s` times of a segment count from the plan's start; all `_ns` times are CLO
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -67,6 +68,8 @@ class LoadPlan:
     launches: tuple[LaunchLoad, ...]
     segments: tuple[Segment, ...]
     output_dir: Path
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """what scenarios may read, such as HEROES: how many there are to ask for"""
 
     @property
     def duration_s(self) -> float:

@@ -5,13 +5,14 @@ Pydantic is used at this edge only; everything returned is a frozen value of `ha
 
 from harness.plan.ceilings import check_ceilings
 from harness.plan.cells import expand
-from harness.plan.codec import dump, restore, without_secrets
+from harness.plan.codec import cell_without_secrets, dump, restore, without_secrets
 from harness.plan.locate import experiment_path, resolve_scenario, shipped, shipped_names
 from harness.plan.outside import with_secrets
 from harness.plan.parse import load_experiment, parse_experiment
 from harness.plan.rules import rate_share
 
 __all__ = [
+    "cell_without_secrets",
     "check_ceilings",
     "dump",
     "expand",

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
-from harness.domain.experiment import Experiment
+from harness.domain.experiment import Cell, Experiment, Target
 from harness.plan.lines import Source
 from harness.plan.schema import validate
 
@@ -29,14 +29,27 @@ def restore(data: Mapping[str, Any]) -> Experiment:
 
 def without_secrets(experiment: Experiment) -> Experiment:
     """The same experiment with passwords in URLs, and environment values whose name says secret, masked."""
-    target, database = experiment.target, experiment.database
-    env = {k: MASK if _SECRET_NAME.search(k) else _masked(v) for k, v in target.env.items()}
     return replace(
         experiment,
-        target=replace(target, url=_masked(target.url), env=env),
-        database=replace(database, url=_masked(database.url)),
+        target=_public_target(experiment.target),
+        database=replace(experiment.database, url=_masked(experiment.database.url)),
         matrix={key: tuple(_masked(value) for value in values) for key, values in experiment.matrix.items()},
     )
+
+
+def cell_without_secrets(cell: Cell) -> Cell:
+    """The same for one cell."""
+    return replace(
+        cell,
+        factors=tuple((key, _masked(value)) for key, value in cell.factors),
+        target=_public_target(cell.target),
+        database=replace(cell.database, url=_masked(cell.database.url)),
+    )
+
+
+def _public_target(target: Target) -> Target:
+    env = {name: MASK if _SECRET_NAME.search(name) else _masked(value) for name, value in target.env.items()}
+    return replace(target, url=_masked(target.url), env=env)
 
 
 def _masked(value: Any) -> Any:

@@ -36,7 +36,10 @@ def with_hosts(
         )
         for launch in sitting.launches
     )
-    return LoadPlan(launches=launches, segments=sitting.segments, output_dir=output_dir)
+    rows = sitting.launches[0].cell.database.rows  # launches that are hot together share a database spec
+    return LoadPlan(
+        launches=launches, segments=sitting.segments, output_dir=output_dir, environment={"HEROES": str(rows)}
+    )
 
 
 def _max_in_flight(launch: Launch, sitting: Sitting) -> int:

@@ -1,0 +1,254 @@
+"""argv -> one call -> print -> exit code."""
+
+from __future__ import annotations
+
+import json
+import math
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+
+from harness import __version__
+from harness.errors import AnswerIsNo, Interrupted, MeasurementError, PoolbenchError, UsageError
+
+if TYPE_CHECKING:
+    from harness.domain.verdict import Report
+    from harness.store import RunStore
+
+app = typer.Typer(
+    name="poolbench",
+    help="Which pool, driver and session settings should a service run with, and what load will it then carry?",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+ExperimentFile = Annotated[
+    Path | None,
+    typer.Argument(help="An experiment file; without one, the quickstart.", show_default=False),
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE[,VALUE...]", help="Set any key; several values make it a factor."),
+]
+Results = Annotated[Path, typer.Option("--results", help="Where runs are kept.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing while running.")]
+
+
+@app.command()
+def run(  # noqa: PLR0917 -- typer calls it by keyword; one parameter an option
+    experiment: ExperimentFile = None,
+    overrides: Overrides = None,
+    results: Results = Path("results"),
+    resume: Annotated[
+        Path | None,
+        typer.Option("--resume", metavar="RUN", help="Measure what a run that was cut short still lacks."),
+    ] = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Measure an experiment and show the result; without a file, the quickstart."""
+    from harness import plan
+    from harness import run as sequencing
+    from harness.progress import progress
+
+    if resume is not None and (experiment is not None or overrides):
+        raise UsageError(
+            "--resume takes neither a file nor --set: the run keeps the experiment it began with.",
+            next_step="Leave them out, or start a new run without --resume.",
+        )
+    with progress(quiet=quiet or as_json) as shown:
+        if resume is not None:
+            store = _open(resume)
+            work = partial(sequencing.resume, store, progress=shown)
+        else:
+            loaded = plan.load_experiment(experiment, overrides or ())
+            store = sequencing.create_store(loaded, results)
+            work = partial(sequencing.run_experiment, loaded, store, progress=shown)
+        try:
+            work()
+        except PoolbenchError as error:
+            raise _cut_short(store, error) from error
+    raise typer.Exit(_present(store, as_json=as_json))
+
+
+@app.command()
+def plan(experiment: ExperimentFile = None, overrides: Overrides = None, as_json: Json = False) -> None:
+    """Show what a run would do: cells, order, duration, connection ceiling, what it could tell apart."""
+    from harness import plan as planning
+    from harness.outline import outline
+    from harness.present import plan_table
+
+    planned = outline(planning.load_experiment(experiment, overrides or ()))
+    if as_json:
+        _print_json(planned.as_dict())
+    else:
+        Console().print(plan_table(planned.cells, planned.sittings, planned.duration_s, planned.notes))
+
+
+@app.command()
+def report(
+    run: Annotated[
+        Path | None,
+        typer.Argument(help="A folder results/<run-id>; without one, the latest.", show_default=False),
+    ] = None,
+    results: Results = Path("results"),
+    as_json: Json = False,
+) -> None:
+    """Make a run's report again from its evidence, and show it."""
+    from harness.store import RunStore
+
+    raise typer.Exit(_present(RunStore.latest(results) if run is None else _open(run), as_json=as_json))
+
+
+@app.command()
+def init(
+    name: Annotated[str, typer.Argument(help="The experiment's name; the file is NAME.toml.")] = "experiment",
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is already there.")] = False,
+) -> None:
+    """Write an experiment file with every key, its default and its meaning."""
+    from harness.scaffold import experiment_text
+
+    path = Path(f"{Path(name).with_suffix('') if name.endswith('.toml') else name}.toml")
+    if path.exists() and not force:
+        raise UsageError(f"{path} is already there.", next_step="Name another, or replace it with --force.")
+    try:
+        path.write_text(experiment_text(path.stem))
+    except OSError as error:
+        raise UsageError(
+            f"{path} cannot be written: {error.strerror}.", next_step="Name a folder that exists."
+        ) from error
+    Console().print(f"wrote {path}; see what it would do: poolbench plan {path}", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def doctor(results: Results = Path("results"), as_json: Json = False) -> None:
+    """Check this machine: what a run needs, and what would spoil its numbers."""
+    from harness.doctor import examine
+
+    checks = examine(results)
+    if as_json:
+        _print_json([check.as_dict() for check in checks])
+    else:
+        console = Console()
+        for check in checks:
+            console.print(check.line, highlight=False, soft_wrap=True, markup=False)
+    if any(check.status == "fail" for check in checks):
+        raise typer.Exit(5)
+
+
+def _present(store: RunStore, *, as_json: bool) -> int:
+    """Analyse, write the derived files, print; the exit code says what the answer is."""
+    from harness import present
+    from harness import run as sequencing
+
+    report = sequencing.publish(store)
+    if as_json:
+        _print_json({"run": str(store.path), **present.as_dict(report)})
+    else:
+        present.print_report(report, Console(), {name: store.path / name for name in ("report.html", "summary.csv")})
+    return _answer(report)
+
+
+def _answer(report: Report) -> int:
+    """The exit code of a report: 4 where a cell has no valid trial, 1 where an SLO is given and no cell meets it."""
+    cells = report.summary.cells
+    if not all(cell.valid for cell in cells):
+        return MeasurementError.exit_code
+    met = [cell.slo_met for cell in cells if cell.slo_met is not None]
+    return AnswerIsNo.exit_code if met and not any(met) else 0
+
+
+def _cut_short(store: RunStore, error: PoolbenchError) -> PoolbenchError:
+    """The error to end with, after saying what is kept of the run."""
+    kept = len(store.complete())
+    if kept:
+        _present(store, as_json=False)
+        following = f"{kept} finished trials are kept; go on with: poolbench run --resume {store.path}"
+    else:
+        store.discard()
+        following = "Nothing had been measured yet."
+    return type(error)(error.cause, next_step=f"{error.next_step} {following}".strip(), detail=error.detail)
+
+
+def _open(path: Path) -> RunStore:
+    from harness.store import RunStore
+
+    return RunStore.open(path)
+
+
+def _print_json(value: object) -> None:
+    """Strict JSON: figures that are infinite or missing become null."""
+    typer.echo(json.dumps(_strict(value), indent=1, default=str))
+
+
+def _strict(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {key: _strict(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_strict(item) for item in value]
+    return value
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"poolbench {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Options of every command."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one command and end the process with its exit code; docs/cli.md lists them."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupted)
+    try:
+        app(args=arguments)
+    except PoolbenchError as error:
+        sys.exit(_say(error))
+    except Exception:  # noqa: BLE001 -- whatever is left is our bug: shown whole, with the exit code for one
+        traceback.print_exc()
+        sys.exit(
+            _say(PoolbenchError("This is a bug in poolbench.", next_step="Please report it with the lines above."))
+        )
+
+
+def _interrupted(_signal: int, _frame: FrameType | None) -> NoReturn:
+    """End the run once; while everything is being stopped, further signals change nothing."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    raise Interrupted("Interrupted; everything is stopped.")
+
+
+def _say(error: PoolbenchError) -> int:
+    console = Console(stderr=True)
+    console.print(
+        f"[bold red]error:[/] {_plain(error.cause)} {_plain(error.next_step)}", highlight=False, soft_wrap=True
+    )
+    if error.detail:
+        console.print(_plain(error.detail), highlight=False, soft_wrap=True, style="dim")
+    return error.exit_code
+
+
+def _plain(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)

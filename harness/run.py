@@ -1,0 +1,332 @@
+"""The only sequencing: an experiment becomes sittings, a sitting becomes trials, trials become a report."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from harness import __version__, analyse, deploy, drive, environment, observe, plan, present, schedule
+from harness.domain.evidence import Observed, RunInfo, RunningTarget, Server, Trial, TrialEvidence
+from harness.domain.experiment import Cell, DatabaseSpec, Experiment
+from harness.domain.load import Launch, Ledger, LoadOutput, Sitting
+from harness.errors import UsageError
+from harness.store import RUN_SCHEMA_VERSION, RunStore
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from harness.domain.verdict import Report
+
+
+class Progress(Protocol):
+    """What a run says of itself while it goes on."""
+
+    def stage(self, text: str) -> None:
+        """Something else is being done now."""
+
+    def load(self, done_s: float, total_s: float, remaining_s: float) -> None:
+        """`done_s` of a sitting's `total_s` are over; what follows the sitting needs about `remaining_s`."""
+
+    def note(self, text: str) -> None:
+        """Something to know about the numbers, such as what does not apply."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Raw:
+    """What a sitting left behind, before it is divided into trials."""
+
+    sitting: Sitting
+    output: LoadOutput
+    observed: Observed
+    targets: tuple[RunningTarget, ...]
+    folder: Path
+
+    def rows(self, launch_id: str) -> pd.DataFrame:
+        return drive.read_rows(self.folder, launch_id, self.sitting.segments)
+
+
+def create_store(experiment: Experiment, results_dir: Path) -> RunStore:
+    """An empty run folder. Raises UsageError when the results folder cannot be written."""
+    return RunStore.create(results_dir, experiment.name)
+
+
+def run_experiment(experiment: Experiment, store: RunStore, *, progress: Progress) -> None:
+    """Measure every cell of an experiment and keep the evidence.
+
+    What is finished when an exception ends the run stays readable in the store.
+
+    Raises:
+        PoolbenchError: as the rooms raise it; see harness.errors.
+    """
+    cells = plan.expand(experiment)
+    progress.stage(f"run {store.path}")
+    with _places(store.run_id, progress) as place_for:
+        first = place_for(cells[0])
+        _check_ceilings(experiment, cells, first)
+        rate_rps, rate_source = _find_rate(experiment, cells, place_for, store, progress)
+        store.write_info(_info(experiment, store, first, rate_rps, rate_source))
+        planned = schedule.sittings(experiment, cells, rate_rps)
+        _run_sittings(experiment, planned, place_for, store, progress)
+
+
+def resume(store: RunStore, *, progress: Progress) -> None:
+    """Measure what a run that was cut short still lacks.
+
+    Raises:
+        UsageError: nothing is missing, or this is not what the run was started on.
+    """
+    info = store.read_info()
+    missing = {sitting.index for sitting in unfinished(info, store.complete())}
+    if not missing:
+        raise UsageError(
+            f"The run {store.run_id} is complete: nothing is left to resume.", next_step="Show it: poolbench report"
+        )
+    experiment = plan.with_secrets(info.experiment)
+    cells = plan.expand(experiment)
+    with _places(store.run_id, progress) as place_for:
+        first = place_for(cells[0])
+        _refuse_another_machine(info, environment.fingerprint(first.server))
+        planned = schedule.sittings(experiment, cells, info.rate_rps)
+        _run_sittings(experiment, [s for s in planned if s.index in missing], place_for, store, progress)
+
+
+def _check_ceilings(experiment: Experiment, cells: Sequence[Cell], place: Place) -> None:
+    """Once more with the server's own limits; the file did not tell them all."""
+    if place.server is not None:
+        here = [cell for cell in cells if cell.database == cells[0].database]
+        plan.check_ceilings(here, experiment.design, place.server.max_connections, place.server.reserved_connections)
+
+
+def _info(experiment: Experiment, store: RunStore, place: Place, rate_rps: float | None, rate_source: str) -> RunInfo:
+    """run.json; made from the experiment without its secrets, so that none can be in it."""
+    public = plan.without_secrets(experiment)
+    cells = plan.expand(public)
+    return RunInfo(
+        schema_version=RUN_SCHEMA_VERSION,
+        run_id=store.run_id,
+        created_utc=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        poolbench_version=__version__,
+        experiment=public,
+        cells=cells,
+        sittings=schedule.sittings(public, cells, rate_rps),
+        environment=environment.fingerprint(place.server),
+        rate_rps=rate_rps,
+        rate_source=rate_source,
+    )
+
+
+def unfinished(info: RunInfo, complete: Sequence[str]) -> tuple[Sitting, ...]:
+    """Sittings of which a trial is missing: they are measured again as a whole, so that pairs stay pairs."""
+    done = set(complete)
+    return tuple(s for s in info.sittings if any(launch.id not in done for launch in s.launches))
+
+
+def publish(store: RunStore) -> Report:
+    """Analyse what is complete in a run and write summary.csv and the rendered reports beside it."""
+    run = store.read()
+    report = analyse.analyse(run)
+    store.write("summary.csv", analyse.summary_rows(run, report.summary).to_csv(index=False).encode())
+    for name, render in present.RENDERERS.items():
+        store.write(name, render(report))
+    return report
+
+
+def _refuse_another_machine(info: RunInfo, now: Mapping[str, Any]) -> None:
+    differing = sorted(key for key in now if now[key] != info.environment.get(key))
+    if differing:
+        raise UsageError(
+            f"This is not what the run {info.run_id} was started on: {', '.join(differing)} changed.",
+            next_step="Numbers from different environments are never mixed; start a new run.",
+        )
+
+
+def _run_sittings(
+    experiment: Experiment, sittings: Sequence[Sitting], place_for: PlaceFor, store: RunStore, progress: Progress
+) -> None:
+    for position, sitting in enumerate(sittings):
+        place = place_for(sitting.launches[0].cell)
+        rest_s = schedule.run_duration_s(sittings[position + 1 :])
+        progress.stage(f"sitting {position + 1} of {len(sittings)}: {_describe(sitting)}")
+        raw = run_sitting(sitting, experiment, place, store, progress, rest_s=rest_s)
+        store.set_aside(launch.id for launch in sitting.launches)
+        for launch in sitting.launches:
+            _save_trial(raw, launch, experiment, store)
+
+
+def run_sitting(
+    sitting: Sitting, experiment: Experiment, place: Place, store: RunStore, progress: Progress, *, rest_s: float = 0.0
+) -> Raw:
+    """Deploy the sitting's launches, drive its load plan, observe both, and stop everything again."""
+    folder = store.sitting_dir(sitting.index)
+    with ExitStack() as stack:
+        urls = stack.enter_context(place.databases(sitting.launches))
+        targets = stack.enter_context(deploy.start_all(_starts(sitting, urls, folder), probe=experiment.observe.probe))
+        load_plan = schedule.with_hosts(sitting, targets.hosts, _scenarios(sitting), folder)
+        generator = stack.enter_context(drive.start(load_plan))  # loads the scenarios while the targets start
+        running = targets.wait()
+        generator.targets_up()
+        notes = generator.wait_ready()
+        place.checkpoint()
+        observation = stack.enter_context(
+            observe.observe(
+                server=place.server,
+                targets=running,
+                generator_pid=generator.pid,
+                interval_s=experiment.observe.interval_s,
+            )
+        )
+        generator.go()
+        expected_s = schedule.expected_duration_s(sitting)
+        output = generator.wait(lambda done_s: progress.load(done_s, expected_s, rest_s))
+        observed = observation.finish()
+    for note in dict.fromkeys((*notes, *output.notes)):
+        progress.note(note)
+    return Raw(sitting=sitting, output=output, observed=observed, targets=running, folder=folder)
+
+
+def _starts(sitting: Sitting, urls: Mapping[str, str], folder: Path) -> list[deploy.TargetStart]:
+    return [
+        deploy.TargetStart(
+            launch=launch,
+            database_url=urls.get(launch.id),
+            probe_dir=folder / f"probe-{launch.id}",
+            log=folder / f"target-{launch.id}.log",
+        )
+        for launch in sitting.launches
+    ]
+
+
+def _scenarios(sitting: Sitting) -> Mapping[str, Path]:
+    names = {launch.cell.load.scenario for launch in sitting.launches}
+    return {name: plan.resolve_scenario(name, Path.cwd()) for name in names}
+
+
+def _save_trial(raw: Raw, launch: Launch, experiment: Experiment, store: RunStore) -> None:
+    """Cut one launch's share out of a sitting, certify it and store it."""
+    segments = tuple(s for s in raw.sitting.segments if s.launch_id == launch.id)
+    ledger = _own_ledger(raw.output.ledger, {s.index for s in segments})
+    rows = raw.rows(launch.id)
+    tables = {name: _own_rows(getattr(raw.observed, name), launch.id) for name in ("activity", "probe", "process")}
+    certificate = analyse.certify(
+        rows=rows,
+        segments=segments,
+        ledger=ledger,
+        ledger_problems=drive.check_ledger(ledger, rows),
+        gaps=raw.observed.gaps,
+        generator=drive.read_generator_log(raw.folder),
+        probe=tables["probe"] if experiment.observe.probe else None,
+        slo=experiment.slo,
+    )
+    trial = Trial(
+        id=launch.id,
+        launch=replace(launch, cell=plan.cell_without_secrets(launch.cell)),
+        sitting=raw.sitting.index,
+        start_ns=raw.output.start_ns,
+        segments=segments,
+        ledger=ledger,
+        certificate=certificate,
+        gaps=raw.observed.gaps,
+    )
+    (target,) = (target for target in raw.targets if target.launch_id == launch.id)
+    logs = {} if target.log is None else {"target.log": target.log}
+    store.save_trial(TrialEvidence(trial=trial, requests=rows, **tables), logs)
+
+
+def _own_ledger(ledger: Ledger, segments: set[int]) -> Ledger:
+    return Ledger(
+        tasks=tuple(t for t in ledger.tasks if t.segment in segments),
+        endpoints=tuple(e for e in ledger.endpoints if e.segment in segments),
+        segments=tuple(s for s in ledger.segments if s.segment in segments),
+    )
+
+
+def _own_rows(frame: pd.DataFrame, launch_id: str) -> pd.DataFrame:
+    """The launch's readings and those that concern every launch."""
+    own = frame[frame["launch_id"].isin([launch_id, ""])]
+    return own.drop(columns="launch_id").reset_index(drop=True)
+
+
+def _find_rate(
+    experiment: Experiment, cells: Sequence[Cell], place_for: PlaceFor, store: RunStore, progress: Progress
+) -> tuple[float | None, str]:
+    """The open model's rate: given, or a share of what a short staircase finds the weakest pilot can carry."""
+    sitting = schedule.staircase_sitting(experiment, cells)
+    share = plan.rate_share(experiment.load.rate or "")
+    if sitting is None or share is None:
+        return experiment.load.rate_rps, "given"
+    progress.stage(f"staircase over {len(sitting.launches)} cells: what can this machine carry?")
+    place = place_for(sitting.launches[0].cell)
+    rest_s = schedule.run_duration_s(schedule.sittings(experiment, cells, None))
+    raw = run_sitting(sitting, experiment, place, store, progress, rest_s=rest_s)
+    capacities = {
+        launch.cell.label: analyse.staircase_capacity_rps(
+            raw.rows(launch.id), [s for s in sitting.segments if s.launch_id == launch.id], raw.output.ledger
+        )
+        for launch in sitting.launches
+    }
+    rate_rps, source = analyse.choose_rate(capacities, share)
+    progress.stage(source)
+    return rate_rps, source
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where launches find their databases; without a server when the target already runs elsewhere."""
+
+    server: Server | None
+    template: str | None
+    prefix: str
+
+    @contextmanager
+    def databases(self, launches: Sequence[Launch]) -> Iterator[Mapping[str, str]]:
+        """Launch id -> URL of a fresh clone of the template, dropped at exit."""
+        server, template = self.server, self.template
+        if server is None or template is None:
+            yield {}
+            return
+        names = {launch.id: f"{self.prefix}{launch.id.replace('-', '_')}" for launch in launches}
+        with ExitStack() as stack:
+            for name in names.values():
+                stack.enter_context(deploy.clone(server, template, name))
+            yield {launch_id: server.url(name) for launch_id, name in names.items()}
+
+    def checkpoint(self) -> None:
+        if self.server is not None:
+            deploy.checkpoint(self.server)
+
+
+PlaceFor = Callable[[Cell], Place]
+
+
+@contextmanager
+def _places(run_id: str, progress: Progress) -> Iterator[PlaceFor]:
+    """A function that returns the place for a cell, and changes the server when the cell asks for another one."""
+    with ExitStack() as stack:
+        current: tuple[tuple[DatabaseSpec, bool], Place] | None = None
+
+        def place_for(cell: Cell) -> Place:
+            nonlocal current
+            wanted = (cell.database, cell.target.url is None)
+            if current is None or current[0] != wanted:
+                stack.close()
+                current = (wanted, _place(stack, cell, f"poolbench_{run_id[-4:]}_", progress))
+            return current[1]
+
+        yield place_for
+
+
+def _place(stack: ExitStack, cell: Cell, prefix: str, progress: Progress) -> Place:
+    if cell.target.url is not None:
+        return Place(server=None, template=None, prefix=prefix)
+    progress.stage(f"Postgres ({cell.database.provider}), {cell.database.rows} heroes")
+    server = stack.enter_context(deploy.start_database(cell.database))
+    return Place(server=server, template=deploy.template(server, cell.database), prefix=prefix)
+
+
+def _describe(sitting: Sitting) -> str:
+    labels = [launch.cell.label for launch in sitting.launches]
+    return labels[0] if len(labels) == 1 else f"{len(labels)} cells hot together"

@@ -1,0 +1,75 @@
+"""The experiment file `poolbench init` writes: every key with its default and its meaning, all of it optional.
+
+The text is made from the value classes themselves, so it cannot fall behind them.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, is_dataclass
+from typing import Any, get_type_hints
+
+from harness.domain import experiment as schema
+
+HEADER = """\
+# Which question does this experiment answer?
+# Lines that are commented out show the defaults. Check it with: poolbench plan {name}.toml
+schema_version = 1
+name = "{name}"
+question = "Which pool size should this service run with?"
+
+# The cells are the product of these lists. Any key of [pool], [session], [target], [database] and [load] may vary.
+[matrix]
+pool.pool_size = [5, 10, 20]
+"""
+BASE: Mapping[str, Mapping[str, Any]] = {"load": {"rate": "60%"}, "pool": {"max_overflow": 0}}
+"""Keys that the written file sets, so that it runs as it is."""
+
+
+def experiment_text(name: str) -> str:
+    """A complete experiment file that validates and runs."""
+    return HEADER.format(name=name) + "".join(_section(key, cls) for key, cls in _sections())
+
+
+def _sections() -> Iterator[tuple[str, type]]:
+    hints = get_type_hints(schema.Experiment)
+    for field in fields(schema.Experiment):
+        if is_dataclass(hints[field.name]):
+            yield field.name, hints[field.name]
+
+
+def _section(key: str, cls: type) -> str:
+    meanings, defaults, set_here = _meanings(cls), cls(), BASE.get(key, {})
+    lines = [f"\n[{key}]"]
+    for field in fields(cls):
+        chosen = field.name in set_here
+        value = set_here[field.name] if chosen else getattr(defaults, field.name)
+        lines.append(
+            f"{'' if chosen else '# '}{field.name} = {_toml(value)}  # {meanings.get(field.name, '')}".rstrip(" #")
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _meanings(cls: type) -> Mapping[str, str]:
+    """Field name -> the string that stands below the field in the class body."""
+    body = ast.parse(inspect.getsource(cls)).body[0]
+    assert isinstance(body, ast.ClassDef)
+    found = {}
+    for statement, following in zip(body.body, body.body[1:], strict=False):
+        if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
+            match following:
+                case ast.Expr(value=ast.Constant(value=str(text))):
+                    found[statement.target.id] = " ".join(text.split())
+    return found
+
+
+def _toml(value: Any) -> str:
+    """A value as TOML; None, which TOML lacks, as an empty string to fill in."""
+    if value is None:
+        return '""'
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{k} = {_toml(v)}" for k, v in value.items()) + "}"
+    return json.dumps(list(value) if isinstance(value, tuple) else value)

@@ -1,0 +1,114 @@
+"""What people get wrong: one clear sentence, the right exit code, no traceback, nothing left running."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+EXPERIMENT_MISTAKES = [
+    pytest.param(
+        ("max_overflow = 0", "max_overflaw = 0"), ["line 9", "max_overflaw", "max_overflow"], id="unknown key"
+    ),
+    pytest.param(("rate_rps = 40", 'rate_rps = "fast"'), ["line 13", "rate_rps"], id="wrong type"),
+    pytest.param(("[1, 5]", "[]"), ["line 6", "pool_size", "empty"], id="empty matrix"),
+    pytest.param(('"read_heavy"', '"red_heavy"'), ["red_heavy", "read_heavy"], id="unknown scenario"),
+    pytest.param(("[1, 5]", "[1, 500]"), ["500", "100"], id="more connections than the server has"),
+    pytest.param(("schema_version = 1", "schema_version = 7"), ["schema_version", "7"], id="other version"),
+    pytest.param(('name = "small"', 'name = "small'), ["line 2"], id="not TOML"),
+]
+
+
+@pytest.mark.parametrize(("change", "fragments"), EXPERIMENT_MISTAKES)
+def test_mistakes_in_the_file(
+    poolbench, small: Callable[..., str], change: tuple[str, str], fragments: list[str]
+) -> None:
+    done = poolbench("run", poolbench.write("bad.toml", small(change)))
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    for fragment in fragments:
+        assert fragment in done.stderr
+    assert not (poolbench.cwd / "results").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "fragment"),
+    [
+        (["run", "quickstar.toml"], 2, "quickstart"),
+        (["run", "--set", "pool.pool_sise=5"], 2, "pool_size"),
+        (["run", "--set", "nonsense"], 2, "nonsense"),
+        (["report", "nowhere"], 2, "run.json"),
+        (["report"], 2, "There is no run"),
+        (["run", "--resume", "nowhere"], 2, "run.json"),
+        (["run", "--resume", "nowhere", "--set", "a=1"], 2, "neither"),
+        (["frobnicate"], 2, "frobnicate"),
+    ],
+)
+def test_mistakes_on_the_command_line(poolbench, arguments: list[str], code: int, fragment: str) -> None:
+    done = poolbench(*arguments)
+    assert done.returncode == code, done.stderr
+    assert fragment in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_results_folder_that_is_a_file(poolbench, small: Callable[..., str]) -> None:
+    poolbench.write("taken", "")
+    done = poolbench("run", poolbench.write("small.toml", small()), "--results", "taken")
+    assert done.returncode == 2
+    assert "cannot be written" in done.stderr
+
+
+@pytest.mark.postgres
+def test_target_that_never_becomes_healthy(poolbench, small: Callable[..., str]) -> None:
+    poolbench.write("broken_app.py", "print('warming up the flux')\nraise RuntimeError('no flux capacitor')\n")
+    text = small(("[load]", '[target]\napp = "broken_app:app"\n\n[load]'))
+    done = poolbench("run", poolbench.write("broken.toml", text))
+    assert done.returncode == 5, done.stderr
+    assert "no flux capacitor" in done.stderr
+    assert "harness/cli.py" not in done.stderr
+
+
+@pytest.mark.postgres
+def test_port_that_is_taken(poolbench, small: Callable[..., str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        text = small(("[load]", f"[target]\nport = {port}\n\n[load]"))
+        done = poolbench("run", poolbench.write("port.toml", text))
+    assert done.returncode == 5, done.stderr
+    assert str(port) in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize(
+    ("scenario", "fragment"),
+    [("x = 1\n", "user class"), ("import nonexistent_module\n", "nonexistent_module"), ("def broken(:\n", "line 1")],
+)
+def test_scenario_that_cannot_be_used(poolbench, small: Callable[..., str], scenario: str, fragment: str) -> None:
+    poolbench.write("mine.py", scenario)
+    done = poolbench("run", poolbench.write("mine.toml", small(('"read_heavy"', '"mine.py"'))))
+    assert done.returncode == 2, done.stderr
+    assert fragment in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.postgres
+def test_setting_that_postgres_refuses(poolbench, small: Callable[..., str]) -> None:
+    text = small(("rows = 500", 'rows = 500\nsettings = {shared_bufers = "1MB"}'))
+    done = poolbench("run", poolbench.write("setting.toml", text))
+    assert done.returncode == 2, done.stderr
+    assert "shared_bufers" in done.stderr
+
+
+def test_init_writes_a_file_that_plan_accepts(poolbench) -> None:
+    assert poolbench("init", "mine").returncode == 0
+    planned = poolbench("plan", "mine.toml")
+    assert planned.returncode == 0, planned.stderr
+    assert "pool_size 20" in planned.stdout
+    again = poolbench("init", "mine")
+    assert again.returncode == 2
+    assert "--force" in again.stderr
+    text = Path(poolbench.cwd / "mine.toml").read_text()
+    assert "# pool_timeout_s = 30.0  # how long a request waits for a connection" in text

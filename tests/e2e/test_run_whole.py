@@ -1,0 +1,149 @@
+"""The main job, whole: one command measures, shows, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from harness.store import RunStore
+
+pytestmark = pytest.mark.postgres
+Small = tuple[subprocess.CompletedProcess[str], Path]
+
+
+def test_run_shows_a_ranked_table_and_the_report(small_run: Small, shared_poolbench) -> None:
+    done, folder = small_run
+    assert "pool_size 1" in done.stdout
+    assert "pool_size 5" in done.stdout
+    assert str(folder / "report.html") in done.stdout.replace("\n", "")
+    assert "Traceback" not in done.stderr
+    assert shared_poolbench.left_running() == []
+
+
+def test_every_trial_is_kept_with_its_evidence(small_run: Small) -> None:
+    run = RunStore.open(small_run[1]).read()
+    assert [t.trial.id for t in run.trials] == ["b1-c1", "b1-c2", "b2-c1", "b2-c2"]
+    for evidence in run.trials:
+        assert evidence.trial.certificate.valid, evidence.trial.certificate
+        measured = evidence.requests[evidence.requests["phase"] == "measure"]
+        assert len(measured) > 10
+        assert (measured["outcome"] == "ok").all()
+        assert (measured["db_ms"] > 0).all()
+        assert (measured["pool_ms"] >= 0).all()
+        assert measured["pid"].nunique() == 1
+        assert set(evidence.process["role"]) == {"target", "postgres", "generator", "harness"}
+        assert evidence.activity["connections"].max() >= 1
+        pool_size = evidence.trial.launch.cell.pool.pool_size
+        assert evidence.activity.groupby("t_ns")["connections"].sum().max() <= pool_size
+        assert (evidence.probe["connection_max"] == pool_size).all()
+        assert evidence.probe["connection_checkouts"].iloc[-1] >= len(measured)
+
+
+def test_offered_load_is_what_was_planned(small_run: Small) -> None:
+    run = RunStore.open(small_run[1]).read()
+    for evidence in run.trials:
+        for task in evidence.trial.ledger.tasks:
+            assert task.offered == task.done + task.dropped + task.unfinished
+        offered = sum(t.offered for t in evidence.trial.ledger.tasks)
+        assert 20 <= offered <= 110  # 1.5 s at 40/s, Poisson
+
+
+def test_summary_csv_has_the_promised_columns(small_run: Small) -> None:
+    with (small_run[1] / "summary.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert {row["endpoint"] for row in rows} >= {"*", "GET /heroes/{id}"}
+    first = next(row for row in rows if row["endpoint"] == "*")
+    assert list(first)[:2] == ["cell", "endpoint"]
+    assert list(first)[-4:] == ["cpu_ms_per_request", "slo_met", "valid", "findings"]
+    assert float(first["p50_ms"]) <= float(first["p95_ms"]) <= float(first["p99_ms"])
+
+
+def test_report_is_one_offline_file(small_run: Small) -> None:
+    html = (small_run[1] / "report.html").read_text()
+    addresses = set(re.findall(r"https?://[^\s\"'<>)]+", html))
+    assert {a for a in addresses if not a.startswith("http://www.w3.org/")} == set()
+    assert "<script" not in html
+    assert html.count("<svg") >= 5
+
+
+def test_report_can_be_made_again(small_run: Small, shared_poolbench) -> None:
+    for name in ("report.html", "summary.csv"):
+        (small_run[1] / name).unlink()
+    done = shared_poolbench("report", "--json")
+    assert done.returncode == 0, done.stderr
+    shown = json.loads(done.stdout)
+    assert len(shown["cells"]) == 2
+    assert (small_run[1] / "report.html").is_file()
+    assert (small_run[1] / "summary.csv").is_file()
+
+
+def test_no_password_is_kept(small_run: Small) -> None:
+    text = "".join(
+        p.read_text(errors="replace") for p in small_run[1].rglob("*") if p.suffix in {".json", ".log", ".html"}
+    )
+    assert not re.search(r"postgres(ql)?(\+\w+)?://[^\s\"]*:[^\s\"*@]+@", text)
+
+
+def test_closed_model_blocked_design_sync_driver(poolbench, small: Callable[..., str]) -> None:
+    text = small(
+        ("rate_rps = 40", 'model = "closed"\nusers = 4'),
+        ('kind = "interleaved"', 'kind = "blocked"'),
+        ('"pool.pool_size" = [1, 5]', '"target.driver" = ["psycopg_sync", "psycopg_blocking"]'),
+        ("launches = 2", "launches = 1"),
+    )
+    done = poolbench("run", poolbench.write("closed.toml", text), "--json")
+    assert done.returncode == 0, done.stderr
+    shown = json.loads(done.stdout)
+    assert {cell["label"] for cell in shown["cells"]} == {"psycopg_sync", "psycopg_blocking"}
+    assert all(cell["requests"] > 4 for cell in shown["cells"])
+    assert "closed" in json.dumps(shown)
+
+
+def test_rate_as_a_share_of_capacity(poolbench, small: Callable[..., str]) -> None:
+    text = small(("rate_rps = 40", 'rate = "20%"'), ("launches = 2", "launches = 1"))
+    done = poolbench("run", poolbench.write("share.toml", text), "--json")
+    assert done.returncode == 0, done.stderr
+    shown = json.loads(done.stdout)
+    assert shown["rate_rps"] > 0
+    assert "20" in shown["rate_source"]
+
+
+def test_interrupt_keeps_what_is_finished_and_resume_goes_on(poolbench, small: Callable[..., str]) -> None:
+    process = poolbench.start("run", poolbench.write("small.toml", small(("launches = 2", "launches = 3"))))
+    deadline = time.monotonic() + 120
+    while not list(poolbench.cwd.glob("results/*/trials/b1-c2/checksums.json")):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "--resume" in err
+    assert "Traceback" not in err
+    assert poolbench.left_running() == []
+    (folder,) = (poolbench.cwd / "results").iterdir()
+    kept = RunStore.open(folder).complete()
+    assert kept[:2] == ("b1-c1", "b1-c2")
+    assert len(kept) < 6
+    assert (folder / "report.html").is_file()
+
+    done = poolbench("run", "--resume", str(folder), "--quiet")
+    assert done.returncode == 0, done.stderr
+    assert len(RunStore.open(folder).complete()) == 6
+    again = poolbench("run", "--resume", str(folder))
+    assert again.returncode == 2
+    assert "complete" in again.stderr
+
+
+def test_a_parquet_reader_alone_can_read_a_run(small_run: Small) -> None:
+    frame = pd.read_parquet(small_run[1] / "trials" / "b1-c1" / "requests.parquet")
+    assert {"intended_ns", "started_ns", "finished_ns", "outcome"} <= set(frame.columns)
