@@ -46,8 +46,11 @@ class Stopwatch:
         if text.startswith("sitting "):
             self.marks_s.append(time.monotonic())
 
+    def note(self, text: str) -> None:
+        """Nothing to time."""
+
     def load(self, done_s: float, total_s: float, remaining_s: float) -> None:
-        """Nothing to note."""
+        """Nothing to time."""
 
 
 def _overheads_s(kind: str, launches: int) -> list[float]:

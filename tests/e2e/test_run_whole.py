@@ -125,7 +125,7 @@ def test_interrupt_keeps_what_is_finished_and_resume_goes_on(poolbench, small: C
         assert time.monotonic() < deadline
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
     assert "--resume" in err
     assert "Traceback" not in err

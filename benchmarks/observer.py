@@ -1,0 +1,197 @@
+"""What probe and samplers cost: both are switched on and off at run time, alternating within a launch.
+
+Each round sends the same arrivals (one seed) twice, once observed and once not, in random order, and compares the two.
+p50 comes from the open model at a moderate rate, throughput from the closed model with enough users to saturate one
+worker. Intervals are Student's t over rounds' log ratios; the unit is the round, never the request.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import statistics
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from harness import deploy, drive, observe, plan, schedule
+from harness.domain.load import Launch, Segment, SegmentRun, Sitting
+
+EXPERIMENT = """
+schema_version = 1
+name = "observer"
+[pool]
+pool_size = 10
+max_overflow = 0
+pool_prewarm = true
+[load]
+scenario = "read_heavy"
+rate_rps = {rate_rps}
+"""
+RATE_RPS = 200.0
+USERS = 8
+SEGMENT_S = 1.0
+GUARD_S = 0.15
+WARMUP_S = 5.0
+ROUNDS = 50
+LAUNCHES = 2
+Model = Literal["open", "closed"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """A segment and whether it is observed."""
+
+    segment: Segment
+    observed: bool
+
+
+def measure() -> Mapping[str, Any]:
+    """Effects as shares: 0.01 means that observing costs 1 % of the p50, or 1 % of the throughput."""
+    slower: list[float] = []
+    fewer: list[float] = []
+    for launch in range(LAUNCHES):
+        with tempfile.TemporaryDirectory() as folder:
+            turns = _turns(seed=launch)
+            p50_ms, done = _measure_launch(turns, Path(folder))
+        slower += _log_ratios(turns, p50_ms, "open")
+        fewer += [-ratio for ratio in _log_ratios(turns, done, "closed")]
+    p50, throughput = _estimate(slower), _estimate(fewer)
+    return {
+        "p50_effect": p50[0],
+        "throughput_effect": throughput[0],
+        "p50_ci": p50[1:],
+        "throughput_ci": throughput[1:],
+        "rounds": len(slower),
+        "launches": LAUNCHES,
+        "p50_round_sd": statistics.stdev(slower),
+        "throughput_round_sd": statistics.stdev(fewer),
+    }
+
+
+def _turns(seed: int) -> Sequence[Turn]:
+    """Warm-up, then in each round an open and a closed pair, each pair once on and once off in random order."""
+    draw = random.Random(seed)
+    turns = [_turn(0, 0.0, WARMUP_S, "open", round_=-1, observed=True, seed=draw.getrandbits(32))]
+    start_s = WARMUP_S + GUARD_S
+    for round_ in range(ROUNDS):
+        for model in ("open", "closed"):
+            same = draw.getrandbits(32)
+            for observed in draw.sample((True, False), k=2):
+                turns.append(_turn(len(turns), start_s, SEGMENT_S, model, round_=round_, observed=observed, seed=same))
+                start_s += SEGMENT_S + GUARD_S
+    return turns
+
+
+def _turn(
+    index: int, start_s: float, duration_s: float, model: Model, *, round_: int, observed: bool, seed: int
+) -> Turn:
+    segment = Segment(
+        index=index,
+        launch_id="b1-c1",
+        phase="warmup" if round_ < 0 else "measure",
+        round=max(round_, 0),
+        start_s=start_s,
+        duration_s=duration_s,
+        guard_s=GUARD_S,
+        model=model,
+        rate_rps=RATE_RPS if model == "open" else None,
+        users=USERS if model == "closed" else None,
+        arrivals="poisson",
+        seed=seed,
+    )
+    return Turn(segment=segment, observed=observed)
+
+
+def _measure_launch(turns: Sequence[Turn], folder: Path) -> tuple[Mapping[int, float], Mapping[int, float]]:
+    """One fresh start: median latency in ms and answers per second, by segment."""
+    experiment = plan.parse_experiment(EXPERIMENT.format(rate_rps=RATE_RPS), source="observer")
+    (cell,) = plan.expand(experiment)
+    launch = Launch(id="b1-c1", cell=cell, block=1)
+    sitting = Sitting(index=1, purpose="measure", launches=(launch,), segments=tuple(turn.segment for turn in turns))
+    with ExitStack() as stack:
+        server = stack.enter_context(deploy.start_database(cell.database))
+        database = stack.enter_context(
+            deploy.clone(server, deploy.template(server, cell.database), "poolbench_observer")
+        )
+        probe_dir = folder / "probe"
+        target = stack.enter_context(
+            deploy.launch(
+                launch, database_url=server.url(database), probe=True, probe_dir=probe_dir, log=folder / "target.log"
+            )
+        )
+        scenario = plan.resolve_scenario(cell.load.scenario, folder)
+        load_plan = schedule.with_hosts(sitting, {launch.id: target.host}, {cell.load.scenario: scenario}, folder)
+        generator = stack.enter_context(drive.start(load_plan))
+        generator.targets_up()
+        generator.wait_ready()
+        observation = stack.enter_context(
+            observe.observe(server=server, targets=[target], generator_pid=generator.pid, interval_s=0.1)
+        )
+        start_ns = generator.go(delay_s=0.3)
+        with _switching(turns, start_ns, observation, probe_dir / "off"):
+            output = generator.wait()
+    rows = drive.read_rows(folder, launch.id, sitting.segments)
+    answered = rows[rows["outcome"] == "ok"]
+    latency_ms = (answered["finished_ns"] - answered["intended_ns"]) / 1e6
+    by_segment = latency_ms.groupby(answered["segment"])
+    spans_s = {run.segment: _span_s(run) for run in output.ledger.segments}
+    rates = {segment: count / spans_s[segment] for segment, count in by_segment.size().items()}
+    return dict(by_segment.median()), rates
+
+
+def _span_s(run: SegmentRun) -> float:
+    return (run.end_ns - run.start_ns) / 1e9
+
+
+@contextmanager
+def _switching(turns: Sequence[Turn], start_ns: int, observation: observe.Observation, off: Path) -> Iterator[None]:
+    """Switch probe and samplers in the guard before each segment, on the load plan's own clock.
+
+    The probe looks for its switch every 100 ms: the guard is longer than that, and the thread acts as it begins.
+    """
+    stop = threading.Event()
+
+    def act() -> None:
+        for turn in turns:
+            at_ns = start_ns + round((turn.segment.start_s - GUARD_S) * 1e9)
+            if stop.wait(max(0.0, (at_ns - time.monotonic_ns()) / 1e9)):
+                return
+            if turn.observed:
+                off.unlink(missing_ok=True)
+                observation.resume()
+            else:
+                off.touch()
+                observation.pause()
+
+    thread = threading.Thread(target=act, name="observer-switch")
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+def _log_ratios(turns: Sequence[Turn], figures: Mapping[int, float], model: Model) -> list[float]:
+    """log(observed / not observed) of each round in which both halves have a figure."""
+    pairs: dict[int, dict[bool, float]] = {}
+    for turn in turns:
+        segment = turn.segment
+        if segment.phase == "measure" and segment.model == model and segment.index in figures:
+            pairs.setdefault(segment.round, {})[turn.observed] = figures[segment.index]
+    return [math.log(pair[True] / pair[False]) for pair in pairs.values() if len(pair) == 2]
+
+
+def _estimate(log_ratios: Sequence[float]) -> tuple[float, float, float]:
+    """Mean effect as a share, with its 95 % interval."""
+    from scipy.stats import t
+
+    mean = statistics.fmean(log_ratios)
+    half = float(t.ppf(0.975, len(log_ratios) - 1)) * statistics.stdev(log_ratios) / math.sqrt(len(log_ratios))
+    return math.expm1(mean), math.expm1(mean - half), math.expm1(mean + half)
