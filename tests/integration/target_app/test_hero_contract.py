@@ -66,6 +66,17 @@ async def test_pages_are_ordered_by_id_and_do_not_overlap(client: httpx.AsyncCli
     assert all(hero.keys() == PUBLIC_FIELDS for hero in pages[0])
 
 
+async def test_a_changed_hero_keeps_its_place(client: httpx.AsyncClient) -> None:
+    """Without an order, Postgres would list a row where its newest version lies: behind those made since."""
+    first, second = await make_hero(client), await make_hero(client)
+    await client.patch(f"/heroes/{first['id']}", json={"age": 99})
+
+    ids = await listed_ids(client)
+
+    assert {first["id"], second["id"]} <= set(ids)
+    assert ids == sorted(ids)
+
+
 async def test_a_page_has_20_heroes_unless_asked_otherwise(client: httpx.AsyncClient) -> None:
     assert len((await client.get("/heroes")).json()) == 20
 
