@@ -57,6 +57,7 @@ def _template() -> Template:
         estimate=numbers.estimate_text,
         yes_no=numbers.yes_no,
         rank=view.rank_text,
+        peak=view.peak_text,
     )
     return environment.get_template("report.html.j2")
 

@@ -20,8 +20,8 @@ from rich.text import Text
 from harness.domain.experiment import Cell
 from harness.domain.load import Sitting
 from harness.domain.verdict import CellSummary, Report
-from harness.present.numbers import INFINITE, count, duration, interval, number, percent, yes_no
-from harness.present.view import findings_text, quantity, rank_text
+from harness.present.numbers import INFINITE, duration, interval, number, percent, yes_no
+from harness.present.view import findings_text, peak_text, quantity, rank_text
 
 _GAP = 2
 """Between two columns: one of padding, one that the box draws."""
@@ -128,7 +128,7 @@ def ranked_table(cells: Sequence[CellSummary]) -> RenderableType:
         Column(header="failed\n%", values=values(lambda c: percent(c.all.error_rate)), need=85),
         Column(header="answered\n/s", values=values(lambda c: number(c.all.achieved_rps)), need=40),
         Column(header="pool wait\np95, ms", values=values(lambda c: number(c.all.pool_ms_p95)), need=60),
-        Column(header="connections\npeak", values=values(lambda c: count(c.connections_peak)), need=50),
+        Column(header="connections\npeak", values=values(peak_text), need=50),
         Column(header="SLO\nmet", values=values(lambda c: yes_no(c.slo_met)), need=75),
     )
     styles = {

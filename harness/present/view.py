@@ -21,6 +21,11 @@ def rank_text(cell: CellSummary) -> str:
     return f"{cell.rank}=" if cell.tied else str(cell.rank)
 
 
+def peak_text(cell: CellSummary) -> str:
+    """Most connections at once; none seen means that nobody looked, since a service that answers holds some."""
+    return count(cell.connections_peak or None)
+
+
 def findings_text(cell: CellSummary) -> str:
     """Everything found about a cell, invalid launches first."""
     invalid = (quantity(cell.invalid_launches, "invalid launch"),)

@@ -73,7 +73,8 @@ def latency_over_time(report: Report, frame: pd.DataFrame) -> Figure:
     panels = style.Panels([titled(cell) for cell in cells], height_in=1.15, gap_in=0.3)
     low, high = _span(frame[["p50_ms", "p95_ms"]].to_numpy(dtype=float).ravel())
     wide = high / low > _LOG_ABOVE
-    last_s = float(frame["t_s"].max())
+    first_s = min(0.0, float(frame["t_s"].min()))
+    last_s = max(float(frame["t_s"].max()), first_s + 1)
     for index, (cell, axes) in enumerate(zip(cells, panels, strict=True)):
         own = frame[frame["cell_id"] == cell.cell.id].sort_values("t_s")
         for column, colour, width, dash in (("p95_ms", RED, 1.1, "--"), ("p50_ms", BLUE, 1.5, "-")):
@@ -86,7 +87,7 @@ def latency_over_time(report: Report, frame: pd.DataFrame) -> Figure:
             plain_log(axes, "y")
         else:
             axes.set_ylim(0, high * 1.1)
-        axes.set_xlim(min(0.0, float(frame["t_s"].min())), max(last_s, 1e-9))
+        axes.set_xlim(first_s, last_s)
         axes.grid(visible=True)
         if panels.is_left(index):
             axes.set_ylabel("latency, ms")

@@ -137,7 +137,8 @@ def _stack(axes: Axes, own: pd.DataFrame, looks: tuple[tuple[str, str, str], ...
     for band, (_, _, hatch) in zip(bands, looks, strict=True):
         if hatch:
             band.set_hatch(hatch)
-    axes.set_xlim(float(table.index.min()), max(float(table.index.max()), float(table.index.min()) + 1e-9))
+    first_s = float(table.index.min())
+    axes.set_xlim(first_s, max(float(table.index.max()), first_s + 1))
     return float(table.sum(axis=1).max())
 
 

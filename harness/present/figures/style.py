@@ -166,7 +166,7 @@ class Panels:
     LINE_IN, BETWEEN_IN = 0.115, 0.3
 
     def __init__(self, labels: Sequence[str], *, height_in: float, gap_in: float, legend: bool = True) -> None:
-        self.columns = min(len(labels), 3 if len(labels) <= 12 else 4)
+        self.columns = _columns(len(labels))
         room_in = WIDTH_IN - self.LEFT_IN - 0.2
         self._width_in = min((room_in - (self.columns - 1) * gap_in) / self.columns, 5.5)
         self._titles = [fold(label, int(self._width_in * 13.5)) for label in labels]
@@ -197,6 +197,13 @@ class Panels:
     def legend(self, handles: Sequence[Any]) -> None:
         """A strip above the panels."""
         legend_strip(self.figure, self.LEFT_IN, handles)
+
+
+def _columns(panels: int) -> int:
+    """Three beside each other, four when there are many, and two where three would leave a lone one."""
+    if panels == 4:
+        return 2
+    return min(panels, 3 if panels <= 12 else 4)
 
 
 def patches(looks: Sequence[tuple[str, str, str]]) -> list[Patch]:

@@ -45,6 +45,8 @@ def build_report(
         summarise(cell, rank, launches=launches, failing=rank in failing, invalid=rank in invalid, probe=probe)
         for rank, cell in enumerate(cells)
     )
+    if not activity:
+        summaries = tuple(replace(summary, connections_peak=0) for summary in summaries)
     series = {
         "latency_percentiles": percentile_frame(summaries),
         "latency_cdf": cdf_frame(summaries),

@@ -199,6 +199,15 @@ def test_nothing_is_cut_off_at_the_edges(make_report: MakeReport, series: str, s
         assert box.y1 <= height
 
 
+@pytest.mark.parametrize("series", ["latency_over_time", "connections"])
+def test_a_single_moment_is_drawn_over_one_second(make_report: MakeReport, series: str) -> None:
+    report = make_report()
+    frame = report.series[series]
+    once = frame[frame["t_s"] == frame["t_s"].min()].assign(t_s=0.0)
+    with drawn(replace(report, series={series: once}), series) as figure:
+        assert {axes.get_xlim() for axes in figure.axes} == {(0, 1)}
+
+
 @pytest.mark.parametrize("series", KINDS)
 def test_the_same_report_gives_the_same_bytes(make_report: MakeReport, series: str) -> None:
     first, second = (draw(KINDS[series], make_report(failing=frozenset({5}))).svg for _ in range(2))

@@ -162,7 +162,7 @@ def test_without_probe_and_activity_the_report_says_so(make_report: MakeReport) 
     assert "Pool wait could not be seen" in figures
     assert page.tags.count("svg") == 3
     assert "Every offered arrival was answered" in page.text("errors")
-    assert {row[8] for row in page.body("ranking")} == {"\u2013"}
+    assert {(row[8], row[9]) for row in page.body("ranking")} == {("\u2013", "\u2013")}
 
 
 def test_outcomes_are_counted_per_cell(failing: Page) -> None:
