@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from threading import RLock
 from time import monotonic_ns
 
 _SECOND_NS = 1e9
@@ -11,9 +10,9 @@ _SECOND_NS = 1e9
 class Counters:
     """Sums over all pools of the process; times in nanoseconds, never reset while the process lives.
 
-    Sync engines are used from many threads at once and `self.x += 1` promises nothing between threads, so each update
-    takes the lock (about 0.1 us when nobody holds it). It is re-entrant because a garbage collection inside the locked
-    section may return a forgotten connection to its pool on the same thread.
+    Sync engines update these from many threads at once, without a lock. CPython hands the interpreter to another
+    thread only at a call, a function's entry or a jump back, so a method below that is a straight line of attribute
+    arithmetic happens as a whole; keep calls, loops and `with` out of them. A test with many threads holds this.
     """
 
     __slots__ = (
@@ -25,7 +24,6 @@ class Counters:
         "create_ns",
         "enabled_ns",
         "invalidations",
-        "lock",
         "ping_ns",
         "timeouts",
         "transaction_ns",
@@ -39,8 +37,7 @@ class Counters:
         self.reset()
 
     def reset(self) -> None:
-        """Start from zero with a free lock, as a forked child must."""
-        self.lock = RLock()
+        """Start from zero, as a forked child must."""
         self.used = 0
         """connections checked out now"""
         self.carried = 0
@@ -50,99 +47,87 @@ class Counters:
         self.checkouts = self.timeouts = self.connects = self.closes = self.invalidations = 0
         self.wait_ns = self.create_ns = self.ping_ns = self.use_ns = self.transaction_ns = 0
 
-    def _settle(self, now_ns: int) -> None:
-        # Exact even if two threads settle out of the order of their clocks: the integral is linear in time, so what
-        # a negative step takes away, the next one gives back.
+    def checked_out(self, now_ns: int) -> None:
+        # Here and below the integral stays exact even if threads come out of the order of their clocks: it is linear
+        # in time, so what a negative step takes away, the next one gives back.
         self.used_integral_ns += self.used * (now_ns - self.changed_ns)
         self.changed_ns = now_ns
-
-    def checked_out(self, now_ns: int) -> None:
-        with self.lock:
-            self._settle(now_ns)
-            self.used += 1
-            self.checkouts += 1
+        self.used += 1
+        self.checkouts += 1
 
     def checked_in(self, now_ns: int, since_ns: int | None) -> None:
         """A connection went back; `since_ns` is when it was checked out, None if nobody saw that."""
-        with self.lock:
-            if since_ns is not None and since_ns >= self.enabled_ns:
-                self.use_ns += now_ns - since_ns
-            elif self.carried:
-                self.carried -= 1
-            else:
-                return
-            self._settle(now_ns)
-            self.used -= 1
+        if since_ns is not None and since_ns >= self.enabled_ns:
+            self.use_ns += now_ns - since_ns
+        elif self.carried:
+            self.carried -= 1
+        else:
+            return
+        self.used_integral_ns += self.used * (now_ns - self.changed_ns)
+        self.changed_ns = now_ns
+        self.used -= 1
 
     def carry(self, connections: int, now_ns: int) -> None:
         """Take over connections that were checked out while nobody looked."""
-        with self.lock:
-            self._settle(now_ns)
-            self.used += connections
-            self.carried += connections
+        self.used_integral_ns += self.used * (now_ns - self.changed_ns)
+        self.changed_ns = now_ns
+        self.used += connections
+        self.carried += connections
 
     def bound_carried(self, checked_out: int, now_ns: int) -> None:
         """Forget carried connections beyond what the pools say is out: they left by a way that shows no checkin."""
-        with self.lock:
-            gone = self.carried - checked_out
-            if gone > 0:
-                self._settle(now_ns)
-                self.used -= gone
-                self.carried -= gone
+        gone = self.carried - checked_out
+        if gone > 0:
+            self.used_integral_ns += self.used * (now_ns - self.changed_ns)
+            self.changed_ns = now_ns
+            self.used -= gone
+            self.carried -= gone
 
     def pause(self, now_ns: int) -> None:
         """Nobody looks from now on: what is out is forgotten, the sums stay."""
-        with self.lock:
-            self._settle(now_ns)
-            self.used = self.carried = 0
+        self.used_integral_ns += self.used * (now_ns - self.changed_ns)
+        self.changed_ns = now_ns
+        self.used = self.carried = 0
 
     def resume(self, now_ns: int) -> None:
-        with self.lock:
-            self.changed_ns = self.enabled_ns = now_ns
+        self.changed_ns = self.enabled_ns = now_ns
 
     def waited(self, spent_ns: int) -> None:
-        with self.lock:
-            self.wait_ns += spent_ns
+        self.wait_ns += spent_ns
 
     def connected(self, spent_ns: int) -> None:
-        with self.lock:
-            self.connects += 1
-            self.create_ns += spent_ns
+        self.connects += 1
+        self.create_ns += spent_ns
 
     def pinged(self, spent_ns: int) -> None:
-        with self.lock:
-            self.ping_ns += spent_ns
+        self.ping_ns += spent_ns
 
     def timed_out(self) -> None:
-        with self.lock:
-            self.timeouts += 1
+        self.timeouts += 1
 
     def closed(self) -> None:
-        with self.lock:
-            self.closes += 1
+        self.closes += 1
 
     def invalidated(self) -> None:
-        with self.lock:
-            self.invalidations += 1
+        self.invalidations += 1
 
     def transaction_ended(self, spent_ns: int) -> None:
-        with self.lock:
-            self.transaction_ns += spent_ns
+        self.transaction_ns += spent_ns
 
     def totals(self, now_ns: int) -> dict[str, int | float]:
         """The counters as the time series names them, the integral up to `now_ns`."""
-        with self.lock:
-            self._settle(now_ns)
-            return {
-                "connection_checkouts": self.checkouts,
-                "connection_timeouts": self.timeouts,
-                "connection_connects": self.connects,
-                "connection_closes": self.closes,
-                "connection_invalidations": self.invalidations,
-                "connection_wait_time_s": self.wait_ns / _SECOND_NS,
-                "connection_create_time_s": self.create_ns / _SECOND_NS,
-                "connection_ping_time_s": self.ping_ns / _SECOND_NS,
-                "connection_use_time_s": self.use_ns / _SECOND_NS,
-                "connection_used_integral_s": self.used_integral_ns / _SECOND_NS,
-                "transaction_time_s": self.transaction_ns / _SECOND_NS,
-            }
+        self.used_integral_ns += self.used * (now_ns - self.changed_ns)
+        self.changed_ns = now_ns
+        return {
+            "connection_checkouts": self.checkouts,
+            "connection_timeouts": self.timeouts,
+            "connection_connects": self.connects,
+            "connection_closes": self.closes,
+            "connection_invalidations": self.invalidations,
+            "connection_wait_time_s": self.wait_ns / _SECOND_NS,
+            "connection_create_time_s": self.create_ns / _SECOND_NS,
+            "connection_ping_time_s": self.ping_ns / _SECOND_NS,
+            "connection_use_time_s": self.use_ns / _SECOND_NS,
+            "connection_used_integral_s": self.used_integral_ns / _SECOND_NS,
+            "transaction_time_s": self.transaction_ns / _SECOND_NS,
+        }

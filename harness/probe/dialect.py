@@ -13,14 +13,15 @@ from time import monotonic_ns
 from typing import Any
 
 from sqlalchemy.engine import Dialect
+from sqlalchemy.engine.default import DefaultDialect
 
 from harness.probe.accounting import current
 from harness.probe.counters import Counters
 from harness.probe.pool import BEGAN
 
-_EXECUTE = ("do_execute", "do_executemany", "do_execute_no_params")
+_EXECUTE = ("do_execute", "do_executemany")
 _END = ("do_commit", "do_rollback")
-_TIMED = (*_EXECUTE, *_END, "do_begin", "do_ping")
+_TIMED = (*_EXECUTE, *_END, "do_execute_no_params", "do_begin", "do_ping")
 _MARK = "_poolbench_timed"
 
 Method = Callable[..., Any]
@@ -34,9 +35,10 @@ def install(dialect: Dialect, counters: Counters) -> None:
     timed[_MARK] = True
     for name in _EXECUTE:
         timed[name] = _timed_execute(getattr(dialect, name))
+    timed["do_execute_no_params"] = _timed_execute_no_params(dialect.do_execute_no_params)
     for name in _END:
         timed[name] = _timed_end(getattr(dialect, name), counters)
-    timed["do_begin"] = _timed_begin(dialect)
+    timed["do_begin"] = _marked_begin(dialect)
     timed["do_ping"] = _timed_ping(dialect.do_ping, counters)
 
 
@@ -49,13 +51,16 @@ def restore(dialect: Dialect) -> None:
 
 
 def _timed_execute(execute: Method) -> Method:
-    def timed_execute(*args: Any, **kwargs: Any) -> Any:
+    # Positional arguments, as SQLAlchemy passes them: unpacking *args would go through C, and every byte of C stack
+    # is copied whenever the greenlet of an async session is switched.
+    def timed_execute(cursor: Any, statement: Any, parameters: Any, context: Any = None) -> None:
         account = current.get()
         if account is None:
-            return execute(*args, **kwargs)
+            execute(cursor, statement, parameters, context)
+            return
         began_ns = monotonic_ns()
         try:
-            return execute(*args, **kwargs)
+            execute(cursor, statement, parameters, context)
         finally:
             spent_ns = monotonic_ns() - began_ns
             account.db_ns += spent_ns
@@ -63,21 +68,31 @@ def _timed_execute(execute: Method) -> Method:
     return timed_execute
 
 
-def _timed_begin(dialect: Dialect) -> Method:
-    begin, in_autocommit = dialect.do_begin, _autocommit_check(dialect)
+def _timed_execute_no_params(execute: Method) -> Method:
+    def with_parameters(cursor: Any, statement: Any, _parameters: Any, context: Any = None) -> None:
+        execute(cursor, statement, context)
 
-    def timed_begin(connection: Any) -> None:
-        began_ns = monotonic_ns()
-        begin(connection)
+    timed_execute = _timed_execute(with_parameters)
+
+    def timed_execute_no_params(cursor: Any, statement: Any, context: Any = None) -> None:
+        timed_execute(cursor, statement, None, context)
+
+    return timed_execute_no_params
+
+
+def _marked_begin(dialect: Dialect) -> Method:
+    # The drivers send BEGIN with the first statement, so SQLAlchemy's begin does nothing and takes no time to count.
+    begin = None if type(dialect).do_begin is DefaultDialect.do_begin else dialect.do_begin
+    in_autocommit = _autocommit_check(dialect)
+
+    def marked_begin(connection: Any) -> None:
+        if begin is not None:
+            begin(connection)
         record = getattr(connection, "_connection_record", None)  # None when detached from its pool
         if record is not None and not in_autocommit(connection.dbapi_connection):
-            record.__dict__[BEGAN] = began_ns
-        account = current.get()
-        if account is not None:
-            spent_ns = monotonic_ns() - began_ns
-            account.db_ns += spent_ns
+            record.__dict__[BEGAN] = monotonic_ns()
 
-    return timed_begin
+    return marked_begin
 
 
 def _autocommit_check(dialect: Dialect) -> Callable[[Any], bool]:

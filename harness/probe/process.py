@@ -32,9 +32,13 @@ class ProcessProbe:
 
     def __init__(self, directory: Path | None) -> None:
         self.active = True
+        """False while turned off at run time"""
+        self.in_loop = False
+        """whether the event loop is known"""
         self.engines = Engines()
         self.gc = GcPauses()
         self.lag = LoopLag()
+        self.in_loop = False
         self.threadpool = Threadpool()
         self._series = Series(directory, read=self.read, toggle=self.toggle) if directory else None
         self._started = False
@@ -48,6 +52,7 @@ class ProcessProbe:
         """Note the running event loop; called from a task on it."""
         self.start()
         self.threadpool.find()
+        self.in_loop = self.active
         if self.active:
             self.lag.start(asyncio.get_running_loop())
 
@@ -93,6 +98,7 @@ class ProcessProbe:
     def read(self) -> Line:
         """The next line of the time series. Resets the maxima, which are over the time since the previous line."""
         now_ns = monotonic_ns()
+        self.in_loop = self.lag.loop is not None  # a loop that was closed makes room for the next one
         return {
             "t_ns": now_ns,
             "pid": os.getpid(),
@@ -108,6 +114,7 @@ class ProcessProbe:
         self.engines.after_fork()
         self.gc.forget()
         self.lag = LoopLag()
+        self.in_loop = False
         if self._started and self._series is not None:
             self._series.start()
 
