@@ -168,10 +168,13 @@ class Timeline:
 
 
 def is_saturated(*, offered: int, served: int, dropped: int) -> bool:
-    """Whether a step of the staircase was too much: a drop, or less than 95 % answered well by its end."""
+    """Whether a step of the staircase was too much: a drop, or less than 95 % answered well when its guard ends."""
     return dropped > 0 or served < 0.95 * offered
 
 
 def users_to_make(*, rate_rps: float, cap: int) -> int:
-    """How many user instances an open segment deserves before it starts: a tenth of a second's arrivals."""
-    return min(cap, max(4, math.ceil(rate_rps * 0.1)))
+    """How many user instances to make before an open segment starts: a tenth of a second's arrivals, at most 100.
+
+    Those that are missing are made when an arrival needs one.
+    """
+    return min(cap, 100, max(4, math.ceil(rate_rps * 0.1)))

@@ -2,28 +2,16 @@
 
 from __future__ import annotations
 
-import math
 import time
-from typing import Any, NamedTuple
+from typing import Any
 
 from harness.domain.load import SETUP_SEGMENT
 from harness.domain.rows import DROPPED, ERROR, OK, TIMEOUT, UNFINISHED
 from harness.generator.recorder import Recorder
+from harness.generator.server_timing import UNSEEN
 from harness.generator.tally import Tally
 
 ON_START = "on_start"
-
-
-class ServerTiming(NamedTuple):
-    """What the probe put on a response."""
-
-    pool_ms: float = math.nan
-    db_ms: float = math.nan
-    app_ms: float = math.nan
-    pid: int = 0
-
-
-UNSEEN = ServerTiming()
 
 
 class Turn:

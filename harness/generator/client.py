@@ -18,10 +18,10 @@ from locust.clients import ResponseContextManager as HttpResponse
 from locust.contrib.fasthttp import FastHttpSession
 from requests.exceptions import ReadTimeout
 
-from harness.generator.book import UNSEEN, Book, Execution, Request, ServerTiming, describe, verdict
+from harness.generator.book import Book, Execution, Request, describe, verdict
+from harness.generator.server_timing import UNSEEN, ServerTiming, parse_server_timing
 
 ARRIVAL_HEADER = "x-poolbench-arrival"
-_DURATION_MS_MAX = 1e9  # far beyond any timeout, and within a 32-bit float
 
 
 class RequestLog:
@@ -174,19 +174,3 @@ def _server_timing(response: Any) -> ServerTiming:
     headers = response.headers
     value = headers.get("server-timing") if headers else None
     return parse_server_timing(value) if value else UNSEEN
-
-
-def parse_server_timing(value: str) -> ServerTiming:
-    """Read the probe's metrics from a Server-Timing header; others' metrics and malformed ones are left out."""
-    found: dict[str, Any] = {}
-    for metric in str(value).split(","):
-        name, _, parameter = metric.strip().partition(";")
-        key, _, figure = parameter.strip().partition("=")
-        try:
-            if name == "pid" and key == "desc":
-                found["pid"] = int(figure.strip('"'))
-            elif name in ("pool", "db", "app") and key == "dur":
-                found[f"{name}_ms"] = min(float(figure), _DURATION_MS_MAX)
-        except ValueError:
-            continue
-    return ServerTiming(**found)

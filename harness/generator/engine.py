@@ -105,19 +105,19 @@ class Engine:
             self._send(segment, turn)
         else:
             self._let_go(segment, turn)
-        peak = hot.in_flight.peak
-        if segment.phase == "staircase" and is_saturated(
-            offered=turn.offered, served=turn.served, dropped=turn.dropped
-        ):
-            timeline.saturated(segment.launch_id)
+        end_ns = time.monotonic_ns()
+        if segment.phase == "staircase":
+            self._sleep_until(step.end_ns + round(segment.guard_s * NS_PER_S))
+            if is_saturated(offered=turn.offered, served=turn.served, dropped=turn.dropped):
+                timeline.saturated(segment.launch_id)
         return SegmentRun(
             segment=segment.index,
             launch_id=segment.launch_id,
             start_ns=step.start_ns,
-            end_ns=time.monotonic_ns(),
+            end_ns=end_ns,
             drained=drained,
             skipped=False,
-            in_flight_peak=peak,
+            in_flight_peak=hot.in_flight.peak,
         )
 
     def _send(self, segment: Segment, turn: Turn) -> None:

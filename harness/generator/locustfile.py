@@ -37,4 +37,5 @@ def _run(environment: Any) -> None:
     environment.runner.quit()
 
 
-events.init.add_listener(_start)
+_init: Any = events.init  # not typed
+_init.add_listener(_start)

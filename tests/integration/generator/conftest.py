@@ -1,0 +1,69 @@
+"""A short way to run a scenario's source against a stub."""
+
+from __future__ import annotations
+
+import sys
+import textwrap
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from harness import drive
+from harness.domain.load import LaunchLoad, LoadPlan, Segment
+
+sys.path.append(str(Path(__file__).parent))  # the tests of this folder share load_stub
+
+from load_stub import Answer, Result, Run, Seen, Stub, segment, serving
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """Run a scenario's source against a stub that behaves as told. Returns what came of it."""
+
+    def _run(
+        source: str,
+        behave: Callable[[Seen], Answer] = lambda _: Answer(),
+        *,
+        segments: Sequence[Segment] = (),
+        request_timeout_s: float = 5.0,
+        max_in_flight: int = 200,
+        host: str | None = None,
+    ) -> Result:
+        scenario = tmp_path / "scenario.py"
+        scenario.write_text(textwrap.dedent(source))
+        stub = Stub(behave)
+        segments = segments or (segment(),)
+        with serving(stub) as url:
+            plan = LoadPlan(
+                launches=tuple(
+                    LaunchLoad(
+                        launch_id=launch_id,
+                        host=host or url,
+                        scenario=scenario,
+                        request_timeout_s=request_timeout_s,
+                        max_in_flight=max_in_flight,
+                    )
+                    for launch_id in dict.fromkeys(each.launch_id for each in segments)
+                ),
+                segments=tuple(segments),
+                output_dir=tmp_path / "out",
+            )
+            with drive.start(plan) as generator:
+                generator.targets_up()
+                generator.wait_ready(20.0)
+                generator.go()
+                output = generator.wait()
+        launch_id = segments[0].launch_id
+        rows = drive.read_rows(plan.output_dir, launch_id, plan.segments)
+        own = {each.index for each in segments if each.launch_id == launch_id}
+        assert len(plan.launches) > 1 or drive.check_ledger(output.ledger, rows) == ()
+        return Result(
+            output=output,
+            rows=rows[rows.segment.isin(own)].reset_index(drop=True),
+            setup=rows[~rows.segment.isin(own)],
+            seen=tuple(stub.seen),
+            plan=plan,
+        )
+
+    return _run

@@ -1,0 +1,132 @@
+"""The closed model: Locust's own users, counted and recorded."""
+
+from __future__ import annotations
+
+from load_stub import Answer, Run, Seen, closed, segment
+
+
+def in_flight_peak(rows) -> int:
+    steps = sorted([(t, 1) for t in rows.started_ns] + [(t, -1) for t in rows.finished_ns])
+    now = peak = 0
+    for _, step in steps:
+        now += step
+        peak = max(peak, now)
+    return peak
+
+
+def test_n_users_wait_for_their_answers(run: Run) -> None:
+    source = """
+        from locust import FastHttpUser, task
+
+        class User(FastHttpUser):
+            @task
+            def read(self):
+                self.client.get("/x")
+    """
+    result = run(source, lambda _: Answer(delay_s=0.05), segments=[closed(users=4)])
+    rows = result.rows
+    assert in_flight_peak(rows) == 4
+    assert 30 < len(rows) <= 84, "four users, fifty milliseconds a request, one second"
+    assert (rows.intended_ns == rows.started_ns).all()
+    (count,) = result.output.ledger.tasks
+    assert (count.offered, count.done) == (len(rows), len(rows))
+
+
+def test_wait_time_applies_and_users_are_held_between_their_segments(run: Run) -> None:
+    source = """
+        from locust import FastHttpUser, constant, task
+
+        class User(FastHttpUser):
+            wait_time = constant(0.1)
+
+            def on_start(self):
+                self.client.post("/login")
+
+            @task
+            def read(self):
+                self.client.get("/x")
+    """
+    segments = [closed(0, 3, duration_s=0.5), closed(1, 5, start_s=1.0, duration_s=0.5)]
+    result = run(source, segments=segments)
+    assert len(result.setup) == 5, "every user logs in once"
+    for index, users in ((0, 3), (1, 5)):
+        rows = result.rows[result.rows.segment == index]
+        ran = result.output.ledger.segments[index]
+        assert rows.started_ns.between(ran.start_ns, ran.end_ns).all()
+        assert users * 3 <= len(rows) <= users * 5
+
+
+def test_nested_task_sets_exceptions_and_stopped_users(run: Run) -> None:
+    source = """
+        from itertools import count
+        from locust import FastHttpUser, TaskSet, constant, task
+        from locust.exception import StopUser
+        turn = count()
+
+        class Inner(TaskSet):
+            @task
+            def read(self):
+                kind = next(turn) % 4
+                self.client.get("/inner")
+                if kind == 1:
+                    raise ValueError("inner")
+                if kind == 2:
+                    raise StopUser()
+                self.wait()
+                if kind == 3:
+                    self.interrupt()
+
+        class User(FastHttpUser):
+            wait_time = constant(0.01)
+            tasks = [Inner]
+    """
+    result = run(source, segments=[closed(users=4)])
+    rows = result.rows
+    assert set(rows.task) == {"read"}
+    assert len(rows[rows.endpoint == "GET /inner"]) > 50, "whoever stops is replaced, whatever raises goes on"
+    assert set(rows[rows.outcome == "error"].error) == {"ValueError: inner"}
+
+
+def test_a_slow_answer_reaches_into_the_next_segment(run: Run) -> None:
+    source = """
+        from locust import FastHttpUser, task
+
+        class User(FastHttpUser):
+            @task
+            def read(self):
+                self.client.get("/x")
+    """
+    once = iter([0.9] * 2)
+
+    def slow_at_first(_: Seen) -> Answer:
+        return Answer(delay_s=next(once, 0.01))
+
+    segments = [closed(0, 2, duration_s=0.5), segment(1, start_s=0.6, duration_s=0.3)]
+    result = run(source, slow_at_first, segments=segments)
+    assert [each.drained for each in result.output.ledger.segments] == [True, False]
+    assert len(result.rows[result.rows.segment == 0]) == 2
+
+
+def test_several_classes_share_the_users_by_weight(run: Run) -> None:
+    source = """
+        from locust import FastHttpUser, constant, task
+
+        class Often(FastHttpUser):
+            weight = 3
+            wait_time = constant(0.05)
+
+            @task
+            def a(self):
+                self.client.get("/often")
+
+        class Seldom(FastHttpUser):
+            wait_time = constant(0.05)
+
+            @task
+            def b(self):
+                self.client.get("/seldom")
+    """
+    result = run(source, segments=[closed(users=8)])
+    sizes = result.rows.groupby("task", observed=True).size()
+    assert set(sizes.index) == {"Often.a", "Seldom.b"}
+    assert 2 < sizes["Often.a"] / sizes["Seldom.b"] < 4.5
