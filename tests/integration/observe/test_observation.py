@@ -1,0 +1,280 @@
+"""Observing a real server and real processes."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import psycopg
+import pytest
+
+from harness.deploy.connection import admin
+from harness.domain.evidence import ACTIVITY_COLUMNS, PROBE_COLUMNS, PROCESS_COLUMNS, RunningTarget, Server
+from harness.errors import InfrastructureError
+from harness.observe import observe
+from harness.observe.postgres import APPLICATION_NAME, ActivitySampler, activity_sampler
+from harness.observe.process import PostgresTreeSampler, ProcessSampler, Root, tree, usage_of
+
+BUSY = "import sys, time; print('up', flush=True)\nwhile True: sum(range(1000))"
+IDLE = "import time; print('up', flush=True); time.sleep(600)"
+
+
+def database_of(url: str) -> str:
+    return url.rsplit("/", 1)[1]
+
+
+def target(*, database: str | None = None, pids: tuple[int, ...] = (), probe_dir: Path | None = None) -> RunningTarget:
+    return RunningTarget(
+        launch_id="b1-c1", host="http://127.0.0.1:1", database=database, pids=pids, probe_dir=probe_dir, log=None
+    )
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def child() -> Iterator[Callable[[str], subprocess.Popen[str]]]:
+    started: list[subprocess.Popen[str]] = []
+
+    def start(code: str) -> subprocess.Popen[str]:
+        process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+        started.append(process)
+        assert process.stdout is not None
+        assert process.stdout.readline() == "up\n"
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.postgres
+def test_connections_are_told_apart_by_state_and_wait(postgres_server: Server, scratch_database: str) -> None:
+    with (
+        activity_sampler(postgres_server, {database_of(scratch_database): "b1-c1"}) as sampler,
+        ThreadPoolExecutor(1) as thread,
+        psycopg.connect(scratch_database, autocommit=True) as idle,
+        psycopg.connect(scratch_database) as in_transaction,
+        psycopg.connect(scratch_database) as waiting,
+    ):
+        idle.execute("SELECT pg_advisory_lock(4711)")
+        in_transaction.execute("SELECT 1")
+        thread.submit(waiting.execute, "SELECT pg_advisory_lock(4711)")
+        rows = {}
+
+        def lock_is_awaited() -> bool:
+            rows.clear()
+            rows.update({(row["state"], row["wait_event_type"]): row for row in sampler.read()})
+            return ("active", "Lock") in rows
+
+        until(lock_is_awaited)
+        assert set(rows) == {("idle", "Client"), ("idle in transaction", "Client"), ("active", "Lock")}
+        assert {row["connections"] for row in rows.values()} == {1}
+        assert rows["active", "Lock"]["wait_event"] == "advisory"
+        assert math.isnan(float(str(rows["idle", "Client"]["oldest_transaction_s"])))
+        earlier = float(str(rows["idle in transaction", "Client"]["oldest_transaction_s"]))
+        again = {row["state"]: row for row in sampler.read()}
+        assert float(str(again["idle in transaction"]["oldest_transaction_s"])) > earlier  # the view is not frozen
+        idle.execute("SELECT pg_advisory_unlock_all()")
+
+
+@pytest.mark.postgres
+def test_a_database_without_connections_has_one_empty_row(postgres_server: Server, scratch_database: str) -> None:
+    with activity_sampler(postgres_server, {database_of(scratch_database): "b1-c1"}) as sampler:
+        (row,) = sampler.read()
+    assert (row["launch_id"], row["state"], row["connections"]) == ("b1-c1", "", 0)
+
+
+@pytest.mark.postgres
+def test_the_observer_connects_again_and_reports_the_gap(postgres_server: Server, scratch_database: str) -> None:
+    with observe(
+        server=postgres_server,
+        targets=[target(database=database_of(scratch_database))],
+        generator_pid=os.getpid(),
+        interval_s=0.05,
+    ) as observation:
+        with admin(postgres_server) as connection:
+            ended = connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = %s", [APPLICATION_NAME]
+            ).fetchall()
+            assert ended == [(True,)]
+            ended_ns = time.monotonic_ns()
+            query = "SELECT count(*) FROM pg_stat_activity WHERE application_name = %s"
+            until(lambda: connection.execute(query, [APPLICATION_NAME]).fetchone() == (1,))
+        time.sleep(0.3)  # a few readings over the new connection
+        observed = observation.finish()
+    reasons = [gap.reason for gap in observed.gaps if gap.sampler == "postgres" and gap.reason]
+    assert len(reasons) == 1
+    assert "AdminShutdown" in reasons[0]
+    assert observed.activity["t_ns"].max() > ended_ns
+
+
+@pytest.mark.postgres
+def test_no_free_connection_is_told(postgres_server: Server) -> None:
+    with pytest.raises(InfrastructureError, match="observer gets no connection"):
+        ActivitySampler(replace(postgres_server, password="wrong"), {"postgres": "b1-c1"})
+
+
+@pytest.mark.postgres
+def test_an_observation_yields_all_tables(
+    postgres_server: Server,
+    scratch_database: str,
+    child: Callable[[str], subprocess.Popen[str]],
+    tmp_path: Path,
+) -> None:
+    line = {name: 1 if "int" in dtype else 0.5 for name, dtype in PROBE_COLUMNS.items()}
+    (tmp_path / "probe-1.jsonl").write_text(json.dumps(line) + "\n")
+    served, generator = child(BUSY), child(IDLE)
+    targets = [target(database=database_of(scratch_database), pids=(served.pid,), probe_dir=tmp_path)]
+    with (
+        psycopg.connect(scratch_database, autocommit=True),
+        observe(server=postgres_server, targets=targets, generator_pid=generator.pid, interval_s=0.05) as observation,
+    ):
+        time.sleep(1.0)
+        observed = observation.finish()
+        assert observation.finish() is observed
+    for frame, columns in (
+        (observed.activity, ACTIVITY_COLUMNS),
+        (observed.probe, PROBE_COLUMNS),
+        (observed.process, PROCESS_COLUMNS),
+    ):
+        assert {name: str(dtype) for name, dtype in frame.dtypes.items()} == {**columns, "launch_id": "category"}
+    assert set(observed.activity["state"]) == {"idle"}
+    assert set(observed.activity["launch_id"]) == {"b1-c1"}
+    assert len(observed.probe) == 1
+    process = observed.process
+    pids = {role: set(rows["pid"]) for role, rows in process.groupby("role", observed=True)}
+    assert pids == {
+        "target": {served.pid},
+        "generator": {generator.pid},
+        "harness": {os.getpid()},
+        "postgres": {postgres_server.pid},
+    }
+    used_s = process.groupby("role", observed=True)["cpu_s"].agg(lambda cpu_s: cpu_s.max() - cpu_s.min())
+    assert used_s["target"] > 0.1
+    assert used_s["generator"] < used_s["target"]
+    assert (process["rss_bytes"] > 1_000_000).all()
+
+
+@pytest.mark.postgres
+def test_a_pause_stops_all_reading(postgres_server: Server, scratch_database: str) -> None:
+    with observe(
+        server=postgres_server,
+        targets=[target(database=database_of(scratch_database))],
+        generator_pid=os.getpid(),
+        interval_s=0.02,
+    ) as observation:
+        time.sleep(0.2)
+        observation.pause()
+        paused_ns = time.monotonic_ns()
+        time.sleep(0.4)
+        resumed_ns = time.monotonic_ns()
+        observation.resume()
+        time.sleep(0.2)
+        observed = observation.finish()
+    for frame in (observed.activity, observed.process):
+        assert not frame["t_ns"].between(paused_ns, resumed_ns).any()
+        assert (frame["t_ns"] < paused_ns).any()
+        assert (frame["t_ns"] > resumed_ns).any()
+    assert not any(gap.t_ns < resumed_ns < gap.t_ns + gap.length_s * 1e9 for gap in observed.gaps)
+
+
+def test_without_a_server_the_processes_are_still_seen(child: Callable[[str], subprocess.Popen[str]]) -> None:
+    generator = child(IDLE)
+    with observe(
+        server=None, targets=[target(database="shop")], generator_pid=generator.pid, interval_s=0.02
+    ) as observation:
+        time.sleep(0.2)
+    observed = observation.finish()
+    assert observed.activity.empty
+    assert set(observed.process["role"]) == {"generator", "harness"}
+
+
+def test_a_tree_is_followed_as_it_grows(child: Callable[[str], subprocess.Popen[str]]) -> None:
+    code = """
+import subprocess, sys
+inner = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'print(\\\\'up\\\\', flush=True); import time; time.sleep(600)'])"
+subprocess.run([sys.executable, '-c', inner])
+"""
+    root = child(code)
+    assert sorted(tree(root.pid)) == sorted(
+        [root.pid, *(process.pid for process in psutil.Process(root.pid).children(recursive=True))]
+    )
+    assert len(tree(root.pid)) == 3
+    rows = ProcessSampler([Root(pid=root.pid, role="target", launch_id="b1-c1")]).read()
+    assert [row["pid"] for row in rows] == tree(root.pid)
+
+
+def test_usage_agrees_with_psutil(child: Callable[[str], subprocess.Popen[str]]) -> None:
+    process = child(BUSY)
+    time.sleep(0.3)
+    before = psutil.Process(process.pid).cpu_times()
+    usage = usage_of(process.pid)
+    after = psutil.Process(process.pid).cpu_times()
+    assert usage is not None
+    tick_s = 1 / os.sysconf("SC_CLK_TCK")
+    assert before.user + before.system - tick_s <= usage.cpu_s <= after.user + after.system + tick_s
+    assert usage.rss_bytes == pytest.approx(psutil.Process(process.pid).memory_info().rss, rel=0.2)
+    assert usage.threads == 1
+
+
+def test_an_ended_process_uses_nothing(child: Callable[[str], subprocess.Popen[str]]) -> None:
+    process = child(IDLE)
+    process.kill()
+    until(lambda: usage_of(process.pid) is None)  # a zombie, not reaped yet
+    process.wait()
+    assert usage_of(process.pid) is None
+    assert tree(process.pid) == []
+
+
+@pytest.mark.postgres
+def test_postgres_cpu_keeps_what_ended_connections_used(postgres_server: Server, scratch_database: str) -> None:
+    assert postgres_server.pid is not None
+    sampler = PostgresTreeSampler(postgres_server.pid)
+
+    def cpu_s() -> float:
+        (row,) = sampler.read()
+        return float(str(row["cpu_s"]))
+
+    before_s = cpu_s()
+    with psycopg.connect(scratch_database) as connection:
+        backend = connection.execute("SELECT pg_backend_pid(), count(*) FROM generate_series(1, 3000000)").fetchone()
+        assert backend is not None
+        with_connection_s = cpu_s()
+    until(lambda: usage_of(backend[0]) is None)
+    used_s = with_connection_s - before_s
+    assert used_s > 0.05
+    assert cpu_s() - before_s >= 0.9 * used_s
+
+
+@pytest.mark.postgres
+def test_shared_memory_is_counted_once(postgres_server: Server, scratch_database: str) -> None:
+    assert postgres_server.pid is not None
+    connections = [psycopg.connect(scratch_database) for _ in range(10)]
+    (row,) = PostgresTreeSampler(postgres_server.pid).read()
+    naive = sum(process.memory_info().rss for process in psutil.Process(postgres_server.pid).children())
+    for connection in connections:
+        connection.close()
+    assert int(str(row["rss_bytes"])) < 0.7 * naive
+
+
+def test_readings_come_in_the_order_of_time() -> None:
+    with observe(server=None, targets=[], generator_pid=os.getpid(), interval_s=0.01) as observation:
+        time.sleep(0.1)
+    frame = observation.finish().process
+    assert len(frame) > 2
+    assert frame["t_ns"].is_monotonic_increasing
