@@ -9,7 +9,10 @@ from pathlib import Path
 from harness.domain.load import Launch, LaunchLoad, LoadPlan, Segment, Sitting
 
 MAX_IN_FLIGHT = 900
-"""file descriptors above 1023 break the HTTP client's check for a closed connection"""
+"""of one launch; a generator process sends to one launch at a time"""
+STAIRCASE_IN_FLIGHT_PER_WORKER = 32
+"""Enough to saturate a worker, and fewer than a worker's threads: `def` endpoints whose requests outnumber threads and
+connections together wait for each other until pool_timeout_s, which would spoil every rung that follows."""
 
 
 def with_hosts(
@@ -43,9 +46,9 @@ def with_hosts(
 
 
 def _max_in_flight(launch: Launch, sitting: Sitting) -> int:
-    """As many as can be waiting before the oldest times out; a staircase means to saturate and takes the most."""
+    """As many as can be waiting before the oldest times out; a staircase means to saturate and stops soon after."""
     if sitting.purpose == "staircase":
-        return MAX_IN_FLIGHT
+        return STAIRCASE_IN_FLIGHT_PER_WORKER * launch.cell.target.workers
     needs = (_needs(segment, launch) for segment in sitting.segments if segment.launch_id == launch.id)
     return min(MAX_IN_FLIGHT, max(needs, default=1))
 
