@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -50,7 +51,9 @@ def child() -> Iterator[Callable[[str], subprocess.Popen[str]]]:
     started: list[subprocess.Popen[str]] = []
 
     def start(code: str) -> subprocess.Popen[str]:
-        process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+        process = subprocess.Popen(
+            [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, start_new_session=True
+        )
         started.append(process)
         assert process.stdout is not None
         assert process.stdout.readline() == "up\n"
@@ -58,7 +61,8 @@ def child() -> Iterator[Callable[[str], subprocess.Popen[str]]]:
 
     yield start
     for process in started:
-        process.kill()
+        if process.returncode is None:
+            os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
 
 
@@ -205,12 +209,10 @@ def test_without_a_server_the_processes_are_still_seen(child: Callable[[str], su
 
 
 def test_a_tree_is_followed_as_it_grows(child: Callable[[str], subprocess.Popen[str]]) -> None:
-    code = """
-import subprocess, sys
-inner = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'print(\\\\'up\\\\', flush=True); import time; time.sleep(600)'])"
-subprocess.run([sys.executable, '-c', inner])
-"""
-    root = child(code)
+    leaf = IDLE
+    for _ in range(2):
+        leaf = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {leaf!r}])"
+    root = child(leaf)
     assert sorted(tree(root.pid)) == sorted(
         [root.pid, *(process.pid for process in psutil.Process(root.pid).children(recursive=True))]
     )
