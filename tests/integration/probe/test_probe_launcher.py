@@ -1,0 +1,197 @@
+"""The launcher serves a real app on a real socket, and what it writes says what was done to it."""
+
+from __future__ import annotations
+
+import re
+import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.postgres
+
+APP = "probe_app:create_app"
+SERVER_TIMING = re.compile(r'pool;dur=([\d.]+), db;dur=([\d.]+), app;dur=([\d.]+), pid;desc="(\d+)"')
+
+
+def server_timing(response: Any) -> tuple[float, float, float, int]:
+    """Pool, database and application time in ms, and the process."""
+    match = SERVER_TIMING.fullmatch(response.headers["server-timing"])
+    assert match, response.headers["server-timing"]
+    pool_ms, db_ms, app_ms, pid = match.groups()
+    return float(pool_ms), float(db_ms), float(app_ms), int(pid)
+
+
+def test_a_response_says_where_its_time_went(launcher: Any, driver: str) -> None:
+    with launcher.start(APP, DRIVER=driver) as served, ThreadPoolExecutor(2) as threads:
+        served.get("/query")
+        responses = list(threads.map(served.get, ["/query?seconds=0.1"] * 2))
+        timings = sorted(server_timing(response) for response in responses)
+        (quick_pool_ms, _, _, pid), (waited_ms, db_ms, app_ms, _) = timings
+        line = served.until(lambda lines: [line for line in lines if line["connection_checkouts"] == 3])[0]
+    assert quick_pool_ms < waited_ms
+    assert 90 < waited_ms < 1000 * responses[0].elapsed.total_seconds() + 1000
+    assert db_ms >= 100
+    assert app_ms < waited_ms + db_ms
+    # Of the two, one did not wait (but for microseconds), so the series' wait is the other's pool time.
+    assert line["connection_wait_time_s"] * 1000 == pytest.approx(waited_ms + quick_pool_ms, abs=10)
+    assert line["pid"] == pid
+
+
+def test_work_after_the_response_leaves_a_completion_record(launcher: Any, driver: str) -> None:
+    with launcher.start(APP, DRIVER=driver) as served:
+        served.get("/background?seconds=0.05", arrival="7-1")
+        served.get("/stream?seconds=0.05", arrival="7-2")
+        served.get("/query", arrival="7-3")
+        served.get("/ping", arrival="7-4")
+        records = served.until(lambda lines: lines if len(lines) >= 3 else None, name="completions")
+        time.sleep(0.3)  # three more writes: had /ping left a record, it would be there
+        records = {record["arrival"]: record for record in served.lines("completions")}
+    assert set(records) == {"7-1", "7-2", "7-3"}
+    background, stream, cleanup = (records[arrival] for arrival in ("7-1", "7-2", "7-3"))
+    assert background["kind"] == "background"
+    assert background["db_ms"] >= 50
+    assert background["pool_ms"] > 0
+    assert background["seconds"] * 1000 >= background["db_ms"]
+    assert (stream["kind"], stream["db_ms"], stream["pool_ms"]) == ("stream", 0, 0)
+    assert stream["seconds"] >= 0.05
+    assert cleanup["kind"] == "background"
+    assert cleanup["db_ms"] > 0  # the session is rolled back after the response
+
+
+def test_every_worker_is_measured(launcher: Any) -> None:
+    with launcher.start(APP, "--workers", "2") as served:
+        pids = served.until(lambda lines: {line["pid"] for line in lines if line["connection_max"] == 1})
+        pids = served.until(lambda lines: len(pids := {line["pid"] for line in lines}) == 2 and pids)
+        assert served.process.pid not in pids
+        answered = {server_timing(served.get("/ping"))[3] for _ in range(20)}
+        assert answered <= pids
+        served.process.terminate()
+        assert served.process.wait(timeout=15) == 0
+
+
+def test_off_writes_and_answers_nothing_until_on_again(launcher: Any) -> None:
+    off = launcher.probe_dir / "off"
+    with launcher.start(APP) as served:
+        served.get("/query")
+        served.until(lambda lines: lines[-1]["connection_checkouts"] == 1)
+        off.touch()
+        served.client.get("/ping")
+        deadline = time.monotonic() + 20
+        while "server-timing" in served.get("/ping").headers:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        written = len(served.lines())
+        served.get("/query")
+        time.sleep(0.35)
+        assert len(served.lines()) == written
+        off.unlink()
+        served.until(lambda lines: len(lines) > written)
+        served.get("/query")
+        line = served.until(lambda lines: [line for line in lines if line["connection_checkouts"] == 2])[0]
+        assert "server-timing" in served.get("/ping").headers
+    assert line["connection_connects"] == 1  # the query made while off used the connection there was
+    assert line["connection_count_idle"] + line["connection_count_used"] == 1
+
+
+def test_a_blocked_loop_is_seen_growing_while_it_is_blocked(launcher: Any) -> None:
+    with launcher.start(APP) as served:
+        served.get("/block?seconds=0.6")
+        ended_ns = time.monotonic_ns()
+        served.until(lambda lines: lines[-1]["t_ns"] > ended_ns)
+        lags_ms = [line["loop_lag_max_ms"] for line in served.lines() if line["t_ns"] < ended_ns]
+        worst_ms = max(line["loop_lag_max_ms"] for line in served.lines())
+    growing = [lag for lag in lags_ms if lag > 100]
+    assert len(growing) >= 3
+    assert growing == sorted(growing)
+    assert worst_ms > 550
+
+
+def test_collections_and_threads_show(launcher: Any) -> None:
+    with launcher.start(APP) as served, ThreadPoolExecutor(3) as threads:
+        collected_ms = served.get("/collect").json()["seconds"] * 1000
+        worst = served.until(lambda lines: max(line["gc_pause_max_ms"] for line in lines) > collected_ms / 2)
+        pauses_ms = served.lines()[-1]["gc_pause_s"] * 1000
+        list(threads.map(served.get, ["/thread?seconds=0.4"] * 3))
+        lines = served.until(lambda lines: [line for line in lines if line["threadpool_tokens_borrowed"] == 3])
+    assert worst
+    assert pauses_ms > collected_ms / 2
+    assert lines[0]["threadpool_tokens_total"] == 40
+
+
+def test_a_failing_request_passes_through(launcher: Any) -> None:
+    with launcher.start(APP) as served:
+        response = served.client.get("/fail", headers={"connection": "close"})
+        assert response.status_code == 500
+        assert "server-timing" in response.headers
+        assert served.get("/ping").status_code == 200
+
+
+def test_without_the_probe_nothing_is_loaded_or_written(launcher: Any) -> None:
+    with launcher.start("plain_app:app", "--no-probe") as served:
+        response = served.client.get("/ping")
+        assert "server-timing" not in response.headers
+        modules = response.json()["modules"]
+    assert not [name for name in modules if name.startswith("sqlalchemy")]
+    assert {name for name in modules if name.startswith("harness.probe.")} == {"harness.probe.serve"}
+    assert not list(launcher.probe_dir.iterdir())
+
+
+def test_an_app_is_served_as_well_as_a_factory(launcher: Any) -> None:
+    with launcher.start("plain_app:app") as served:
+        assert server_timing(served.get("/ping"))[:2] == (0, 0)
+        assert served.lines()
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_sigterm_ends_a_blocked_process_too(launcher: Any, workers: str) -> None:
+    with launcher.start(APP, "--workers", workers) as served, ThreadPoolExecutor(1) as threads:
+        blocked = threads.submit(served.client.get, "/block?seconds=25")
+        served.until(lambda lines: [line for line in lines if line["loop_lag_max_ms"] > 150])
+        began = time.monotonic()
+        served.process.terminate()
+        served.process.wait(timeout=20)
+        elapsed_s = time.monotonic() - began
+        assert blocked.exception() is not None
+    assert elapsed_s < 20  # not the 25 s of the block
+
+
+def test_sigterm_writes_the_last_line(launcher: Any) -> None:
+    with launcher.start(APP) as served:
+        served.get("/query")
+        served.process.terminate()
+        served.process.wait(timeout=15)
+        assert served.lines()[-1]["connection_checkouts"] == 1
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("app", ["no_such_module:app", "probe_app:no_such_app", "broken_app:app"])
+def test_an_app_that_cannot_be_loaded_ends_the_launcher(launcher: Any, app: str, workers: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        process = launcher.spawn(app, "--fd", str(listener.fileno()), "--workers", workers, fd=listener.fileno())
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 3
+    assert {"no_such_module:app": "no_such_module", "probe_app:no_such_app": "no_such_app"}.get(
+        app, "as asked"
+    ) in errors
+
+
+@pytest.mark.parametrize(
+    ("arguments", "cause"),
+    [
+        (["app", "--fd", "0"], "pkg.module:attribute"),
+        (["a:b", "--fd", "0"], "no socket"),
+        (["a:b", "--fd", "77"], "no socket"),
+        (["a:b", "--fd", "0", "--workers", "0"], "at least 1"),
+        (["a:b", "--fd", "0", "--cpus", "x"], "not a list of processor numbers"),
+        (["a:b", "--fd", "0", "--cpus", "100000"], "processors"),
+    ],
+)
+def test_a_wrong_command_line_is_answered_with_a_sentence(launcher: Any, arguments: list[str], cause: str) -> None:
+    process = launcher.spawn(*arguments)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 2
+    assert cause in errors
+    assert "Traceback" not in errors
