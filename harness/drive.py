@@ -30,6 +30,7 @@ from harness.domain.load import (
     SegmentRun,
     TaskCount,
 )
+from harness.domain.ledger import check_ledger  # noqa: F401 -- offered beside the reader of the rows it checks
 from harness.domain.rows import RECORD_BYTES, RECORD_FIELDS, names_file, rows_file
 from harness.errors import InfrastructureError, PoolbenchError, UsageError
 
@@ -144,6 +145,7 @@ def start(plan: LoadPlan) -> Iterator[Generator]:
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
+            cwd=plan.output_dir,  # away from a locust.conf or a module that shadows one of Locust's
             env=_environment(plan),
             start_new_session=True,
         )
@@ -163,12 +165,14 @@ def _environment(plan: LoadPlan) -> dict[str, str]:
     """This process's environment, without options of Locust's own, plus what the locustfile reads."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("LOCUST_")}
     package_parent = str(Path(harness.__file__).resolve().parent.parent)
-    path = [package_parent, *filter(None, [environment.get("PYTHONPATH")])]
+    inherited = environment.get("PYTHONPATH", "").split(os.pathsep)
+    path = [package_parent, *(str(Path(entry).resolve()) for entry in inherited if entry)]
     return {**environment, **plan.environment} | {
         "PYTHONPATH": os.pathsep.join(path),
         "PYTHONUNBUFFERED": "1",
         "POOLBENCH_LOADPLAN": str((plan.output_dir / "loadplan.json").resolve()),
         "POOLBENCH_PARENT_PID": str(os.getpid()),
+        "POOLBENCH_FOLDER": str(Path.cwd()),
     }
 
 
@@ -253,72 +257,3 @@ def read_generator_log(output_dir: Path) -> pd.DataFrame:
     lines = (output_dir / "generator.jsonl").read_text(encoding="utf-8").split("\n")[:-1]  # the last may be cut off
     columns = ["t_ns", "cpu_share", "stall_max_ms", "in_flight", "lag_max_ms"]
     return pd.DataFrame([json.loads(line) for line in lines], columns=columns)
-
-
-def check_ledger(ledger: Ledger, rows: pd.DataFrame) -> tuple[str, ...]:
-    """Where what the generator counted and what it wrote differ; empty when they agree.
-
-    `rows` are those of every launch of the ledger, concatenated, or of one launch with a ledger of only its segments.
-    """
-    problems = [
-        f"segment {count.segment}, task {count.task}: {count.offered} offered, but "
-        f"{count.done} done + {count.dropped} dropped + {count.unfinished} unfinished"
-        for count in ledger.tasks
-        if count.offered != count.done + count.dropped + count.unfinished
-    ]
-    problems += [
-        f"segment {count.segment}, {count.endpoint}: {count.requests} requests, but "
-        f"{count.ok} ok + {count.error} error + {count.timeout} timeout"
-        for count in ledger.endpoints
-        if count.requests != count.ok + count.error + count.timeout
-    ]
-    problems += _differences("requests", _counted_requests(ledger), _written_requests(rows))
-    problems += _differences("arrivals", _counted_arrivals(ledger), _written_arrivals(rows))
-    return tuple(problems)
-
-
-_Counts = dict[tuple[int, str, str], int]
-
-
-def _counted_requests(ledger: Ledger) -> _Counts:
-    return {
-        (count.segment, count.endpoint, outcome): number
-        for count in ledger.endpoints
-        for outcome, number in (("ok", count.ok), ("error", count.error), ("timeout", count.timeout))
-        if number
-    }
-
-
-def _written_requests(rows: pd.DataFrame) -> _Counts:
-    ended = rows[rows["outcome"].isin(["ok", "error", "timeout"])]
-    sizes: Any = ended.groupby(["segment", "endpoint", "outcome"], observed=True).size()
-    return {(int(segment), str(name), str(outcome)): int(n) for (segment, name, outcome), n in sizes.items()}
-
-
-def _counted_arrivals(ledger: Ledger) -> _Counts:
-    return {
-        (count.segment, count.task, state): number
-        for count in ledger.tasks
-        for state, number in (("done", count.done), ("dropped", count.dropped), ("unfinished", count.unfinished))
-        if number
-    }
-
-
-def _written_arrivals(rows: pd.DataFrame) -> _Counts:
-    """Every arrival leaves at least one row; a dropped or unfinished one exactly one, or more, that say so."""
-    own = rows[rows["segment"] != SETUP_SEGMENT]
-    state = own["outcome"].astype(str).where(own["outcome"].isin(["dropped", "unfinished"]), "done")
-    rank = state.map({"done": 0, "dropped": 1, "unfinished": 2})
-    arrivals = own.assign(rank=rank).groupby(["segment", "task", "arrival"], observed=True)["rank"].max()
-    sizes: Any = arrivals.groupby(level=["segment", "task"], observed=True).value_counts()
-    states = ("done", "dropped", "unfinished")
-    return {(int(segment), str(task), states[int(rank)]): int(n) for (segment, task, rank), n in sizes.items()}
-
-
-def _differences(what: str, counted: _Counts, written: _Counts) -> list[str]:
-    return [
-        f"segment {key[0]}, {key[1]}: {counted.get(key, 0)} {what} counted as {key[2]}, "
-        f"{written.get(key, 0)} in the rows"
-        for key in sorted(counted.keys() | written.keys())
-        if counted.get(key, 0) != written.get(key, 0)
-    ]

@@ -69,6 +69,7 @@ class RequestLog:
             response = self._send(method, url, name, *args, **kwargs)
         except BaseException as error:
             request.finished_ns = time.monotonic_ns()
+            self._fired.clear()  # a listener of the event may have raised
             self._settle(request, error)
             raise
         else:

@@ -1,7 +1,8 @@
 """What Locust loads: a class it may idle with, and a listener that starts the engine once Locust is up.
 
-Started by harness.drive; POOLBENCH_LOADPLAN names the load plan, POOLBENCH_PARENT_PID the process to live no longer
-than. The engine is a greenlet and no User, which Locust's dispatcher would move about and count.
+Started by harness.drive. POOLBENCH_LOADPLAN names the load plan, POOLBENCH_FOLDER the folder that scenarios see as the
+current one, POOLBENCH_PARENT_PID the process to live no longer than. The engine is a greenlet and no User, which
+Locust's dispatcher would move about and count.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ def _start(environment: Any, **_: Any) -> None:
 
 
 def _run(environment: Any) -> None:
+    os.chdir(os.environ["POOLBENCH_FOLDER"])
     environment.process_exit_code = session.run(
         Path(os.environ["POOLBENCH_LOADPLAN"]),
         int(os.environ.get("POOLBENCH_PARENT_PID", "0")),

@@ -109,13 +109,14 @@ def _fresh_siblings(folder: Path) -> Iterator[None]:
 
     The scenario keeps its references; the next launch's copy imports its neighbours anew.
     """
-    for entry in (str(Path.cwd()), str(folder)):
-        if entry not in sys.path:
-            sys.path.insert(0, entry)
     known = set(sys.modules)
+    before = list(sys.path)
+    sys.path[:0] = [str(folder), str(Path.cwd())]
     try:
         yield
     finally:
+        late = dict.fromkeys((*before, str(folder), str(Path.cwd())))
+        sys.path[:] = list(late)  # both last, for imports inside functions
         for name in set(sys.modules) - known:
             if _is_neighbour(sys.modules[name], folder):
                 del sys.modules[name]

@@ -86,14 +86,15 @@ def _fire(scenario: Scenario, event: str, **arguments: Any) -> None:
 
 @contextmanager
 def _quiet_collector() -> Iterator[None]:
-    """Keep what was loaded out of the garbage collector's sight, and whole collections out of the load.
+    """Keep what was loaded out of the garbage collector's sight, and make collections rare during the load.
 
-    Collections of the youngest objects stay: a failed request leaves cycles, and they take some ten microseconds.
+    A request leaves hardly any cycles, so they would find nothing and cost up to 30 ms; a failed request leaves some,
+    and after a thousand of those the youngest objects are collected.
     """
     thresholds = gc.get_threshold()
     gc.collect()
     gc.freeze()
-    gc.set_threshold(5_000, 20, 1_000_000)
+    gc.set_threshold(50_000, 1_000, 1_000)
     try:
         yield
     finally:

@@ -296,3 +296,23 @@ def test_a_user_without_an_http_client_runs_and_is_noted(run: Run) -> None:
     assert set(result.rows.endpoint) == {""}
     assert set(result.rows.outcome) == {"ok"}
     assert result.output.notes == ("Requests of Custom are not recorded: it does not use Locust's HTTP clients.",)
+
+
+def test_a_project_with_a_locust_conf_and_files_of_its_own(run: Run, tmp_path, monkeypatch) -> None:
+    """Locust would obey a locust.conf in its folder: how it runs is poolbench's, what a scenario reads is the user's."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "locust.conf").write_text("run-time = 1s\nusers = 50\nheadless = false\nprocesses = 2\n")
+    (tmp_path / "paths.csv").write_text("/from-a-file")
+    source = """
+        from locust import FastHttpUser, task
+
+        class User(FastHttpUser):
+            @task
+            def read(self):
+                with open("paths.csv") as file:
+                    self.client.get(file.read())
+    """
+    result = run(source, segments=[segment(duration_s=1.5)])
+    assert set(result.rows.endpoint) == {"GET /from-a-file"}
+    assert set(result.rows.outcome) == {"ok"}
+    assert (result.rows.intended_ns - result.output.start_ns).max() > 1.2e9
