@@ -237,7 +237,8 @@ def test_usage_agrees_with_psutil(child: Callable[[str], subprocess.Popen[str]])
 def test_an_ended_process_uses_nothing(child: Callable[[str], subprocess.Popen[str]]) -> None:
     process = child(IDLE)
     process.kill()
-    until(lambda: usage_of(process.pid) is None)  # a zombie, not reaped yet
+    until(lambda: (usage := usage_of(process.pid)) is not None and usage.ended)  # not reaped yet
+    assert ProcessSampler([Root(pid=process.pid, role="target", launch_id="b1-c1")]).read() == []
     process.wait()
     assert usage_of(process.pid) is None
     assert tree(process.pid) == []
