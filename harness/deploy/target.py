@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -14,14 +12,12 @@ from urllib.parse import unquote, urlsplit
 
 from harness.deploy import leftovers
 from harness.deploy.health import wait_any_answer, wait_healthy, wait_workers
+from harness.deploy.launcher import command_of, environment_of, listening_socket
 from harness.deploy.processes import Process, has_ended, start_group, stop_groups, tail
 from harness.domain.evidence import RunningTarget
-from harness.domain.experiment import Cell
 from harness.domain.load import Launch
 from harness.errors import InfrastructureError
 
-BACKLOG = 2048
-"""Above the in-flight cap: a dropped SYN comes back after a second and looks like latency."""
 _GRACE_S = 4.0  # the launcher ends itself within 3 s even with a blocked loop
 _URL_TIMEOUT_S = 5.0
 
@@ -115,45 +111,16 @@ def start_all(starts: Sequence[TargetStart], *, probe: bool) -> Iterator[Startin
         yield Starting(members=tuple(members), probe=probe)
 
 
-def environment_of(cell: Cell, *, launch_id: str, database_url: str | None) -> dict[str, str]:
-    """The variables the target reads, as docs/formats.md lists them; `[target] env` has the last word."""
-    values: dict[str, object] = {
-        "DRIVER": cell.target.driver,
-        "POOL_SIZE": cell.pool.pool_size,
-        "MAX_OVERFLOW": cell.pool.max_overflow,
-        "POOL_TIMEOUT_S": cell.pool.pool_timeout_s,
-        "POOL_RECYCLE_S": cell.pool.pool_recycle_s,
-        "POOL_PRE_PING": cell.pool.pool_pre_ping,
-        "POOL_USE_LIFO": cell.pool.pool_use_lifo,
-        "POOL_PREWARM": cell.pool.pool_prewarm,
-        "POOL_CLASS": cell.pool.pool_class,
-        "EXPIRE_ON_COMMIT": cell.session.expire_on_commit,
-        "REFRESH_AFTER_WRITE": cell.session.refresh_after_write,
-        "ISOLATION": cell.session.isolation,
-        "THREADPOOL_TOKENS": cell.target.threadpool_tokens,
-        "GC_FREEZE": cell.target.gc_freeze,
-        "WORKERS": cell.target.workers,
-        "APPLICATION_NAME": f"poolbench {launch_id}",
-    }
-    if database_url is not None:
-        values["DATABASE_URL"] = database_url
-    return {**{name: _text(value) for name, value in values.items()}, **cell.target.env}
-
-
-def _text(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
 def _start(start: TargetStart, number: int, *, probe: bool) -> _Started:
     cell = start.launch.cell
     environment = environment_of(cell, launch_id=start.launch.id, database_url=start.database_url)
     if probe:
         start.probe_dir.mkdir(parents=True, exist_ok=True)
         environment["POOLBENCH_PROBE_DIR"] = str(start.probe_dir)
-    with _listener(cell.target.port and cell.target.port + number) as listener:
+    with listening_socket(cell.target.port and cell.target.port + number) as listener:
         process = start_group(
-            _command(cell, listener.fileno(), probe=probe),
-            environment=_inherited(environment),
+            command_of(cell, listener.fileno(), probe=probe),
+            environment={**os.environ, **environment},
             log=start.log,
             pass_fds=[listener.fileno()],
         )
@@ -164,35 +131,6 @@ def _start(start: TargetStart, number: int, *, probe: bool) -> _Started:
             listener_inode=os.fstat(listener.fileno()).st_ino,
             deadline=time.monotonic() + cell.target.start_timeout_s,
         )
-
-
-def _inherited(environment: Mapping[str, str]) -> dict[str, str]:
-    return {**os.environ, **environment}
-
-
-def _command(cell: Cell, descriptor: int, *, probe: bool) -> list[str]:
-    command = [sys.executable, "-m", "harness.probe", cell.target.app, "--fd", str(descriptor)]
-    command += ["--workers", str(cell.target.workers)]
-    if cell.target.cpus:
-        command += ["--cpus", ",".join(map(str, cell.target.cpus))]
-    return command if probe else [*command, "--no-probe"]
-
-
-def _listener(port: int) -> socket.socket:
-    """A socket that listens before the target starts, so that nothing can take the port in between."""
-    listener = socket.socket()
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(("127.0.0.1", port))
-        listener.listen(BACKLOG)
-    except (OSError, OverflowError) as error:
-        listener.close()
-        reason = error.strerror if isinstance(error, OSError) else "there is no such port"
-        raise InfrastructureError(
-            f"The target cannot listen on 127.0.0.1:{port}: {reason}.",
-            next_step="Stop the program that has the port, or set [target] port = 0 for any free one.",
-        ) from error
-    return listener
 
 
 def _wait(started: _Started, everyone: Sequence[_Started], *, probe: bool) -> RunningTarget:
