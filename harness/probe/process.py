@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-    from harness.probe.request import Completion
-
 DIRECTORY_VARIABLE = "POOLBENCH_PROBE_DIR"
 
 
@@ -31,6 +29,7 @@ class ProcessProbe:
     """
 
     def __init__(self, directory: Path | None) -> None:
+        self.pid = os.getpid()
         self.active = True
         """False while turned off at run time"""
         self.in_loop = False
@@ -38,9 +37,10 @@ class ProcessProbe:
         self.engines = Engines()
         self.gc = GcPauses()
         self.lag = LoopLag()
-        self.in_loop = False
         self.threadpool = Threadpool()
         self._series = Series(directory, read=self.read, toggle=self.toggle) if directory else None
+        self.completions = self._series.completions if self._series else None
+        """where requests leave what they did after their response; None when nobody would write it"""
         self._started = False
         self._starting = threading.Lock()
 
@@ -86,10 +86,6 @@ class ProcessProbe:
             self.gc.stop()
             self.lag.stop()
 
-    def completed(self, completion: Completion) -> None:
-        if self._series is not None:
-            self._series.completed(completion)
-
     def flush(self) -> None:
         """Write what is known now."""
         if self._series is not None and self._started:
@@ -101,7 +97,7 @@ class ProcessProbe:
         self.in_loop = self.lag.loop is not None  # a loop that was closed makes room for the next one
         return {
             "t_ns": now_ns,
-            "pid": os.getpid(),
+            "pid": self.pid,
             **self.engines.read(now_ns),
             **self.gc.read(),
             **self.lag.read(now_ns),
@@ -110,6 +106,7 @@ class ProcessProbe:
 
     def after_fork(self) -> None:
         """A forked child counts for itself and writes its own files."""
+        self.pid = os.getpid()
         self._starting = threading.Lock()
         self.engines.after_fork()
         self.gc.forget()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from time import monotonic_ns
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from harness.probe.accounting import Account, current
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
+Headers = Iterable[tuple[bytes, bytes]]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
@@ -25,43 +26,36 @@ LONG_AFTER_NS = 5_000_000
 _SEEN = "poolbench.timed"
 
 
-class Completion(NamedTuple):
-    """Work of one request that went on after its response had started; the times count from there.
+Finished = tuple[Headers, int, bool, int, int, int]
+"""Work of a request that went on after its response had started, as noted by the request: its headers, when it ended,
+whether the body came in several parts, and from the start of the response on the elapsed, pool and database time, all
+in nanoseconds. What costs more than a tuple, finding the arrival and formatting, is left to the writer."""
 
-    A tuple, since one is made for nearly every request: it costs a third of a frozen dataclass.
-    """
 
-    arrival: str
-    t_ns: int
-    """when it ended"""
-    kind: Literal["stream", "background"]
-    """stream: the body came in several parts"""
-    after_ns: int
-    pool_ns: int
-    db_ns: int
-
-    def json_line(self) -> str:
-        # Written hundreds of times a second by a thread that shares the interpreter with the service: a format is
-        # several times cheaper than json.dumps, and _arrival lets nothing through that would need escaping.
-        return (
-            f'{{"arrival": "{self.arrival}", "t_ns": {self.t_ns}, "kind": "{self.kind}", '
-            f'"seconds": {self.after_ns / 1e9:.6f}, '
-            f'"pool_ms": {self.pool_ns / 1e6:.3f}, "db_ms": {self.db_ns / 1e6:.3f}}}\n'
-        )
+def completion_line(finished: Finished) -> str:
+    """The line of `completions-<pid>.jsonl`; empty without an arrival to assign the work to."""
+    headers, t_ns, streamed, after_ns, pool_ns, db_ns = finished
+    arrival = next((value.decode("latin-1") for name, value in headers if name == ARRIVAL_HEADER), "")
+    if not (arrival.isascii() and arrival.replace("-", "").isalnum()):  # it goes into the JSON as it is
+        return ""
+    # Hundreds of times a second on a thread that shares the interpreter with the service: several times cheaper
+    # than json.dumps.
+    return (
+        f'{{"arrival": "{arrival}", "t_ns": {t_ns}, "kind": "{"stream" if streamed else "background"}", '
+        f'"seconds": {after_ns / 1e9:.6f}, "pool_ms": {pool_ns / 1e6:.3f}, "db_ms": {db_ns / 1e6:.3f}}}\n'
+    )
 
 
 class TimedRequest(Account):
     """One request's account, and the `send` that closes it at the start of the response."""
 
-    __slots__ = ("_db_before_ns", "_pool_before_ns", "_send", "began_ns", "responded_ns", "streamed")
+    __slots__ = ("_db_before_ns", "_pid", "_pool_before_ns", "_send", "began_ns", "responded_ns", "streamed")
 
-    def __init__(self, send: Send) -> None:
-        self.pool_ns = 0
-        self.db_ns = 0
-        self.responded_ns = 0
+    def __init__(self, send: Send, pid: int) -> None:
+        self.pool_ns = self.db_ns = self._pool_before_ns = self._db_before_ns = self.responded_ns = 0
         self.streamed = False
-        self._pool_before_ns = self._db_before_ns = 0
         self._send = send
+        self._pid = pid
         self.began_ns = monotonic_ns()
 
     def send(self, message: Message) -> Awaitable[None]:
@@ -76,29 +70,25 @@ class TimedRequest(Account):
         self.responded_ns = now_ns = monotonic_ns()
         self._pool_before_ns = pool_ns = self.pool_ns
         self._db_before_ns = db_ns = self.db_ns
-        # Statements run side by side by one request can add up to more than its elapsed time.
-        app_ns = max(0, now_ns - self.began_ns - pool_ns - db_ns)
+        app_ns = now_ns - self.began_ns - pool_ns - db_ns
         value = b'pool;dur=%.3f, db;dur=%.3f, app;dur=%.3f, pid;desc="%d"' % (
             pool_ns / 1e6,
             db_ns / 1e6,
-            app_ns / 1e6,
-            os.getpid(),
+            # Statements run side by side by one request can add up to more than its elapsed time.
+            app_ns / 1e6 if app_ns > 0 else 0.0,
+            self._pid,
         )
         # A copy: the list of headers may belong to a response object that the app sends more than once.
         return {**message, "headers": [*message.get("headers", ()), (b"server-timing", value)]}
 
-    def complete(self, scope: Scope, probe: ProcessProbe) -> None:
-        """Record what went on after the response started, if it is worth a record and there is an arrival to name."""
+    def finish(self, headers: Headers, completions: deque[Finished]) -> None:
+        """Note what went on after the response started, if it is worth a record."""
         pool_ns = self.pool_ns - self._pool_before_ns
         db_ns = self.db_ns - self._db_before_ns
         now_ns = monotonic_ns()
         after_ns = now_ns - self.responded_ns
-        if (after_ns < LONG_AFTER_NS and not pool_ns and not db_ns) or not self.responded_ns:
-            return
-        arrival = _arrival(scope)
-        if arrival is not None:
-            kind: Literal["stream", "background"] = "stream" if self.streamed else "background"
-            probe.completed(Completion(arrival, now_ns, kind, after_ns, pool_ns, db_ns))
+        if self.responded_ns and (pool_ns or db_ns or after_ns > LONG_AFTER_NS):
+            completions.append((headers, now_ns, self.streamed, after_ns, pool_ns, db_ns))
 
 
 class TimedApp:
@@ -116,13 +106,14 @@ class TimedApp:
         if not probe.in_loop:
             probe.enter_loop()
         scope[_SEEN] = True
-        request = TimedRequest(send)
+        request = TimedRequest(send, probe.pid)
         token = current.set(request)
         try:
             await self.app(scope, receive, request.send)
         finally:
             current.reset(token)
-            request.complete(scope, probe)
+            if probe.completions is not None:
+                request.finish(scope["headers"], probe.completions)
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._probe.enter_loop()
@@ -130,11 +121,3 @@ class TimedApp:
             await self.app(scope, receive, send)
         finally:
             self._probe.flush()  # the server is done with its requests; a signal may end the process right after
-
-
-def _arrival(scope: Scope) -> str | None:
-    for name, value in scope["headers"]:
-        if name == ARRIVAL_HEADER:
-            arrival: str = value.decode("latin-1")
-            return arrival if arrival.replace("-", "").isalnum() and arrival.isascii() else None  # goes into JSON as is
-    return None

@@ -12,10 +12,10 @@ from pathlib import Path
 from time import monotonic
 from typing import TextIO
 
-from harness.probe.request import Completion
+from harness.probe.request import Finished, completion_line
 
 INTERVAL_S = 0.1
-MOST_COMPLETIONS = 100_000
+MOST_COMPLETIONS = 20_000
 """kept for the writer at most; if it falls behind by more, the oldest are dropped"""
 
 Line = dict[str, int | float]
@@ -35,7 +35,7 @@ class Series:
         self._read = read
         self._toggle = toggle
         self._active = True
-        self._completions: deque[Completion] = deque(maxlen=MOST_COMPLETIONS)
+        self.completions: deque[Finished] = deque(maxlen=MOST_COMPLETIONS)
         self._files: dict[str, TextIO] = {}
         self._writing = threading.Lock()
         self._stopped = threading.Event()
@@ -45,7 +45,7 @@ class Series:
         """Start the thread; again in a forked child, which has none."""
         self._writing = threading.Lock()
         self._files = {}  # a parent's files stay the parent's: names carry the pid
-        self._completions.clear()
+        self.completions.clear()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="poolbench-probe", daemon=True)
         self._thread.start()
@@ -58,9 +58,6 @@ class Series:
         self.flush()
         for file in self._files.values():
             file.close()
-
-    def completed(self, completion: Completion) -> None:
-        self._completions.append(completion)
 
     def flush(self) -> None:
         """Write a last line now; nothing while off."""
@@ -97,11 +94,9 @@ class Series:
     def _write(self) -> None:
         with self._writing:
             self._append("probe", json.dumps(self._read()) + "\n")
-            if self._completions:
-                self._append("completions", "".join(self._take_completions()))
-
-    def _take_completions(self) -> list[str]:
-        return [self._completions.popleft().json_line() for _ in range(len(self._completions))]
+            finished = [self.completions.popleft() for _ in range(len(self.completions))]
+            if text := "".join(map(completion_line, finished)):
+                self._append("completions", text)
 
     def _append(self, name: str, text: str) -> None:
         if name not in self._files:

@@ -18,7 +18,7 @@ from sqlalchemy.pool import QueuePool, SingletonThreadPool, StaticPool
 from harness.domain.evidence import PROBE_COLUMNS
 from harness.probe import asgi, watch
 from harness.probe.process import ProcessProbe, process_probe
-from harness.probe.request import Completion, TimedApp
+from harness.probe.request import TimedApp
 from harness.probe.runtime import GcPauses, LoopLag
 from harness.probe.serve import is_factory
 
@@ -48,7 +48,8 @@ def test_lines_and_completions_are_written_and_off_stops_both(tmp_path: Path) ->
     lines, completions = (tmp_path / f"{name}-{os.getpid()}.jsonl" for name in ("probe", "completions"))
     try:
         until(lambda: lines.exists() and len(read(lines)) >= 3)
-        probe.completed(Completion("1-2", 3, "stream", 4_000_000, 5_000_000, 6_000_000))
+        assert probe.completions is not None
+        probe.completions.append(([(b"x-poolbench-arrival", b"1-2")], 3, True, 4_000_000, 5_000_000, 6_000_000))
         until(completions.exists)
         assert not probe.flush()
         (tmp_path / "off").touch()
@@ -114,8 +115,9 @@ def test_a_collection_is_a_pause() -> None:
     seen = pauses.read()
     gc.collect()
     assert seen["gc_pauses"] >= 1
-    assert 0 < seen["gc_pause_max_ms"] / 1000 <= seen["gc_pause_s"]
-    assert seen["gc_pause_max_ms"] / 1000 <= elapsed_s
+    rounding_s = 1e-9
+    assert 0 < seen["gc_pause_max_ms"] / 1000 <= seen["gc_pause_s"] + rounding_s
+    assert seen["gc_pause_s"] > 0.5 * elapsed_s  # the collection asked for is nearly all that happened
     assert pauses.read() == {**seen, "gc_pause_max_ms": 0}  # the maximum is over the time since the last reading
 
 
