@@ -17,13 +17,13 @@ import locust
 from gevent.event import Event
 from gevent.pool import Group
 from locust.exception import RescheduleTask, StopTest, StopUser
-from locust.user.task import TaskSet
+from locust.user.task import DefaultTaskSet, TaskSet
 
 from harness.errors import UsageError
 from harness.generator.book import Execution, Turn, describe
 from harness.generator.client import RequestLog
 from harness.generator.launch import HotLaunch
-from harness.generator.scenario import ENDS_TASK, task_name
+from harness.generator.scenario import ENDS_TASK, RAISED, task_name
 
 _SEAT = "_poolbench_seat"
 
@@ -38,9 +38,7 @@ class ClosedUsers:
         self._executions = 0
         self._seats: list[_Seat] = []
         self._group = Group()
-        alone = len(launch.scenario.user_classes) == 1
-        for user_class in launch.scenario.user_classes:
-            user_class.tasks = _counted_tasks(user_class, user_class, alone=alone)
+        _count_executions()
 
     def make_ready(self, count: int) -> dict[str, int]:
         """Start `count` users, divided by the classes' weights, and wait until each is held at its first task."""
@@ -92,6 +90,7 @@ class _Seat:
         self.users = users
         self.log: RequestLog | None = None
         self._user_class = user_class
+        self._alone = len(users.launch.scenario.user_classes) == 1
         self._error: BaseException | None = None
 
     def start(self) -> None:
@@ -108,6 +107,30 @@ class _Seat:
                 next_step="Make the scenario run under plain locust against the same target first.",
             ) from self._error
 
+    def execute(self, task_set: Any, task: Any, run: Callable[[], None]) -> None:
+        """Run one task when the segment is on, and account for it."""
+        execution = self.users.enter(self, task_name(self._user_class, task, alone=self._alone))
+        log, launch = self.log, self.users.launch
+        assert log is not None  # set before the user's first task
+        outside, log.execution = log.execution, execution
+        failure: BaseException | None = None
+        try:
+            run()
+        except (*ENDS_TASK, StopUser):
+            raise
+        except (StopTest, SystemExit) as stop:
+            failure = stop
+            raise StopUser from stop
+        except RAISED as error:
+            failure = error
+            hook = task_set.user.environment.events.user_error
+            hook.fire(user_instance=task_set, exception=error, tb=error.__traceback__)
+            raise RescheduleTask from error  # what Locust does as well: wait, then the next task
+        finally:
+            log.execution = outside
+            launch.end(execution, failure)
+            launch.in_flight.leave()
+
     def _ended(self, greenlet: Any) -> None:
         """The user is gone: by StopUser, or because on_start raised, which before the plan starts is reported."""
         if not self.held.is_set():
@@ -122,50 +145,25 @@ class _Seat:
             )
 
 
-def _counted_tasks(user_class: type[locust.User], owner: Any, *, alone: bool) -> list[Any]:
-    """The owner's tasks, each wrapped so that its executions are counted; TaskSets get theirs replaced in copies."""
-    wrapped: dict[Any, Any] = {}
-    for task in owner.tasks:
-        if task in wrapped:
-            continue
-        if isinstance(task, type) and issubclass(task, TaskSet):
-            metaclass: Any = type(task)
-            copy = metaclass(task.__name__, (task,), {"__module__": task.__module__})
-            copy.tasks = _counted_tasks(user_class, task, alone=alone)
-            wrapped[task] = copy
+def _count_executions() -> None:
+    """Put the counting where every TaskSet executes its tasks, which a scenario's classes cannot get around."""
+    for owner in (TaskSet, DefaultTaskSet):
+        if not hasattr(owner.execute_task, "__wrapped__"):
+            patched: Any = owner
+            patched.execute_task = _counting(owner.execute_task)
+
+
+def _counting(execute_task: Callable[[Any, Any], None]) -> Callable[[Any, Any], None]:
+    @functools.wraps(execute_task)
+    def counted(task_set: Any, task: Any) -> None:
+        seat: _Seat | None = getattr(task_set.user, _SEAT, None)
+        nested = isinstance(task, type) and issubclass(task, TaskSet)
+        if seat is None or nested:  # the open model's, or a TaskSet whose own tasks will be counted
+            execute_task(task_set, task)
         else:
-            wrapped[task] = _counted(task, task_name(user_class, task, alone=alone))
-    return [wrapped[task] for task in owner.tasks]
+            seat.execute(task_set, task, functools.partial(execute_task, task_set, task))
 
-
-def _counted(task: Callable[[Any], object], name: str) -> Callable[[Any], None]:
-    @functools.wraps(task)
-    def run(owner: Any) -> None:
-        user = owner.user if isinstance(owner, TaskSet) else owner
-        seat: _Seat = getattr(user, _SEAT)
-        execution = seat.users.enter(seat, name)
-        log = seat.log
-        assert log is not None  # set before the user's first task
-        outside, log.execution = log.execution, execution
-        launch = seat.users.launch
-        failure: BaseException | None = None
-        try:
-            task(owner)
-        except (*ENDS_TASK, StopUser):
-            raise
-        except StopTest as stop:
-            failure = stop
-            raise
-        except Exception as error:
-            failure = error
-            user.environment.events.user_error.fire(user_instance=owner, exception=error, tb=error.__traceback__)
-            raise RescheduleTask from error  # what Locust does as well: wait, then the next task
-        finally:
-            log.execution = outside
-            launch.end(execution, failure)
-            launch.in_flight.leave()
-
-    return run
+    return counted
 
 
 def _divide(classes: tuple[type[locust.User], ...], count: int) -> list[type[locust.User]]:

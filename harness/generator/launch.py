@@ -52,10 +52,9 @@ class HotLaunch:
         text = "" if error is None or error is execution.last_error else describe(error, 0)
         if error is not None:
             execution.failed = True
-        if isinstance(error, StopTest) and self.fail is not None:
-            self.fail(
-                UsageError(f"The scenario {self.load.scenario} stopped the test: {error}.", next_step="Look at why.")
-            )
+        if isinstance(error, StopTest | SystemExit) and self.fail is not None:
+            cause = f"The scenario {self.load.scenario} stopped the test in {execution.task}: {describe(error, 0)}."
+            self.fail(UsageError(cause, next_step="Remove what stops it, or make it return early instead."))
         self.book.done(execution, text)
         self.executions.discard(execution)
 

@@ -17,7 +17,7 @@ from harness.errors import UsageError
 from harness.generator.arrivals import Arrival
 from harness.generator.book import Execution, Turn, describe
 from harness.generator.launch import HotLaunch
-from harness.generator.scenario import ENDS_TASK, ScenarioTask
+from harness.generator.scenario import ENDS_TASK, RAISED, ScenarioTask
 
 STARTING_AT_ONCE = 10
 """users that run on_start at the same time before the plan starts, so that a login storm is not the first load"""
@@ -108,7 +108,7 @@ class _OpenUser:
             else:
                 with self._places:
                     self._come_alive()
-        except Exception as error:  # noqa: BLE001 -- whatever a scenario raises is its arrival's outcome
+        except RAISED as error:
             self._error = error
             self._stillborn(work, error)
             return
@@ -131,7 +131,7 @@ class _OpenUser:
         self._user.on_start()
         launch.book.done(setup, "")
 
-    def _stillborn(self, work: Work | None, error: Exception) -> None:
+    def _stillborn(self, work: Work | None, error: BaseException) -> None:
         """The instance could not be made: the arrival that asked for it is in error, its place is free again."""
         launch = self._users.launch
         if work is None:
@@ -155,9 +155,9 @@ class _OpenUser:
             alive = False
         except gevent.GreenletExit:
             return False  # killed: whoever does that has closed the accounts
-        except StopTest as stop:
+        except (StopTest, SystemExit) as stop:
             failure, alive = stop, False
-        except Exception as error:  # noqa: BLE001 -- whatever a task raises is its arrival's outcome
+        except RAISED as error:
             failure = error
         users.launch.end(execution, failure)
         users.launch.in_flight.leave()

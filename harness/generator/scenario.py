@@ -14,6 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import gevent
 import locust
 from locust.env import Environment
 from locust.event import Events
@@ -28,6 +29,8 @@ from harness.generator.waiting import calls_wait
 CLOSED_INSTEAD = 'Use the closed model for it (model = "closed"), which runs every Locust class as it comes.'
 ENDS_TASK = (RescheduleTask, RescheduleTaskImmediately, InterruptTaskSet)
 """What a task raises to end itself early without anything having gone wrong."""
+RAISED = (Exception, gevent.Timeout, SystemExit)
+"""What a scenario's code may raise that is the outcome of its arrival; gevent's Timeout is no Exception."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +97,7 @@ def _import_scenario(launch: LaunchLoad, events: Events) -> ModuleType:
     try:
         with _fresh_siblings(path.parent.resolve()), _own_events(events):
             spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
+    except RAISED as error:
         raise UsageError(
             f"The scenario {path} cannot be imported: {_where(error, path)}{type(error).__name__}: {error}.",
             next_step=f"Make `python -m locust -f {path} --list` work first.",

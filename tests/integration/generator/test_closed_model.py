@@ -130,3 +130,43 @@ def test_several_classes_share_the_users_by_weight(run: Run) -> None:
     sizes = result.rows.groupby("task", observed=True).size()
     assert set(sizes.index) == {"Often.a", "Seldom.b"}
     assert 2 < sizes["Often.a"] / sizes["Seldom.b"] < 4.5
+
+
+def test_sequences_and_markov_chains_keep_their_order(run: Run) -> None:
+    source = """
+        from locust import FastHttpUser, MarkovTaskSet, SequentialTaskSet, constant, task, transition
+
+        class Steps(SequentialTaskSet):
+            @task
+            def one(self):
+                self.client.get("/1")
+
+            @task
+            def two(self):
+                self.client.get("/2")
+                self.interrupt()
+
+        class Chain(MarkovTaskSet):
+            @transition("later")
+            def first(self):
+                self.client.get("/first")
+
+            @transition("first")
+            def later(self):
+                self.client.get("/later")
+
+        class Walker(FastHttpUser):
+            wait_time = constant(0.01)
+            tasks = [Steps]
+
+        class Wanderer(FastHttpUser):
+            wait_time = constant(0.01)
+            tasks = [Chain]
+    """
+    result = run(source, segments=[closed(users=2)])
+    by_task = {task: group.sort_values("started_ns") for task, group in result.rows.groupby("task", observed=True)}
+    assert set(by_task) == {"Walker.one", "Walker.two", "Wanderer.first", "Wanderer.later"}
+    for pair in (("GET /1", "GET /2"), ("GET /first", "GET /later")):
+        walked = result.rows[result.rows.endpoint.isin(pair)].sort_values("started_ns").endpoint.tolist()
+        assert len(walked) > 10
+        assert walked == [pair[step % 2] for step in range(len(walked))]

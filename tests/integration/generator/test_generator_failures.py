@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from load_stub import Answer, Run, Stub, segment, serving
+from load_stub import Answer, Run, Stub, closed, segment, serving
 
 from harness import drive
 from harness.domain.load import LaunchLoad, LoadPlan
@@ -93,7 +93,19 @@ REFUSED = {
             def read(self):
                 raise StopTest("licence expired")
         """,
-        "stopped the test: licence expired",
+        "stopped the test in read: StopTest: licence expired",
+    ),
+    "exits in a task": (
+        """
+        import sys
+        from locust import FastHttpUser, task
+
+        class User(FastHttpUser):
+            @task
+            def read(self):
+                sys.exit("enough")
+        """,
+        "stopped the test in read: SystemExit: enough",
     ),
 }
 
@@ -105,6 +117,11 @@ def test_a_scenario_that_cannot_run_is_refused_with_the_reason(run: Run, name: s
         run(source)
     assert refused.value.next_step
     assert "Traceback" not in str(refused.value)
+
+
+def test_a_scenario_that_stops_the_test_in_the_closed_model_is_refused_too(run: Run) -> None:
+    with pytest.raises(UsageError, match="stopped the test in read: StopTest: licence expired"):
+        run(REFUSED["stops the test"][0], segments=[closed()])
 
 
 def test_what_the_open_model_cannot_run_is_offered_the_closed_one(run: Run) -> None:

@@ -113,6 +113,7 @@ def test_what_a_with_block_decides_is_what_counts(run: Run) -> None:
 def test_a_task_that_raises_is_an_error_and_one_that_sends_nothing_is_a_row(run: Run) -> None:
     source = """
         from itertools import count
+        import gevent
         from locust import FastHttpUser, task
         from locust.exception import InterruptTaskSet, RescheduleTask
         turn = count()
@@ -120,7 +121,7 @@ def test_a_task_that_raises_is_an_error_and_one_that_sends_nothing_is_a_row(run:
         class User(FastHttpUser):
             @task
             def act(self):
-                kind = next(turn) % 5
+                kind = next(turn) % 6
                 if kind == 0:
                     raise ValueError("before")
                 if kind == 1:
@@ -131,12 +132,14 @@ def test_a_task_that_raises_is_an_error_and_one_that_sends_nothing_is_a_row(run:
                 if kind == 3:
                     self.client.get("/x").raise_for_status()
                     raise InterruptTaskSet()
+                if kind == 4:
+                    raise gevent.Timeout(0.1)
     """
     result = run(source, segments=FEW)
     (count,) = result.output.ledger.tasks
     assert count.offered == count.done == result.rows.arrival.nunique()
     nothing = result.rows[result.rows.endpoint == ""]
-    assert set(nothing.error) == {"ValueError: before", "ValueError: after", ""}
+    assert set(nothing.error) == {"ValueError: before", "ValueError: after", "timeout", ""}
     assert set(nothing[nothing.error == "ValueError: after"].sequence) == {1}
     assert set(result.rows[result.rows.endpoint == "GET /x"].outcome) == {"ok"}
 
@@ -299,9 +302,9 @@ def test_a_user_without_an_http_client_runs_and_is_noted(run: Run) -> None:
 
 
 def test_a_project_with_a_locust_conf_and_files_of_its_own(run: Run, tmp_path, monkeypatch) -> None:
-    """Locust would obey a locust.conf in its folder: how it runs is poolbench's, what a scenario reads is the user's."""
+    """Locust would obey a locust.conf in its folder, and end itself after a second."""
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "locust.conf").write_text("run-time = 1s\nusers = 50\nheadless = false\nprocesses = 2\n")
+    (tmp_path / "locust.conf").write_text("run-time = 1s\nusers = 50\n")
     (tmp_path / "paths.csv").write_text("/from-a-file")
     source = """
         from locust import FastHttpUser, task
@@ -312,7 +315,7 @@ def test_a_project_with_a_locust_conf_and_files_of_its_own(run: Run, tmp_path, m
                 with open("paths.csv") as file:
                     self.client.get(file.read())
     """
-    result = run(source, segments=[segment(duration_s=1.5)])
+    result = run(source, segments=[segment(duration_s=3.0)])
     assert set(result.rows.endpoint) == {"GET /from-a-file"}
     assert set(result.rows.outcome) == {"ok"}
-    assert (result.rows.intended_ns - result.output.start_ns).max() > 1.2e9
+    assert (result.rows.intended_ns - result.output.start_ns).max() > 2.5e9
