@@ -43,8 +43,8 @@ def admin(server: Server, database: str | None = None) -> Iterator[Connection]:
         yield connection
 
 
-def connect(at: Address) -> Connection:
-    """An autocommit connection; psycopg.OperationalError when there is none to be had."""
+def connect(at: Address, *, require_auth: str | None = None) -> Connection:
+    """An autocommit connection; psycopg.OperationalError when there is none to be had, or none by `require_auth`."""
     return psycopg.connect(
         host=at.host,
         port=at.port,
@@ -54,6 +54,7 @@ def connect(at: Address) -> Connection:
         autocommit=True,
         application_name=APPLICATION_NAME,
         connect_timeout=_CONNECT_TIMEOUT_S,
+        require_auth=require_auth,
     )
 
 
@@ -66,7 +67,7 @@ def describe(connection: Connection, at: Address, *, provider: str, owned: bool,
     return Server(
         **asdict(at),
         version=settings["server_version"] + (f" ({source})" if source else ""),
-        transport=_transport(connection),
+        transport=f"tcp, {_authentication(connection, at)}, {_encryption(connection)}",
         provider=provider,
         max_connections=int(settings["max_connections"]),
         reserved_connections=reserved,
@@ -75,14 +76,23 @@ def describe(connection: Connection, at: Address, *, provider: str, owned: bool,
     )
 
 
-def _transport(connection: Connection) -> str:
-    """Network, authentication and encryption of this very connection."""
-    method = "password" if connection.pgconn.used_password else "no password"
+def _authentication(connection: Connection, at: Address) -> str:
+    """The method by which this very connection was let in."""
     if connection.info.server_version >= 160000:
         row = connection.execute("SELECT split_part(system_user, ':', 1)").fetchone()
-        method = (row and row[0]) or "trust"
-    tls = connection.execute("SELECT version FROM pg_stat_ssl WHERE pid = pg_backend_pid() AND ssl").fetchone()
-    return f"tcp, {method}, {tls[0] if tls else 'no TLS'}"
+        return str((row and row[0]) or "trust")
+    if not connection.pgconn.used_password:
+        return "no password"
+    try:
+        connect(at, require_auth="scram-sha-256").close()
+    except psycopg.OperationalError:
+        return "password, not scram"
+    return "scram-sha-256"
+
+
+def _encryption(connection: Connection) -> str:
+    row = connection.execute("SELECT version FROM pg_stat_ssl WHERE pid = pg_backend_pid() AND ssl").fetchone()
+    return str(row[0]) if row else "no TLS"
 
 
 def _postmaster_pid(connection: Connection) -> int | None:

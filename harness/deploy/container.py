@@ -8,8 +8,10 @@ import secrets
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import psutil
 import psycopg
 
 from harness.deploy.connection import Address, Connection, connect, describe
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 OWNER_LABEL = "poolbench.owner"
 _PING_TIMEOUT_S = 3
 _START_TIMEOUT_S = 60.0
+_SHARED_MEMORY = "512m"  # Docker's 64 MB are too few for parallel queries
 _USER = "poolbench"
 
 
@@ -40,7 +43,7 @@ class ContainerProvider:
             at = _address(container)
             with _wait_ready(container, at, spec) as connection:
                 server = describe(connection, at, provider="container", owned=True, source=spec.image)
-            yield server
+            yield replace(server, pid=_postmaster_pid(container))
 
 
 def server_command(settings: Settings) -> list[str]:
@@ -98,7 +101,8 @@ def _container(spec: DatabaseSpec) -> Iterator[Any]:
     if "TESTCONTAINERS_RYUK_DISABLED" not in os.environ:
         testcontainers_config.ryuk_disabled = True
     container = Postgres(spec.image, username=_USER, password=secrets.token_urlsafe(18), dbname="postgres", driver=None)
-    container.with_command(server_command(spec.settings)).with_kwargs(labels={OWNER_LABEL: current_owner().to_text()})
+    container.with_command(server_command(spec.settings))
+    container.with_kwargs(labels={OWNER_LABEL: current_owner().to_text()}, shm_size=_SHARED_MEMORY)
     try:
         container.start()
         yield container
@@ -144,3 +148,14 @@ def _log_of_ended(container: Any) -> Sequence[str] | None:
     wrapped = container.get_wrapped_container()
     wrapped.reload()
     return wrapped.logs().decode(errors="replace").splitlines() if wrapped.status in ("exited", "dead") else None
+
+
+def _postmaster_pid(container: Any) -> int | None:
+    """The container's first process as this machine numbers it; None when the engine is elsewhere, in a VM say."""
+    wrapped = container.get_wrapped_container()
+    wrapped.reload()
+    pid = int(wrapped.attrs["State"]["Pid"])
+    try:
+        return pid if psutil.Process(pid).name() == "postgres" else None
+    except (psutil.Error, ValueError):
+        return None

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import docker
 import psycopg
 import pytest
-from docker.errors import DockerException
 
 from harness.deploy import PROVIDERS, start_database
 from harness.deploy.connection import admin
@@ -21,27 +18,13 @@ from harness.errors import InfrastructureError, UsageError
 
 pytestmark = pytest.mark.postgres
 
-CONTAINER_IMAGE = os.environ.get("POOLBENCH_TEST_IMAGE", "postgres:18")
-
-
-def docker_answers() -> bool:
-    try:
-        client = docker.from_env(timeout=3)
-        client.ping()
-    except (DockerException, OSError):
-        return False
-    client.close()
-    return True
-
 
 @pytest.fixture(params=["embedded", "url", "container"])
 def spec(request: pytest.FixtureRequest) -> DatabaseSpec:
     if request.param == "url":
         return DatabaseSpec(provider="url", url=request.getfixturevalue("postgres_url"))
     if request.param == "container":
-        if not docker_answers():
-            pytest.skip("no Docker engine answers on this machine")
-        return DatabaseSpec(provider="container", image=CONTAINER_IMAGE)
+        return DatabaseSpec(provider="container", image=request.getfixturevalue("container_image"))
     return DatabaseSpec(provider="embedded")
 
 

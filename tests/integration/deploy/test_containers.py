@@ -1,0 +1,92 @@
+"""What is particular to servers in containers; that they are servers like any other is in test_providers."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import docker
+import psutil
+import pytest
+from docker.errors import NotFound
+
+from harness.deploy import start_database
+from harness.deploy.connection import admin
+from harness.domain.experiment import DatabaseSpec
+from harness.errors import InfrastructureError, UsageError
+
+pytestmark = pytest.mark.postgres
+
+RUN = """
+import pathlib, sys, time
+from harness.deploy import start_database
+from harness.domain.experiment import DatabaseSpec
+
+up = pathlib.Path(sys.argv[2])
+with start_database(DatabaseSpec(provider="container", image=sys.argv[1])):
+    up.touch()
+    time.sleep(600)
+"""
+
+
+def ours() -> dict[str, str]:
+    """Containers with our label: id -> status."""
+    client = docker.from_env(timeout=10)
+    try:
+        return {each.id: each.status for each in client.containers.list(all=True, filters={"label": "poolbench.owner"})}
+    finally:
+        client.close()
+
+
+def test_settings_reach_the_server_and_its_processes_are_seen(container_image: str) -> None:
+    spec = DatabaseSpec(provider="container", image=container_image, settings={"work_mem": "9MB", "autovacuum": True})
+    before = ours()
+    with start_database(spec) as server, admin(server) as connection:
+        assert connection.execute("SHOW work_mem").fetchone() == ("9MB",)
+        assert connection.execute("SHOW autovacuum").fetchone() == ("on",)
+        assert connection.execute("SHOW fsync").fetchone() == ("on",)
+        assert server.pid is None or psutil.Process(server.pid).name() == "postgres"
+        assert len(ours()) == len(before) + 1
+    assert ours() == before
+
+
+def test_a_refused_setting_is_told_soon_and_leaves_no_container(container_image: str) -> None:
+    spec = DatabaseSpec(provider="container", image=container_image, settings={"shared_bufers": "1GB"})
+    before, began = ours(), time.monotonic()
+    with (
+        pytest.raises(UsageError, match='unrecognized configuration parameter "shared_bufers"'),
+        start_database(spec),
+    ):
+        pass
+    assert ours() == before
+    assert time.monotonic() - began < 60  # testcontainers alone would wait for two minutes
+
+
+def test_an_image_that_cannot_be_had_is_named(container_image: str) -> None:
+    with (
+        pytest.raises(InfrastructureError, match="Docker could not run poolbench-test/nowhere") as raised,
+        start_database(DatabaseSpec(provider="container", image="poolbench-test/nowhere:0")),
+    ):
+        pass
+    assert "docker pull poolbench-test/nowhere:0" in raised.value.next_step
+
+
+def test_the_container_of_a_killed_run_is_removed_by_the_next_start(container_image: str, tmp_path: Path) -> None:
+    before = ours()
+    run = subprocess.Popen([sys.executable, "-c", RUN, container_image, str(tmp_path / "up")])
+    try:
+        while not (tmp_path / "up").exists():
+            assert run.poll() is None
+            time.sleep(0.05)
+        (left,) = set(ours()) - set(before)
+    finally:
+        run.kill()
+        run.wait()
+    with start_database(DatabaseSpec(provider="container", image=container_image)):
+        assert left not in ours()
+    client = docker.from_env(timeout=10)
+    with pytest.raises(NotFound):
+        client.containers.get(left)
+    client.close()
