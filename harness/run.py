@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from harness import __version__, analyse, deploy, drive, environment, observe, plan, present, schedule
 from harness.domain.evidence import Observed, RunInfo, RunningTarget, Server, Trial, TrialEvidence
 from harness.domain.experiment import Cell, DatabaseSpec, Experiment
+from harness.domain.ledger import check_ledger
 from harness.domain.load import Launch, Ledger, LoadOutput, Sitting
 from harness.errors import UsageError
 from harness.store import RUN_SCHEMA_VERSION, RunStore
@@ -215,7 +216,7 @@ def _save_trial(raw: Raw, launch: Launch, experiment: Experiment, store: RunStor
         rows=rows,
         segments=segments,
         ledger=ledger,
-        ledger_problems=drive.check_ledger(ledger, rows),
+        ledger_problems=check_ledger(ledger, rows),
         gaps=raw.observed.gaps,
         generator=drive.read_generator_log(raw.folder),
         probe=tables["probe"] if experiment.observe.probe else None,

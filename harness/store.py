@@ -20,10 +20,10 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from harness.domain.evidence import (
     ACTIVITY_COLUMNS,
@@ -67,6 +67,40 @@ def decode(kind: type[T], text: str) -> T:
 def new_run_id(name: str) -> str:
     """`<utc timestamp>-<experiment name>-<4 hex>`."""
     return f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{name}-{secrets.token_hex(2)}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredTrial:
+    """A complete trial whose tables stay on disk until they are asked for."""
+
+    trial: Trial
+    folder: Path
+
+    @property
+    def requests(self) -> pd.DataFrame:
+        return self._read("requests", None)
+
+    @property
+    def activity(self) -> pd.DataFrame:
+        return self._read("activity", None)
+
+    @property
+    def probe(self) -> pd.DataFrame:
+        return self._read("probe", None)
+
+    @property
+    def process(self) -> pd.DataFrame:
+        return self._read("process", None)
+
+    def table(self, name: str, columns: Sequence[str]) -> pd.DataFrame:
+        """Some columns of one table ("requests")."""
+        return self._read(name, columns)
+
+    def _read(self, name: str, columns: Sequence[str] | None) -> pd.DataFrame:
+        import pandas as pd
+
+        wanted = None if columns is None else list(columns)
+        return pd.read_parquet(self.folder / f"{name}.parquet", engine="pyarrow", columns=wanted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +238,7 @@ class RunStore:
         """Ids of the trials that are complete, sorted."""
         return tuple(sorted(p.parent.name for p in (self.path / "trials").glob("[!.]*/checksums.json")))
 
-    def read_trial(self, trial_id: str) -> TrialEvidence:
+    def read_trial(self, trial_id: str) -> StoredTrial:
         """One complete trial.
 
         Raises:
@@ -212,20 +246,13 @@ class RunStore:
         """
         folder = self.path / "trials" / trial_id
         _verify(folder)
-        trial = decode(Trial, (folder / "trial.json").read_text())
-        return TrialEvidence(trial=trial, **{name: _read_table(folder, name) for name in TABLES})
+        return StoredTrial(trial=decode(Trial, (folder / "trial.json").read_text()), folder=folder)
 
     def read(self) -> Run:
         """Everything that is complete, for analysis."""
         info = self.read_info()
         planned = sum(len(s.launches) for s in info.sittings if s.purpose == "measure")
         return Run(info=info, trials=tuple(map(self.read_trial, self.complete())), planned_trials=planned)
-
-
-def _read_table(folder: Path, name: str) -> Any:
-    import pandas as pd
-
-    return pd.read_parquet(folder / f"{name}.parquet", engine="pyarrow")
 
 
 def _verify(folder: Path) -> None:

@@ -29,7 +29,7 @@ def analyse(run: Run) -> Report:
         cells=cells,
         verdict=conclude(cells, measured, run.info),
         notes=doubts(run, cells, measured),
-        certificates={evidence.trial.id: evidence.trial.certificate for evidence in run.trials},
+        certificates={evidence.trial.id: evidence.trial.certificate for evidence in run.trials} | measured.certificates,
     )
     complete = len(run.trials) >= run.planned_trials
     return Report(info=run.info, summary=summary, series=figure_tables(cells, measured), complete=complete)

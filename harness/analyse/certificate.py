@@ -105,7 +105,18 @@ def schedule(evidence: Judged) -> Reason | None:
 
 def ledger_mismatch(evidence: Judged) -> Reason | None:
     """What was counted is not what was recorded."""
-    problems = evidence.ledger_problems
+    return _ledger(evidence.ledger_problems)
+
+
+def reread(certificate: Certificate, problems: tuple[str, ...]) -> Certificate:
+    """The certificate once the stored rows have been compared with the ledger again."""
+    reason = _ledger(problems)
+    if reason is None or any(known.code == reason.code for known in certificate.reasons):
+        return certificate
+    return Certificate(valid=False, reasons=(reason, *certificate.reasons))
+
+
+def _ledger(problems: tuple[str, ...]) -> Reason | None:
     first = f"the generator's counts and its rows disagree: {problems[0]}" if problems else ""
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
     return _above("instrument", "ledger", len(problems), 0, first + more)

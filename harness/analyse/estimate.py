@@ -17,6 +17,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harness.analyse.arrays import Floats
 from harness.domain.verdict import Estimate
@@ -31,14 +32,25 @@ def quantile(ascending: Floats, share: float) -> float:
     return float(quantiles(ascending, np.array([share]))[0])
 
 
+def quantile_of(values: NDArray[np.floating], share: float) -> float:
+    """`quantile` of values in any order, without sorting them all."""
+    if len(values) == 0:
+        return math.nan
+    place = _place(len(values), share)
+    return float(np.partition(values, place)[place])
+
+
 def quantiles(ascending: Floats, shares: Floats) -> Floats:
     """The quantile of each share, 0 to 1."""
     count = len(ascending)
     if count == 0:
         return np.full(len(shares), np.nan)
+    return ascending[[_place(count, share) for share in shares]]
+
+
+def _place(count: int, share: float) -> int:
     # n q can come out a rounding error above a whole number
-    places = np.ceil(count * shares - 1e-9).astype(np.int64) - 1
-    return ascending[np.maximum(places, 0)]
+    return max(0, math.ceil(count * share - 1e-9) - 1)
 
 
 def geometric_mean(by_launch: Floats) -> Floats:

@@ -1,22 +1,36 @@
-"""The figures of one launch: the step between its rows and what several launches say together."""
+"""The figures of one launch: the step between its rows and what several launches say together.
+
+Launches are taken one after the other, and of each only its figures stay: a run may be larger than memory.
+"""
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
+from numpy.typing import NDArray
 
-from harness.analyse.arrays import Floats, Where
-from harness.analyse.estimate import quantile
-from harness.analyse.measured import Measured, endpoint_owners, measured
+from harness.analyse.arrays import Floats, Times, Where
+from harness.analyse.certificate import reread
+from harness.analyse.estimate import quantile, quantile_of, quantiles
+from harness.analyse.measured import MEASURED_COLUMNS, OWNER_COLUMNS, Measured, endpoint_owners, measured
+from harness.analyse.resources import ConnectionReadings, connection_readings, target_cpu_s
 from harness.analyse.rounds import LeftOut, Windows, left_out, measured_segments, windows
-from harness.domain.evidence import OUTCOMES, Run, Trial, TrialEvidence
+from harness.domain.evidence import OUTCOMES, Certificate, Evidence, Run, Trial
 from harness.domain.experiment import Slo
+from harness.domain.ledger import check_ledger
 
 ALL = "*"
 SHARES = (0.50, 0.90, 0.95, 0.99)
+CDF_SHARES: Floats = np.concatenate([np.arange(0.0, 0.9, 0.01), np.arange(0.9, 0.99, 0.002), np.linspace(0.99, 1, 65)])
+"""200 points, denser where latencies part."""
+BIN_S = 1.0
+LAUNCHES_AT_ONCE = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,23 +61,36 @@ class EndpointFigures:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LaunchFigures:
-    """A launch that counts: its evidence, its measured stretches and its figures by endpoint."""
+class OverTime:
+    """Latencies in the order of the second of measured time in which each request was intended."""
 
-    evidence: TrialEvidence
-    windows: Windows
-    measured: Measured
-    ascending_ms: Floats
-    """every offered request's latency, sorted"""
+    second: NDArray[np.int32]
+    latency_ms: Floats
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaunchFigures:
+    """A launch that counts: its measured time, its figures by endpoint, and what the report's figures show of it."""
+
+    trial: Trial
+    seconds: float
     by_endpoint: dict[str, EndpointFigures]
+    cdf_ms: Floats
+    """latency at CDF_SHARES, of all that was offered"""
+    over_time: OverTime
+    outcomes: Times
+    """how many requests had each of OUTCOMES"""
+    connections: ConnectionReadings
+    target_cpu_s: float
+    """NaN where the target's processes were not seen"""
 
     @property
     def block(self) -> int:
-        return self.evidence.trial.launch.block
+        return self.trial.launch.block
 
     @property
     def cell_id(self) -> str:
-        return self.evidence.trial.launch.cell.id
+        return self.trial.launch.cell.id
 
     @property
     def all(self) -> EndpointFigures:
@@ -91,6 +118,12 @@ class Launches:
     excluded: tuple[Excluded, ...]
     sittings: dict[int, LeftOut]
 
+    @property
+    def certificates(self) -> dict[str, Certificate]:
+        """By trial id, as they stand after the ledger was compared with the stored rows again."""
+        trials = [launch.trial for launch in self.counted] + [launch.trial for launch in self.excluded]
+        return {trial.id: trial.certificate for trial in trials}
+
     def of(self, cell_id: str) -> list[LaunchFigures]:
         """The cell's launches that count."""
         return [launch for launch in self.counted if launch.cell_id == cell_id]
@@ -113,20 +146,30 @@ def measure_launches(run: Run) -> Launches:
         number: left_out([evidence.trial for evidence in trials if evidence.trial.sitting == number])
         for number in sorted({evidence.trial.sitting for evidence in trials})
     }
-    owners = endpoint_owners(evidence.requests for evidence in trials)
+    owners = endpoint_owners(evidence.table("requests", OWNER_COLUMNS) for evidence in trials)
     limit_ms = latency_limit_ms(run.info.experiment.slo)
-    counted: list[LaunchFigures] = []
-    excluded: list[Excluded] = []
-    for evidence in trials:
-        without = sittings[evidence.trial.sitting]
-        spans = windows(measured_segments(evidence.trial.segments), evidence.trial.ledger, without.rounds)
-        requests = measured(evidence.requests, spans, owners)
-        codes = _why_not(evidence.trial, without, requests)
-        if codes:
-            excluded.append(Excluded(trial=evidence.trial, codes=codes))
-        else:
-            counted.append(launch_figures(evidence, spans, requests, limit_ms))
-    return Launches(counted=tuple(counted), excluded=tuple(excluded), sittings=sittings)
+    measure = partial(_measure, sittings=sittings, owners=owners, limit_ms=limit_ms)
+    # reading and sorting leave Python's lock alone; few at a time, so that few tables are in memory at once
+    with ThreadPoolExecutor(max_workers=LAUNCHES_AT_ONCE) as pool:
+        found = list(pool.map(measure, trials))
+    return Launches(
+        counted=tuple(launch for launch in found if isinstance(launch, LaunchFigures)),
+        excluded=tuple(launch for launch in found if isinstance(launch, Excluded)),
+        sittings=sittings,
+    )
+
+
+def _measure(
+    evidence: Evidence, sittings: Mapping[int, LeftOut], owners: Mapping[str, str], limit_ms: float
+) -> LaunchFigures | Excluded:
+    rows = evidence.table("requests", MEASURED_COLUMNS)
+    trial = evidence.trial
+    trial = replace(trial, certificate=reread(trial.certificate, check_ledger(trial.ledger, rows)))
+    without = sittings[trial.sitting]
+    spans = windows(measured_segments(trial.segments), trial.ledger, without.rounds)
+    requests = measured(rows, spans, owners)
+    codes = _why_not(trial, without, requests)
+    return Excluded(trial=trial, codes=codes) if codes else launch_figures(trial, evidence, spans, requests, limit_ms)
 
 
 def _why_not(trial: Trial, without: LeftOut, requests: Measured) -> tuple[str, ...]:
@@ -145,20 +188,36 @@ def latency_limit_ms(slo: Slo) -> float:
     return given[0] if given else np.inf
 
 
-def launch_figures(evidence: TrialEvidence, spans: Windows, requests: Measured, limit_ms: float) -> LaunchFigures:
+def launch_figures(
+    trial: Trial, evidence: Evidence, spans: Windows, requests: Measured, limit_ms: float
+) -> LaunchFigures:
     """The figures of one launch over all and by endpoint."""
-    ascending = np.sort(requests.latency_ms)
-    by_endpoint = {ALL: _figures(requests, slice(None), ascending, spans.seconds, limit_ms)}
     order = np.argsort(requests.endpoint, kind="stable")
-    bounds = np.searchsorted(requests.endpoint[order], np.arange(len(requests.endpoints) + 1))
-    for place, endpoint in enumerate(requests.endpoints):
-        where = order[bounds[place] : bounds[place + 1]]
-        if len(where):
-            own = np.sort(requests.latency_ms[where])
-            by_endpoint[endpoint] = _figures(requests, where, own, spans.seconds, limit_ms)
+    bounds = np.searchsorted(requests.endpoint[order], np.arange(-1, len(requests.endpoints) + 1))
+    groups = [order[start:end] for start, end in itertools.pairwise(bounds)]  # the first: of no known endpoint
+    sorted_ms = [np.sort(requests.latency_ms[group]) for group in groups]
+    # sorted runs, which a stable sort merges: cheaper by far than sorting all of them once more
+    ascending = np.sort(np.concatenate(sorted_ms), kind="stable")
+    by_endpoint = {ALL: _figures(requests, slice(None), ascending, spans.seconds, limit_ms)}
+    for endpoint, group, own in zip(requests.endpoints, groups[1:], sorted_ms[1:], strict=True):
+        if len(group):
+            by_endpoint[endpoint] = _figures(requests, group, own, spans.seconds, limit_ms)
     return LaunchFigures(
-        evidence=evidence, windows=spans, measured=requests, ascending_ms=ascending, by_endpoint=by_endpoint
+        trial=trial,
+        seconds=spans.seconds,
+        by_endpoint=by_endpoint,
+        cdf_ms=quantiles(ascending, CDF_SHARES),
+        over_time=_over_time(requests),
+        outcomes=np.bincount(requests.outcome, minlength=len(OUTCOMES)),
+        connections=connection_readings(evidence.activity, spans),
+        target_cpu_s=target_cpu_s(evidence.process, spans),
     )
+
+
+def _over_time(requests: Measured) -> OverTime:
+    second = (requests.time_s // BIN_S).astype(np.int32)
+    order = np.argsort(second, kind="stable")
+    return OverTime(second=second[order], latency_ms=requests.latency_ms[order])
 
 
 def _figures(requests: Measured, where: Where, ascending: Floats, seconds: float, limit_ms: float) -> EndpointFigures:
@@ -175,7 +234,7 @@ def _figures(requests: Measured, where: Where, ascending: Floats, seconds: float
         seconds=seconds,
         quantiles_ms=tuple(quantile(ascending, share) for share in SHARES),
         served_p99_ms=quantile(ascending[:ok], 0.99),
-        pool_p95_ms=quantile(np.sort(pool[seen]).astype(np.float64), 0.95),
+        pool_p95_ms=quantile_of(pool[seen], 0.95),
         probed=int(np.count_nonzero(seen)),
         pool_sum_ms=float(pool[seen].sum(dtype=np.float64)),
         db_sum_ms=float(requests.db_ms[where][seen].sum(dtype=np.float64)),

@@ -14,6 +14,13 @@ from harness.analyse.arrays import Bools, Codes, Floats, Times
 from harness.analyse.rounds import Windows
 from harness.domain.evidence import OUTCOMES
 
+OWNER_COLUMNS = ("task", "endpoint", "sequence")
+"""What `endpoint_owners` looks at."""
+MEASURED_COLUMNS = (
+    *("segment", "arrival", "sequence", "task", "endpoint", "outcome", "status"),
+    *("intended_ns", "finished_ns", "pool_ms", "db_ms", "app_ms"),
+)
+"""What `measured` and the ledger's check look at."""
 OUTCOME_PLACES = {outcome: place for place, outcome in enumerate(OUTCOMES)}
 
 

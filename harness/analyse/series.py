@@ -11,16 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from harness.analyse.arrays import Floats
 from harness.analyse.estimate import geometric_mean, quantiles
-from harness.analyse.launches import SHARES, Launches, LaunchFigures, median_launch
-from harness.analyse.resources import connection_readings
+from harness.analyse.launches import BIN_S, CDF_SHARES, SHARES, Launches, LaunchFigures, median_launch
 from harness.domain.evidence import OUTCOMES
 from harness.domain.verdict import CellSummary, EndpointSummary, Estimate
-
-BIN_S = 1.0
-CDF_SHARES: Floats = np.concatenate([np.arange(0.0, 0.9, 0.01), np.arange(0.9, 0.99, 0.002), np.linspace(0.99, 1, 65)])
-"""200 points, denser where latencies part."""
 
 
 def figure_tables(cells: Sequence[CellSummary], launches: Launches) -> dict[str, pd.DataFrame]:
@@ -62,15 +56,15 @@ def _percentiles(figures: EndpointSummary) -> tuple[Estimate, ...]:
 
 def _latency_cdf(of_cell: Sequence[LaunchFigures]) -> pd.DataFrame:
     """Combined over launches as the summary's percentiles are, so that the curve passes through them."""
-    by_launch = np.array([quantiles(launch.ascending_ms, CDF_SHARES) for launch in of_cell])
+    by_launch = np.array([launch.cdf_ms for launch in of_cell])
     return pd.DataFrame({"share": CDF_SHARES, "latency_ms": geometric_mean(by_launch)})
 
 
 def _latency_over_time(of_cell: Sequence[LaunchFigures]) -> pd.DataFrame:
     """Requests of all launches by the second of measured time in which they were intended; t_s is its start."""
-    number = np.concatenate([launch.measured.time_s for launch in of_cell]) // BIN_S
-    order = np.argsort(number.astype(np.int32), kind="stable")
-    latency_ms = np.concatenate([launch.measured.latency_ms for launch in of_cell])[order]
+    number = np.concatenate([launch.over_time.second for launch in of_cell])
+    order = np.argsort(number, kind="stable")
+    latency_ms = np.concatenate([launch.over_time.latency_ms for launch in of_cell])[order]
     bins, first = np.unique(number[order], return_index=True)
     shares = np.array([0.50, 0.95])
     figures = np.array([quantiles(np.sort(part), shares) for part in np.split(latency_ms, first[1:])])
@@ -82,8 +76,7 @@ def _connections(of_cell: Sequence[LaunchFigures]) -> pd.DataFrame:
 
     Its segments are glued together: in an interleaved design the turns of the others would be gaps of idleness.
     """
-    launch = median_launch(of_cell)
-    readings = connection_readings(launch.evidence.activity, launch.windows)
+    readings = median_launch(of_cell).connections
     return pd.DataFrame(
         {
             "t_s": np.repeat(readings.time_s, len(readings.states)),
@@ -119,5 +112,5 @@ def _breakdown(of_cell: Sequence[LaunchFigures]) -> pd.DataFrame:
 
 
 def _outcomes(of_cell: Sequence[LaunchFigures]) -> pd.DataFrame:
-    counts = sum(np.bincount(launch.measured.outcome, minlength=len(OUTCOMES)) for launch in of_cell)
+    counts = sum(launch.outcomes for launch in of_cell)
     return pd.DataFrame([counts], columns=list(OUTCOMES))

@@ -12,7 +12,6 @@ from statistics import fmean
 
 from harness.analyse.estimate import over_launches
 from harness.analyse.launches import ALL, SHARES, EndpointFigures, Excluded, LaunchFigures
-from harness.analyse.resources import connection_readings, target_cpu_s
 from harness.domain.experiment import Cell, Slo
 from harness.domain.verdict import CellSummary, EndpointSummary, Estimate
 
@@ -25,7 +24,7 @@ def summarise_cell(
     """A cell's figures; its rank and its ratio to the best are for `ranking` to fill in."""
     everything = _endpoint(cell.id, ALL, launches)
     names = sorted({name for launch in launches for name in launch.by_endpoint} - {ALL})
-    used = [connection_readings(launch.evidence.activity, launch.windows) for launch in launches]
+    used = [launch.connections for launch in launches]
     return CellSummary(
         cell=cell,
         rank=0,
@@ -46,7 +45,7 @@ def summarise_cell(
 def _endpoint(cell_id: str, endpoint: str, launches: Sequence[LaunchFigures]) -> EndpointSummary:
     figures = [launch.by_endpoint[endpoint] for launch in launches if endpoint in launch.by_endpoint]
     p50, p90, p95, p99 = (over_launches(own.quantiles_ms[place] for own in figures) for place in range(len(SHARES)))
-    seconds = sum(launch.windows.seconds for launch in launches)
+    seconds = sum(launch.seconds for launch in launches)
     requests = sum(own.requests for own in figures)
     return EndpointSummary(
         cell_id=cell_id,
@@ -73,7 +72,7 @@ def _share(sums_ms: Sequence[float], figures: Sequence[EndpointFigures]) -> floa
 
 
 def _cpu_ms_per_request(launches: Sequence[LaunchFigures]) -> float:
-    pairs = [(target_cpu_s(launch.evidence.process, launch.windows), launch.all.answered) for launch in launches]
+    pairs = [(launch.target_cpu_s, launch.all.answered) for launch in launches]
     seen = [(cpu_s, answered) for cpu_s, answered in pairs if not math.isnan(cpu_s)]
     return _ratio(1000 * sum(cpu_s for cpu_s, _ in seen), sum(answered for _, answered in seen))
 
@@ -92,7 +91,7 @@ def _findings(launches: Sequence[LaunchFigures], excluded: Sequence[Excluded]) -
     """Codes of what was found, and of why launches do not count, in the order of the certificates."""
     if not launches and not excluded:
         return (NOT_MEASURED,)
-    trials = [launch.evidence.trial for launch in launches] + [launch.trial for launch in excluded]
+    trials = [launch.trial for launch in launches] + [launch.trial for launch in excluded]
     codes = [reason.code for trial in trials for reason in trial.certificate.reasons]
     return tuple(dict.fromkeys(codes + [code for launch in excluded for code in launch.codes]))
 

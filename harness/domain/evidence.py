@@ -6,10 +6,10 @@ Every `t_ns` is CLOCK_MONOTONIC of the machine poolbench runs on.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from harness.domain.experiment import Cell, Experiment
 from harness.domain.load import Launch, Ledger, Segment, Sitting
@@ -192,15 +192,42 @@ class Trial:
     gaps: tuple[SamplerGap, ...] = ()
 
 
+class Evidence(Protocol):
+    """A trial and its tables, wherever they are. Each access may read from disk: ask once, and only for what is needed.
+
+    A run's requests can be more than memory holds, so whoever goes through several trials keeps no table of them.
+    """
+
+    @property
+    def trial(self) -> Trial: ...
+    @property
+    def requests(self) -> pd.DataFrame: ...
+    @property
+    def activity(self) -> pd.DataFrame: ...
+    @property
+    def probe(self) -> pd.DataFrame: ...
+    @property
+    def process(self) -> pd.DataFrame: ...
+
+    def table(self, name: str, columns: Sequence[str]) -> pd.DataFrame:
+        """Some columns of one table ("requests")."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialEvidence:
-    """A trial with its four tables, as the store reads it back."""
+    """A trial with its tables in memory."""
 
     trial: Trial
     requests: pd.DataFrame
     activity: pd.DataFrame
     probe: pd.DataFrame
     process: pd.DataFrame
+
+    def table(self, name: str, columns: Sequence[str]) -> pd.DataFrame:
+        """Some columns of one table ("requests")."""
+        found: pd.DataFrame = getattr(self, name)[list(columns)]
+        return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -227,5 +254,5 @@ class Run:
     """A run as analysed: what is complete in its folder."""
 
     info: RunInfo
-    trials: tuple[TrialEvidence, ...]
+    trials: tuple[Evidence, ...]
     planned_trials: int

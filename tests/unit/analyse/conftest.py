@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -22,7 +23,7 @@ from harness.domain.evidence import (
     TrialEvidence,
 )
 from harness.domain.experiment import Cell, DatabaseSpec, Experiment, Load, Pool, Session, Slo, Target
-from harness.domain.load import Launch, Ledger, Segment, SegmentRun, TaskCount
+from harness.domain.load import SETUP_SEGMENT, EndpointCount, Launch, Ledger, Segment, SegmentRun, TaskCount
 
 START_NS = 5_000_000_000
 VALID = Certificate(valid=True)
@@ -110,6 +111,39 @@ def _ledger(segments: Sequence[Segment], *, undrained: Sequence[int] = (), share
     )
 
 
+def _numbered(rows: pd.DataFrame) -> pd.DataFrame:
+    """Arrivals numbered within their segment, each from a row of sequence 0 on: rows may come from several draws."""
+    first = rows["sequence"].eq(0).astype(int)
+    return rows.assign(arrival=(first.groupby(rows["segment"]).cumsum() - 1).clip(lower=0).astype("uint32"))
+
+
+def _counted(ledger: Ledger, rows: pd.DataFrame) -> Ledger:
+    """The ledger with the counts that a generator would have kept of these rows."""
+    names = rows[rows["segment"] != SETUP_SEGMENT].astype({"task": str, "endpoint": str, "outcome": str})
+    lost = names["outcome"].where(names["outcome"].isin(["dropped", "unfinished"]), "done")
+    arrivals = names.assign(lost=lost).groupby(["segment", "task", "arrival"])["lost"].max()  # alphabetical: done first
+    by_task = arrivals.groupby(["segment", "task"]).value_counts().unstack(fill_value=0)
+    ended = names[names["outcome"].isin(["ok", "error", "timeout"])]
+    by_endpoint = ended.groupby(["segment", "endpoint", "outcome"]).size().unstack(fill_value=0)
+    return replace(
+        ledger,
+        tasks=tuple(
+            TaskCount(segment=segment, task=task, offered=int(n.sum()), **_ints(n, "done", "dropped", "unfinished"))
+            for (segment, task), n in by_task.iterrows()
+        ),
+        endpoints=tuple(
+            EndpointCount(
+                segment=segment, endpoint=endpoint, requests=int(n.sum()), **_ints(n, "ok", "error", "timeout")
+            )
+            for (segment, endpoint), n in by_endpoint.iterrows()
+        ),
+    )
+
+
+def _ints(counts: pd.Series, *names: str) -> dict[str, int]:
+    return {name: int(counts.get(name, 0)) for name in names}
+
+
 def _cell(number: int = 1, *, factors: tuple[tuple[str, Any], ...] | None = None, **sections: Any) -> Cell:
     named = (("pool.pool_size", 5 * number),) if factors is None else factors
     return Cell(
@@ -127,7 +161,8 @@ def _cell(number: int = 1, *, factors: tuple[tuple[str, Any], ...] | None = None
 def _trial(
     cell: Cell, block: int, rows: pd.DataFrame, *, segments: Sequence[Segment] | None = None, **changes: Any
 ) -> TrialEvidence:
-    launch_id = f"b{block}-{cell.id}"
+    """A launch's evidence; the ledger's counts are those of the rows unless `own_ledger` is given whole."""
+    launch_id, rows = f"b{block}-{cell.id}", _numbered(rows)
     own = tuple(segments) if segments is not None else (_segment(0, launch_id, duration_s=10.0),)
     trial = Trial(
         id=launch_id,
@@ -135,7 +170,7 @@ def _trial(
         sitting=changes.get("sitting", block),
         start_ns=START_NS,
         segments=own,
-        ledger=changes.get("ledger", _ledger(own)),
+        ledger=changes.get("own_ledger") or _counted(changes.get("ledger", _ledger(own)), rows),
         certificate=changes.get("certificate", VALID),
     )
     return TrialEvidence(
@@ -186,6 +221,7 @@ def build() -> SimpleNamespace:
         segment=_segment,
         went=_went,
         ledger=_ledger,
+        counted=_counted,
         cell=_cell,
         trial=_trial,
         run=_run,

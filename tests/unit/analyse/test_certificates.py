@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from harness.analyse import certify
+from harness.analyse import analyse, certify
 from harness.domain.evidence import PROBE_COLUMNS, Certificate, SamplerGap
 from harness.domain.experiment import Slo
 from harness.domain.load import SETUP_SEGMENT
@@ -175,3 +175,19 @@ def test_warm_up_and_setup_are_not_judged(build: SimpleNamespace) -> None:
 def test_a_staircase_is_judged_by_its_rungs(build: SimpleNamespace) -> None:
     segments = [build.segment(0, phase="staircase")]
     assert codes(certificate(build, segments=segments, rows=build.rows([np.inf] * 100)), "finding") == ["errors"]
+
+
+def test_a_ledger_that_disagrees_with_the_stored_rows_invalidates_the_launch(build: SimpleNamespace) -> None:
+    """The certificate was clean when the trial was saved; the rows are compared again when they are read."""
+    rows = build.rows([10.0] * 100)
+    whole = build.counted(build.ledger([build.segment(0, duration_s=10.0)]), rows)
+    cut = build.trial(build.cell(), 0, rows.iloc[:-1], own_ledger=whole)
+    kept = build.trial(build.cell(), 1, rows, own_ledger=whole)
+    summary = analyse(build.run([cut, kept])).summary
+    (cell,) = summary.cells
+    assert (cell.all.launches, cell.invalid_launches) == (1, 1)
+    assert "ledger" in cell.findings
+    (reason,) = summary.certificates["b0-c1"].reasons
+    assert (reason.code, reason.value) == ("ledger", 2)  # its endpoint's requests and its task's arrivals
+    assert not summary.certificates["b0-c1"].valid
+    assert summary.certificates["b1-c1"].valid

@@ -214,3 +214,15 @@ def test_latest_run(tmp_path: Path) -> None:
     assert RunStore.latest(tmp_path).run_id == "20260102T000000Z-a-0000"
     with pytest.raises(UsageError, match=r"has no run\.json"):
         RunStore.open(tmp_path)
+
+
+def test_tables_of_a_stored_trial_stay_on_disk_until_asked_for(store: RunStore) -> None:
+    store.save_trial(evidence(), {})
+    stored = store.read_trial("b1-c1")
+    some = stored.table("requests", ["status", "segment"])
+    assert list(some.columns) == ["status", "segment"]
+    pd.testing.assert_frame_equal(some, evidence().table("requests", ["status", "segment"]))
+    (store.path / "trials" / "b1-c1" / "process.parquet").unlink()
+    pd.testing.assert_frame_equal(stored.activity, evidence().activity)
+    with pytest.raises(FileNotFoundError):
+        _ = stored.process
