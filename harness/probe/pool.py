@@ -13,9 +13,8 @@ the counters, which live outside the pool, go on. Where each quantity is taken:
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from time import monotonic_ns
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import event
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -33,8 +32,7 @@ _PLAIN = "_poolbench_plain_class"
 Dial = Callable[[Any], Any]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PoolGauges:
+class PoolGauges(NamedTuple):
     """What a pool says of itself now. `maximum` is -1 without limit."""
 
     maximum: int

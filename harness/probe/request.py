@@ -105,6 +105,7 @@ class TimedApp:
             return
         if not probe.in_loop:
             probe.enter_loop()
+        probe.lag.busy = True
         scope[_SEEN] = True
         request = TimedRequest(send, probe.pid)
         token = current.set(request)

@@ -8,10 +8,9 @@ import sys
 from time import monotonic_ns
 from typing import Any
 
-BEAT_S = 0.02
-"""Interval of the timer on the event loop: a block shorter than this may go unseen."""
-
-_BEAT_NS = round(BEAT_S * 1e9)
+BUSY_BEAT_S, IDLE_BEAT_S = 0.02, 0.1
+"""Interval of the timer on the event loop while requests come and while none do: a block shorter than this may go
+unseen. Waking an idle process costs it more than measuring a busy one does."""
 
 
 class GcPauses:
@@ -67,6 +66,8 @@ class LoopLag:
         self._due_ns = 0
         self._worst_ns = 0
         self._beating: object | None = None
+        self.busy = True
+        """set by each request"""
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop | None:
@@ -86,8 +87,10 @@ class LoopLag:
         self._beating = None
 
     def _schedule(self, loop: asyncio.AbstractEventLoop, beating: object) -> None:
-        self._due_ns = monotonic_ns() + _BEAT_NS
-        loop.call_later(BEAT_S, self._beat, loop, beating)
+        beat_s = BUSY_BEAT_S if self.busy else IDLE_BEAT_S
+        self.busy = False
+        self._due_ns = monotonic_ns() + round(beat_s * 1e9)
+        loop.call_later(beat_s, self._beat, loop, beating)
 
     def _beat(self, loop: asyncio.AbstractEventLoop, beating: object) -> None:
         if self._beating is beating:

@@ -106,7 +106,7 @@ def test_a_blocked_loop_is_seen_growing_while_it_is_blocked(launcher: Any) -> No
     growing = [lag for lag in lags_ms if lag > 100]
     assert len(growing) >= 3
     assert growing == sorted(growing)
-    assert worst_ms > 550
+    assert worst_ms > 600 - 100 - 10  # the block may begin a whole idle beat before one is due
 
 
 def test_collections_and_threads_show(launcher: Any) -> None:
