@@ -6,6 +6,7 @@ carries wall-clock times. The event still fires, for scenarios that listen to it
 
 from __future__ import annotations
 
+import functools
 import socket
 import time
 from collections.abc import Mapping
@@ -136,9 +137,24 @@ class _SingleSendPool(HTTPClientPool):
         connections: Any = client._connection_pool
         if connections.size > 0:
             connections.size = -1  # read only for the number of attempts: size + 1 more than the first
+            connections._resolve = functools.partial(_resolve_once, connections)
             if not client.ssl:
                 connections._is_socket_alive = _is_alive
         return client
+
+
+_addresses: dict[tuple[str, int], Any] = {}
+
+
+def _resolve_once(connections: Any) -> Any:
+    """Look an address up once a process instead of once a connection.
+
+    gevent asks in threads, and each of those holds the event loop up for as long as it wants the interpreter.
+    """
+    key = (connections._connection_host, connections._connection_port)
+    if key not in _addresses:
+        _addresses[key] = type(connections)._resolve(connections)
+    return _addresses[key]
 
 
 def _is_alive(connection: Any) -> bool:
