@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Sequence
+from typing import NoReturn
 from uuid import uuid4
 
+import docker
 import pytest
+from docker.errors import DockerException
 
 from harness.deploy import start_database
 from harness.deploy.connection import admin
 from harness.domain.evidence import Server
 from harness.domain.experiment import DatabaseSpec
+
+POSTGRES_IMAGES = ("poolbench-ci/postgres", "postgres:18")
+PYTHON_IMAGES = ("poolbench-ci/python", "python:3.12-slim")
 
 
 @pytest.fixture(scope="session")
@@ -37,3 +44,38 @@ def scratch_database(postgres_server: Server) -> Iterator[str]:
     finally:
         with admin(postgres_server) as connection:
             connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(scope="session")
+def container_image() -> str:
+    """A Postgres image this machine can start; where there is none the test is skipped, under CI it fails."""
+    return _local_image(POSTGRES_IMAGES)
+
+
+@pytest.fixture(scope="session")
+def python_image() -> str:
+    """A base image to build on, likewise."""
+    return _local_image(PYTHON_IMAGES)
+
+
+def _local_image(wanted: Sequence[str]) -> str:
+    try:
+        client = docker.from_env(timeout=5)
+        client.ping()
+    except (DockerException, OSError):
+        missing("no Docker engine answers on this machine; .ci/containers up starts one")
+    try:
+        local = {tag.removesuffix(":latest") for image in client.images.list() for tag in image.tags}
+    finally:
+        client.close()
+    found = next((image for image in wanted if image in local), None)
+    if found is None:
+        missing(f"a Docker engine answers, but it has none of {', '.join(wanted)}; .ci/containers up gets one")
+    return found
+
+
+def missing(what: str) -> NoReturn:
+    """Skip for something this machine lacks. CI lacks nothing: there it is a failure."""
+    if os.environ.get("CI", "").lower() in {"true", "1"}:
+        pytest.fail(what, pytrace=False)
+    pytest.skip(what)

@@ -7,34 +7,11 @@ from pathlib import Path
 from textwrap import dedent
 from uuid import uuid4
 
-import docker
 import pytest
-from docker.errors import DockerException
 
 from harness.deploy import TargetStart
 from harness.domain.experiment import Cell, DatabaseSpec, Load, Pool, Session, Target
 from harness.domain.load import Launch
-
-IMAGES = ("poolbench-ci/postgres", "postgres:18")
-
-
-@pytest.fixture(scope="session")
-def container_image() -> str:
-    """A Postgres image this machine can start."""
-    try:
-        client = docker.from_env(timeout=5)
-        client.ping()
-    except (DockerException, OSError):
-        pytest.skip("no Docker engine answers on this machine; .ci/containers up starts one")
-    try:
-        local = {tag.removesuffix(":latest") for image in client.images.list() for tag in image.tags}
-    finally:
-        client.close()
-    found = next((image for image in IMAGES if image in local), None)
-    if found is None:
-        pytest.skip(f"a Docker engine answers, but it has none of {IMAGES}; .ci/containers up gets one")
-    return found
-
 
 ANSWERING = """
     import json, os, pathlib, time
