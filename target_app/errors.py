@@ -1,4 +1,4 @@
-"""Answers to errors: 503 while the database cannot serve, 422 for a request that makes no sense."""
+"""Answers to errors: 503 while the database cannot serve, 409 and 422 for a request that cannot be done."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
-from target_app.repository import UnknownTeamError
+from target_app.repository import RefusedError, sqlstate_of
 
 logger = logging.getLogger("target_app")
 
@@ -26,7 +26,7 @@ def add_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(PoolTimeoutError, _pool_exhausted)
     app.add_exception_handler(DBAPIError, _database_failed)
     app.add_exception_handler(OSError, _database_unreachable)  # how asyncpg reports a refused or lost connection
-    app.add_exception_handler(UnknownTeamError, _unknown_team)
+    app.add_exception_handler(RefusedError, _refused)
     app.add_exception_handler(RequestValidationError, _invalid_request)
 
 
@@ -46,8 +46,9 @@ async def _database_failed(request: Request, error: Exception) -> JSONResponse:
     return await _database_unreachable(request, error.orig or error)
 
 
-async def _unknown_team(_request: Request, _error: Exception) -> JSONResponse:
-    return JSONResponse({"detail": "team_id: there is no such team"}, status_code=422)
+async def _refused(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RefusedError)
+    return JSONResponse({"detail": error.detail}, status_code=error.status)
 
 
 async def _invalid_request(_request: Request, error: Exception) -> JSONResponse:
@@ -59,7 +60,7 @@ async def _invalid_request(_request: Request, error: Exception) -> JSONResponse:
 
 def is_passing(error: DBAPIError) -> bool:
     """Whether the same request may succeed later: the database is away, overloaded or took another's side."""
-    sqlstate: str | None = getattr(error.orig, "sqlstate", None)
+    sqlstate = sqlstate_of(error)
     if sqlstate is None:
         return error.connection_invalidated or isinstance(error, OperationalError | InterfaceError)
     return sqlstate.startswith(_PASSING_STATES)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import DateTime, FetchedValue, ForeignKey, MetaData, String, false, func, true
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy import DateTime, FetchedValue, ForeignKey, FromClause, MetaData, String, Table, false, func, text, true
+from sqlalchemy.ext.asyncio import AsyncAttrs
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 TEXT_LENGTH_MAX = 100
 
 
-class Base(DeclarativeBase):
+class Base(AsyncAttrs, DeclarativeBase):
     metadata = MetaData(
         naming_convention={
             "pk": "pk_%(table_name)s",
@@ -31,6 +33,9 @@ class Team(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(String(TEXT_LENGTH_MAX), unique=True)
     headquarters: Mapped[str] = mapped_column(String(TEXT_LENGTH_MAX))
+    heroes: Mapped[list[Hero]] = relationship(
+        primaryjoin="and_(Team.id == Hero.team_id, ~Hero.is_deleted)", order_by="Hero.id", viewonly=True
+    )
 
 
 class Hero(Base):
@@ -50,3 +55,33 @@ class Hero(Base):
         server_default=func.now(),
         server_onupdate=FetchedValue(),  # a trigger sets it
     )
+    version: Mapped[int] = mapped_column(server_default=text("1"))
+    """raised by each change where changes are versioned"""
+
+
+def _without_trigger() -> Table:
+    """The heroes' table as seen by code that does not know that a trigger sets updated_at."""
+    elsewhere = MetaData()
+    for table in Base.metadata.sorted_tables:  # heroes refer to teams
+        table.to_metadata(elsewhere)
+    heroes = elsewhere.tables[Hero.__tablename__]
+    heroes.c.updated_at.server_onupdate = None
+    return heroes
+
+
+def _mapped(name: str, table: FromClause, **mapper: Any) -> type[Hero]:
+    """The same rows under another mapping: SQLAlchemy has an UPDATE's form from the class, not from the session."""
+    attributes = {"__table__": table, "__mapper_args__": {"concrete": True, "eager_defaults": True, **mapper}}
+    return type(name, (Hero,), {"__module__": __name__, **attributes})
+
+
+_UNAWARE = _without_trigger()
+# (versioned, knows the trigger) -> the class through which a hero is changed.
+# Versioned: each UPDATE names the version that was read and raises it; where no row has it, SQLAlchemy raises
+# StaleDataError. Unaware of the trigger: the UPDATE asks for nothing back, so the object keeps its old updated_at.
+HERO_FOR_CHANGE: Mapping[tuple[bool, bool], type[Hero]] = {
+    (False, True): Hero,
+    (False, False): _mapped("UnawareHero", _UNAWARE),
+    (True, True): _mapped("VersionedHero", Hero.__table__, version_id_col=Hero.__table__.c.version),
+    (True, False): _mapped("UnawareVersionedHero", _UNAWARE, version_id_col=_UNAWARE.c.version),
+}

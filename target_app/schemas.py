@@ -5,13 +5,15 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Self
 
-from annotated_types import Ge, Le
-from pydantic import BaseModel, ConfigDict, StringConstraints, model_validator
+from annotated_types import Ge, Le, Len
+from pydantic import BaseModel, ConfigDict, RootModel, StringConstraints, model_validator
 
 from target_app.models import TEXT_LENGTH_MAX
 
 INT32_MAX = 2**31 - 1
 """what Postgres's `integer` holds; more would be the driver's error, not the caller's"""
+
+IMPORT_ROWS_MAX = 1000
 
 # Postgres text cannot hold NUL, so it is refused at the door.
 _NO_NUL = r"^[^\x00]*$"
@@ -54,6 +56,30 @@ class HeroUpdate(BaseModel):
         return self.model_dump(exclude_unset=True)
 
 
+class HeroesImport(RootModel[list[HeroCreate]]):
+    """Rows to create, each by itself."""
+
+    root: Annotated[list[HeroCreate], Len(1, IMPORT_ROWS_MAX)]
+
+
+class RefusedRow(BaseModel):
+    row: int
+    """position in the import, from 0"""
+    reason: str
+
+
+class ImportResult(BaseModel):
+    imported: list[int]
+    """ids of the new heroes"""
+    refused: list[RefusedRow]
+
+
+class Move(BaseModel):
+    """Heroes that change their team together, or not at all."""
+
+    hero_ids: Annotated[list[RowId], Len(1, 100)]
+
+
 class HeroPublic(BaseModel):
     model_config = ConfigDict(from_attributes=True)
 
@@ -66,9 +92,20 @@ class HeroPublic(BaseModel):
     updated_at: datetime
 
 
+class TeamCreate(BaseModel):
+    name: Text
+    headquarters: Text
+
+
 class TeamPublic(BaseModel):
     model_config = ConfigDict(from_attributes=True)
 
     id: int
     name: str
     headquarters: str
+
+
+class Roster(TeamPublic):
+    """A team with its heroes."""
+
+    heroes: list[HeroPublic]

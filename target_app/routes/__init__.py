@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from fastapi import APIRouter
 
-from target_app.settings import DriverMode
+from target_app.routes.dependencies import ASYNC, SYNC, annotations_for
+from target_app.routes.rebinding import rebound
+from target_app.settings import Settings
 
 
-def router_for(driver: DriverMode) -> APIRouter:
-    """The routes of a driver mode; the others are not even imported."""
-    if driver == "psycopg_sync":
+def routers_for(settings: Settings) -> Iterator[APIRouter]:
+    """The routes of a driver mode, their sessions living as long as the settings say."""
+    annotations = annotations_for(settings)
+    if settings.is_async:
+        from target_app.routes import async_routes
+
+        yield rebound(async_routes.router, ASYNC, annotations, on_the_loop=False)
+    else:
         from target_app.routes import sync_routes
 
-        return sync_routes.router
-    if driver == "psycopg_blocking":
-        from target_app.routes import blocking_routes
-
-        return blocking_routes.router
-    from target_app.routes import async_routes
-
-    return async_routes.router
+        # The mistake to be measured: the sync endpoints' own code inside async def.
+        blocking = settings.driver == "psycopg_blocking"
+        yield rebound(sync_routes.router, SYNC, annotations, on_the_loop=blocking)

@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
 
-from fastapi import APIRouter, Depends, Request
-from sqlalchemy.ext.asyncio import AsyncSession
+from fastapi import APIRouter, Request
 
-from target_app.database import get_db
 from target_app.models import Hero, Team
-from target_app.repository import HeroRepository, SqlHeroRepository
-from target_app.routes.parameters import Limit, Offset, found
-from target_app.schemas import HeroCreate, HeroPublic, HeroUpdate, RowId, TeamPublic
+from target_app.routes.dependencies import Heroes
+from target_app.routes.parameters import After, FewTeams, Limit, LoaderChoice, Offset, found, one_start
+from target_app.schemas import (
+    HeroCreate,
+    HeroesImport,
+    HeroPublic,
+    HeroUpdate,
+    ImportResult,
+    Move,
+    Roster,
+    RowId,
+    TeamCreate,
+    TeamPublic,
+)
 
 router = APIRouter()
-
-
-async def get_heroes(request: Request, session: Annotated[AsyncSession, Depends(get_db)]) -> HeroRepository:
-    return SqlHeroRepository(session, refresh=request.app.state.database.refresh_after_write)
-
-
-Heroes = Annotated[HeroRepository, Depends(get_heroes)]
 
 
 @router.post("/heroes", status_code=201, response_model=HeroPublic)
@@ -29,8 +30,17 @@ async def create_hero(body: HeroCreate, heroes: Heroes) -> Hero:
     return await heroes.create(body)
 
 
+@router.post("/heroes/import", response_model=ImportResult)
+async def import_heroes(body: HeroesImport, heroes: Heroes) -> ImportResult:
+    """One transaction with a savepoint for each row: rows that are refused are reported, the others stay."""
+    return await heroes.import_heroes(body.root)
+
+
 @router.get("/heroes", response_model=list[HeroPublic])
-async def list_heroes(heroes: Heroes, offset: Offset = 0, limit: Limit = 20) -> Sequence[Hero]:
+async def list_heroes(heroes: Heroes, offset: Offset = 0, limit: Limit = 20, after: After = None) -> Sequence[Hero]:
+    one_start(offset=offset, after=after)
+    if after is not None:
+        return await heroes.page_after(after, limit=limit)
     return await heroes.page(offset=offset, limit=limit)
 
 
@@ -49,6 +59,11 @@ async def delete_hero(hero_id: RowId, heroes: Heroes) -> None:
     found(await heroes.delete(hero_id) or None, "hero")
 
 
+@router.post("/teams", status_code=201, response_model=TeamPublic)
+async def create_team(body: TeamCreate, heroes: Heroes) -> Team:
+    return await heroes.create_team(body)
+
+
 @router.get("/teams", response_model=list[TeamPublic])
 async def list_teams(heroes: Heroes, offset: Offset = 0, limit: Limit = 20) -> Sequence[Team]:
     return await heroes.teams(offset=offset, limit=limit)
@@ -57,3 +72,18 @@ async def list_teams(heroes: Heroes, offset: Offset = 0, limit: Limit = 20) -> S
 @router.get("/teams/{team_id}", response_model=TeamPublic)
 async def get_team(team_id: RowId, heroes: Heroes) -> Team:
     return found(await heroes.team(team_id), "team")
+
+
+@router.post("/teams/{team_id}/heroes", response_model=list[HeroPublic])
+async def move_heroes(team_id: RowId, body: Move, heroes: Heroes) -> Sequence[Hero]:
+    """Heroes join the team together; where one of them does not exist, none does."""
+    return await heroes.move(body.hero_ids, team_id)
+
+
+@router.get("/rosters", response_model=list[Roster])
+async def list_rosters(
+    request: Request, heroes: Heroes, offset: Offset = 0, limit: FewTeams = 10, loader: LoaderChoice = None
+) -> Sequence[Team]:
+    """Teams with their heroes."""
+    loader = loader or request.app.state.settings.team_loader
+    return await heroes.rosters(offset=offset, limit=limit, loader=loader)

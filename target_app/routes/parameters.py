@@ -7,11 +7,17 @@ from typing import Annotated, TypeVar
 from fastapi import HTTPException, Query
 
 from target_app.schemas import INT32_MAX
+from target_app.settings import Loader
 
 T = TypeVar("T")
 
 Offset = Annotated[int, Query(ge=0, le=INT32_MAX)]
+After = Annotated[
+    int | None, Query(ge=0, le=INT32_MAX, description="list what follows this id, instead of skipping `offset` heroes")
+]
 Limit = Annotated[int, Query(ge=1, le=100)]
+FewTeams = Annotated[int, Query(ge=1, le=20, description="teams; each comes with all its heroes")]
+LoaderChoice = Annotated[Loader | None, Query(description="how heroes are loaded; the setting team_loader by default")]
 
 
 def found(row: T | None, what: str) -> T:
@@ -19,3 +25,9 @@ def found(row: T | None, what: str) -> T:
     if row is None:
         raise HTTPException(status_code=404, detail=f"{what} not found")
     return row
+
+
+def one_start(*, offset: int, after: int | None) -> None:
+    """Refuse a page that starts in two places."""
+    if offset and after is not None:
+        raise HTTPException(status_code=422, detail="offset and after: give one of them")

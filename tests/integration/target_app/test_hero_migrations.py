@@ -73,7 +73,7 @@ def test_the_alembic_command_works_from_the_checkout(scratch_database: str) -> N
 
     assert upgraded.returncode == 0, upgraded.stderr
     assert "heroes" in objects_in(scratch_database)
-    assert "0001 (head)" in run(scratch_database, "alembic", "current").stdout
+    assert "0002 (head)" in run(scratch_database, "alembic", "current").stdout
 
 
 def test_the_schema_can_be_printed_as_sql(scratch_database: str) -> None:

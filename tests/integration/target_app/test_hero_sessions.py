@@ -12,8 +12,8 @@ import pytest
 from fastapi import Depends
 from sqlalchemy import Engine, event, text
 
-from target_app.database import get_db, get_db_blocking, get_db_sync
 from target_app.models import Hero
+from target_app.sessions import get_db, get_db_blocking, get_db_sync
 
 pytestmark = [pytest.mark.anyio, pytest.mark.postgres]
 
@@ -59,7 +59,7 @@ def add_failing_route(app: Any, driver: str) -> None:
 
     app.add_api_route(
         "/fail",
-        {"psycopg_sync": fail_sync, "psycopg_blocking": fail_blocking}.get(driver, fail_async),
+        {"psycopg_sync": fail_sync, "psycopg2": fail_sync, "psycopg_blocking": fail_blocking}.get(driver, fail_async),
         methods=["POST"],
     )
 
@@ -126,7 +126,7 @@ async def test_which_thread_waits_for_postgres(serve: Any, driver: str) -> None:
             await client.get("/heroes/1")
 
     on_the_event_loop = {thread for _, thread in statements} == {threading.get_ident()}
-    assert on_the_event_loop == (driver != "psycopg_sync")
+    assert on_the_event_loop == (driver not in {"psycopg_sync", "psycopg2"})
 
 
 async def test_every_mode_offers_the_same_interface(serve: Any, driver: str) -> None:
@@ -135,7 +135,16 @@ async def test_every_mode_offers_the_same_interface(serve: Any, driver: str) -> 
         actual = (await client.get("/openapi.json")).json()
 
     assert actual == expected
-    assert set(actual["paths"]) == {"/health", "/heroes", "/heroes/{hero_id}", "/teams", "/teams/{team_id}"}
+    assert set(actual["paths"]) == {
+        "/health",
+        "/heroes",
+        "/heroes/import",
+        "/heroes/{hero_id}",
+        "/rosters",
+        "/teams",
+        "/teams/{team_id}",
+        "/teams/{team_id}/heroes",
+    }
 
 
 @pytest.fixture

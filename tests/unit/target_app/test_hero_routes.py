@@ -14,8 +14,14 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from target_app.errors import is_passing
 from target_app.main import create_app
 from target_app.models import Hero, Team
-from target_app.repository import HeroRepository, SyncHeroRepository, UnknownTeamError, apply_changes, new_hero
-from target_app.routes import async_routes, blocking_routes, sync_routes
+from target_app.repository import (
+    HeroRepository,
+    SyncHeroRepository,
+    UnknownTeamError,
+    apply_changes,
+    new_hero,
+)
+from target_app.routes import dependencies
 from target_app.schemas import HeroCreate, HeroUpdate
 from target_app.settings import DriverMode, Settings
 
@@ -105,9 +111,9 @@ async def client(request: pytest.FixtureRequest, heroes: MemoryHeroes) -> AsyncI
     sync_heroes: SyncHeroRepository = heroes
     async_heroes: HeroRepository = AsyncMemoryHeroes(heroes)
     app.dependency_overrides = {
-        async_routes.get_heroes: lambda: async_heroes,
-        sync_routes.get_heroes: lambda: sync_heroes,
-        blocking_routes.get_heroes: lambda: sync_heroes,
+        dependencies.get_heroes: lambda: async_heroes,
+        dependencies.get_heroes_sync: lambda: sync_heroes,
+        dependencies.get_heroes_blocking: lambda: sync_heroes,
     }
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://heroes") as client:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from pydantic import ValidationError
 from sqlalchemy import NullPool, QueuePool
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
-from target_app.database import AsyncDatabase, SyncDatabase, connect_args, connect_database
-from target_app.settings import Settings, load_settings
+from target_app.connecting import connect_args
+from target_app.database import AsyncDatabase, SyncDatabase, admin_engine, connect_database
+from target_app.settings import DriverMode, Settings, load_settings
 
 URL = "postgresql://hero:se%2Fcret@db.example:5433/heroes"
 
@@ -32,6 +33,22 @@ ENVIRONMENT = {
     "GC_FREEZE": "false",
     "WORKERS": "3",
     "APPLICATION_NAME": "cell-1",
+    "PREPARED_STATEMENT_CACHE_SIZE": "100",
+    "STATEMENT_CACHE_SIZE": "100",
+    "PREPARE_THRESHOLD": "-1",
+    "PGBOUNCER": "false",
+    "STATEMENT_TIMEOUT_MS": "250",
+    "IDLE_IN_TRANSACTION_SESSION_TIMEOUT_MS": "500",
+    "SESSION_SCOPE": "function",
+    "REPOSITORY": "native",
+    "RETURNING": "false",
+    "AUTOCOMMIT_READS": "true",
+    "UPDATE_MODE": "for_update",
+    "DELETE_MODE": "hard",
+    "TEAM_LOADER": "joined",
+    "MISTAKE": "missing_commit",
+    "MAX_BODY_BYTES": "4096",
+    "LAB": "true",
 }
 
 
@@ -61,6 +78,22 @@ def test_every_setting_comes_from_its_environment_variable(monkeypatch: pytest.M
         "gc_freeze": False,
         "workers": 3,
         "application_name": "cell-1",
+        "prepared_statement_cache_size": 100,
+        "statement_cache_size": 100,
+        "prepare_threshold": -1,
+        "pgbouncer": False,
+        "statement_timeout_ms": 250,
+        "idle_in_transaction_session_timeout_ms": 500,
+        "session_scope": "function",
+        "repository": "native",
+        "returning": False,
+        "autocommit_reads": True,
+        "update_mode": "for_update",
+        "delete_mode": "hard",
+        "team_loader": "joined",
+        "mistake": "missing_commit",
+        "max_body_bytes": 4096,
+        "lab": True,
     }
 
 
@@ -80,6 +113,16 @@ def test_no_setting_is_without_a_variable_here() -> None:
         {"isolation": "CHAOS"},
         {"threadpool_tokens": 0},
         {"workers": 0},
+        {"prepared_statement_cache_size": -1},
+        {"prepare_threshold": -2},
+        {"statement_timeout_ms": 2**31},
+        {"idle_in_transaction_session_timeout_ms": -1},
+        {"session_scope": "thread"},
+        {"update_mode": "hope"},
+        {"delete_mode": "gentle"},
+        {"team_loader": "eager"},
+        {"mistake": "all"},
+        {"max_body_bytes": -1},
         {"application_name": "x" * 64},
         {"database_url": "mysql://hero:secret@db/heroes"},
         {"database_url": "not a URL"},
@@ -118,6 +161,7 @@ def test_a_wrong_environment_ends_the_process_with_one_sentence(monkeypatch: pyt
         ("psycopg", AsyncDatabase, "postgresql+psycopg", AsyncAdaptedQueuePool),
         ("psycopg_sync", SyncDatabase, "postgresql+psycopg", QueuePool),
         ("psycopg_blocking", SyncDatabase, "postgresql+psycopg", QueuePool),
+        ("psycopg2", SyncDatabase, "postgresql+psycopg2", QueuePool),
     ],
 )
 @pytest.mark.parametrize("given", [URL, URL.replace("postgresql", "postgres"), URL.replace(":", "+psycopg2:", 1)])
@@ -150,35 +194,123 @@ def test_the_pool_is_as_the_settings_say(driver: str) -> None:
     assert (pool._pre_ping, pool._pool.use_lifo) == (True, True)
 
 
-@pytest.mark.parametrize("driver", ["asyncpg", "psycopg", "psycopg_sync", "psycopg_blocking"])
+@pytest.mark.parametrize("driver", get_args(DriverMode))
 def test_pool_class_null(driver: str) -> None:
     assert type(connect_database(make(driver=driver, pool_class="null")).engine.pool) is NullPool
+
+
+@pytest.mark.parametrize("driver", ["psycopg", "psycopg_sync", "psycopg_blocking"])
+def test_psycopg_pool_is_told_what_the_queue_would_be(driver: str) -> None:
+    settings = make(driver=driver, pool_class="psycopg_pool", pool_size=3, max_overflow=2, pool_timeout_s=0.5)
+
+    database = connect_database(settings)
+
+    pool: Any = database.driver_pool
+    assert type(database.engine.pool) is NullPool
+    assert (pool.min_size, pool.max_size, pool.timeout, pool.close_returns) == (3, 5, 0.5, True)
+    assert pool.max_lifetime > 365 * 24 * 3600
+    told = {"host": "db.example", "port": 5433, "user": "hero", "password": "se/cret", "dbname": "heroes"}
+    assert told.items() <= pool.kwargs.items()
+
+
+def test_psycopg_pool_takes_recycling_and_pings() -> None:
+    settings = make(driver="psycopg", pool_class="psycopg_pool", pool_recycle_s=60, pool_pre_ping=True)
+
+    pool: Any = connect_database(settings).driver_pool
+
+    assert pool.max_lifetime == 60
+    assert pool._check is not None
 
 
 @pytest.mark.parametrize(("query", "mode"), [("", "disable"), ("?sslmode=require", "require")])
 def test_tls_is_always_said_and_off_unless_the_url_asks(query: str, mode: str) -> None:
     settings = make(database_url=URL + query, application_name="me")
 
-    assert connect_args(settings, "postgresql+asyncpg") == {
-        "ssl": mode,
-        "server_settings": {"application_name": "me"},
-    }
-    assert connect_args(settings, "postgresql+psycopg") == {"sslmode": mode, "application_name": "me"}
+    assert (
+        connect_args(settings, "postgresql+asyncpg").items()
+        >= {
+            "ssl": mode,
+            "server_settings": {"application_name": "me"},
+        }.items()
+    )
+    for drivername in ("postgresql+psycopg", "postgresql+psycopg2"):
+        told = connect_args(settings, drivername)
+        assert (told["sslmode"], told["application_name"], "options" in told) == (mode, "me", False)
     assert "sslmode" not in settings.url.query
 
 
+def test_caches_are_as_the_settings_say() -> None:
+    sizes = {"statement_cache_size": 7, "prepared_statement_cache_size": 0}
+
+    assert connect_args(make(**sizes), "postgresql+asyncpg").items() >= sizes.items()
+    assert connect_args(make(driver="psycopg"), "postgresql+psycopg")["prepare_threshold"] == 5
+    assert connect_args(make(driver="psycopg", prepare_threshold=0), "postgresql+psycopg")["prepare_threshold"] == 0
+    assert connect_args(make(driver="psycopg", prepare_threshold=-1), "postgresql+psycopg")["prepare_threshold"] is None
+    assert "prepare_threshold" not in connect_args(make(driver="psycopg2"), "postgresql+psycopg2")
+
+
+def test_behind_pgbouncer_nothing_is_kept_prepared_nor_named_alike() -> None:
+    asyncpg = connect_args(make(pgbouncer=True), "postgresql+asyncpg")
+    psycopg = connect_args(make(driver="psycopg", pgbouncer=True), "postgresql+psycopg")
+
+    assert (asyncpg["statement_cache_size"], asyncpg["prepared_statement_cache_size"]) == (0, 0)
+    assert asyncpg["prepared_statement_name_func"]() != asyncpg["prepared_statement_name_func"]()
+    assert psycopg["prepare_threshold"] is None
+
+
+def test_timeouts_are_told_to_the_server_but_not_for_migrations() -> None:
+    settings = make(statement_timeout_ms=250, idle_in_transaction_session_timeout_ms=500)
+    told = {"statement_timeout": "250", "idle_in_transaction_session_timeout": "500"}
+
+    assert connect_args(settings, "postgresql+asyncpg")["server_settings"].items() >= told.items()
+    options = connect_args(settings, "postgresql+psycopg2")["options"]
+    assert options == "-c statement_timeout=250 -c idle_in_transaction_session_timeout=500"
+    assert "timeout" not in str(admin_engine(settings).dialect.create_connect_args(settings.url))
+
+
+NONSENSE: dict[str, dict[str, Any]] = {
+    "psycopg_pool holds psycopg's connections, not those of asyncpg": {"pool_class": "psycopg_pool"},
+    "not those of psycopg2": {"pool_class": "psycopg_pool", "driver": "psycopg2"},
+    "run_sync is for async drivers, not psycopg_sync": {"repository": "run_sync", "driver": "psycopg_sync"},
+    "psycopg has no statement cache sizes": {"statement_cache_size": 0, "driver": "psycopg"},
+    "asyncpg has no prepare_threshold": {"prepare_threshold": 0},
+    "may send to two servers": {"pgbouncer": True, "autocommit_reads": True},
+    "PgBouncer refuses timeouts": {"pgbouncer": True, "statement_timeout_ms": 1},
+    "update_mode for_update needs a transaction": {"update_mode": "for_update", "isolation": "AUTOCOMMIT"},
+    "leave session_scope and autocommit_reads": {"mistake": "global_session", "session_scope": "operation"},
+}
+
+
+@pytest.mark.parametrize("sentence", NONSENSE)
+def test_settings_that_make_no_sense_together_are_refused(sentence: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", URL)
+    for name, value in NONSENSE[sentence].items():
+        monkeypatch.setenv(name.upper(), str(value))
+
+    with pytest.raises(SystemExit) as ended:
+        load_settings()
+
+    message = str(ended.value)
+    assert sentence in message
+    assert "Value error" not in message
+
+
 @pytest.mark.parametrize(
-    ("driver", "expire", "refresh", "refreshes"),
+    ("driver", "scope", "expire", "refresh", "refreshes"),
     [
-        ("asyncpg", False, False, False),
-        ("asyncpg", False, True, True),
-        ("asyncpg", True, False, True),  # an async session cannot read an expired object when it is touched
-        ("psycopg_sync", False, True, True),
-        ("psycopg_sync", True, False, False),  # a sync one can
+        ("asyncpg", "request", False, False, False),
+        ("asyncpg", "request", False, True, True),
+        ("asyncpg", "request", True, False, True),  # an async session cannot read an expired object when it is touched
+        ("psycopg_sync", "request", False, True, True),
+        ("psycopg_sync", "request", True, False, False),  # a sync one can
+        ("psycopg_sync", "operation", True, False, True),  # but not once it is closed
     ],
 )
-def test_who_reads_the_row_again_after_a_write(driver: str, expire: bool, refresh: bool, refreshes: bool) -> None:
-    database = connect_database(make(driver=driver, expire_on_commit=expire, refresh_after_write=refresh))
+def test_who_reads_the_row_again_after_a_write(
+    driver: str, scope: str, expire: bool, refresh: bool, refreshes: bool
+) -> None:
+    settings = make(driver=driver, session_scope=scope, expire_on_commit=expire, refresh_after_write=refresh)
+    database = connect_database(settings)
 
-    assert database.refresh_after_write == refreshes
+    assert database.behaviour.refresh == refreshes
     assert database.sessions.kw["expire_on_commit"] == expire
