@@ -82,6 +82,16 @@ def _make_events() -> Events:
     return events
 
 
+def _where(error: BaseException) -> str:
+    """The scenario's own lines that led to the error, without ours and the import system's."""
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if frame.filename != __file__ and not frame.filename.startswith("<frozen")
+    ]
+    return "".join([*traceback.format_list(frames[-3:]), *traceback.format_exception_only(error)])
+
+
 def _import_scenario(launch: LaunchLoad, events: Events) -> ModuleType:
     path = launch.scenario
     if not path.is_file():
@@ -101,7 +111,7 @@ def _import_scenario(launch: LaunchLoad, events: Events) -> ModuleType:
         raise UsageError(
             f"The scenario {path} cannot be imported: {_where(error, path)}{type(error).__name__}: {error}.",
             next_step=f"Make `python -m locust -f {path} --list` work first.",
-            detail="".join(traceback.format_exception(error, limit=-3)),
+            detail=_where(error),
         ) from error
     return module
 
