@@ -139,10 +139,12 @@ def _measure_launch(turns: Sequence[Turn], folder: Path) -> tuple[Mapping[int, f
     rows = drive.read_rows(folder, launch.id, sitting.segments)
     answered = rows[rows["outcome"] == "ok"]
     latency_ms = (answered["finished_ns"] - answered["intended_ns"]) / 1e6
-    by_segment = latency_ms.groupby(answered["segment"])
-    spans_s = {run.segment: _span_s(run) for run in output.ledger.segments}
-    rates = {segment: count / spans_s[segment] for segment, count in by_segment.size().items()}
-    return dict(by_segment.median()), rates
+    medians_ms, rates = {}, {}
+    for run in output.ledger.segments:
+        own = latency_ms[answered["segment"] == run.segment]
+        medians_ms[run.segment] = float(own.median())
+        rates[run.segment] = len(own) / _span_s(run)
+    return medians_ms, rates
 
 
 def _span_s(run: SegmentRun) -> float:

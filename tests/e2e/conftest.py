@@ -40,6 +40,10 @@ rows = 500
 """
 
 
+MEASURED = (0, 4)
+"""Exit codes of a run that measured: on a busy machine the instrument may rightly say that it was late (4)."""
+
+
 @dataclass(frozen=True)
 class Poolbench:
     """The command, with a mark in the environment of everything it starts."""
@@ -105,7 +109,7 @@ def shared_poolbench(tmp_path_factory: pytest.TempPathFactory) -> Poolbench:
 def small_run(shared_poolbench: Poolbench) -> tuple[subprocess.CompletedProcess[str], Path]:
     """One finished run that several tests look at."""
     done = shared_poolbench("run", shared_poolbench.write("small.toml", SMALL))
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.returncode in MEASURED, done.stdout + done.stderr
     (folder,) = (shared_poolbench.cwd / "results").iterdir()
     return done, folder
 

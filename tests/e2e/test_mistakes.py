@@ -10,14 +10,14 @@ import pytest
 
 EXPERIMENT_MISTAKES = [
     pytest.param(
-        ("max_overflow = 0", "max_overflaw = 0"), ["line 9", "max_overflaw", "max_overflow"], id="unknown key"
+        ("max_overflow = 0", "max_overflaw = 0"), ["bad.toml:9", "max_overflaw", "max_overflow"], id="unknown key"
     ),
-    pytest.param(("rate_rps = 40", 'rate_rps = "fast"'), ["line 13", "rate_rps"], id="wrong type"),
-    pytest.param(("[1, 5]", "[]"), ["line 6", "pool_size", "empty"], id="empty matrix"),
+    pytest.param(("rate_rps = 40", 'rate_rps = "fast"'), ["bad.toml:13", "rate_rps"], id="wrong type"),
+    pytest.param(("[1, 5]", "[]"), ["bad.toml:6", "pool_size", "no values"], id="empty matrix"),
     pytest.param(('"read_heavy"', '"red_heavy"'), ["red_heavy", "read_heavy"], id="unknown scenario"),
     pytest.param(("[1, 5]", "[1, 500]"), ["500", "100"], id="more connections than the server has"),
     pytest.param(("schema_version = 1", "schema_version = 7"), ["schema_version", "7"], id="other version"),
-    pytest.param(('name = "small"', 'name = "small'), ["line 2"], id="not TOML"),
+    pytest.param(('name = "small"', 'name = "small'), ["bad.toml:2"], id="not TOML"),
 ]
 
 
