@@ -45,11 +45,14 @@ def test_work_after_the_response_leaves_a_completion_record(launcher: Any, drive
         served.get("/background?seconds=0.05", arrival="7-1")
         served.get("/stream?seconds=0.05", arrival="7-2")
         served.get("/query", arrival="7-3")
-        served.get("/ping", arrival="7-4")
-        records = served.until(lambda lines: lines if len(lines) >= 3 else None, name="completions")
-        time.sleep(0.3)  # three more writes: had /ping left a record, it would be there
+        for number in range(10):
+            served.get("/ping", arrival=f"8-{number}")
+        recorded = {"7-1", "7-2", "7-3"}
+        served.until(lambda lines: recorded <= {line["arrival"] for line in lines}, name="completions")
+        time.sleep(0.3)  # three more writes: had the pings left records, they would be there
         records = {record["arrival"]: record for record in served.lines("completions")}
-    assert set(records) == {"7-1", "7-2", "7-3"}
+    # A ping is recorded only if something stopped the process for 5 ms just after it was answered.
+    assert len(records.keys() - recorded) <= 3
     background, stream, cleanup = (records[arrival] for arrival in ("7-1", "7-2", "7-3"))
     assert background["kind"] == "background"
     assert background["db_ms"] >= 50
