@@ -14,12 +14,18 @@ from annotated_types import Ge, Gt, Le
 
 SCHEMA_VERSION = 1
 
-DriverMode = Literal["asyncpg", "psycopg", "psycopg_sync", "psycopg_blocking"]
-PoolClass = Literal["queue", "null"]
+DriverMode = Literal["asyncpg", "psycopg", "psycopg_sync", "psycopg_blocking", "psycopg2"]
+PoolClass = Literal["queue", "null", "psycopg_pool"]
 Isolation = Literal["READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE", "AUTOCOMMIT"]
 LoadModel = Literal["open", "closed"]
 ArrivalProcess = Literal["poisson", "uniform"]
 DesignKind = Literal["blocked", "interleaved"]
+SessionScope = Literal["request", "function", "operation"]
+RepositoryKind = Literal["native", "run_sync"]
+UpdateMode = Literal["last_wins", "version", "for_update", "repeatable_read"]
+DeleteMode = Literal["soft", "hard"]
+TeamLoader = Literal["lazy", "joined", "selectin"]
+Mistake = Literal["none", "global_session", "missing_commit"]
 ProviderName = Literal["embedded", "container", "url"]
 
 _STRICT: Mapping[str, Any] = {"extra": "forbid"}
@@ -46,7 +52,7 @@ class Pool:
     pool_prewarm: bool = False
     """open pool_size connections before the first request"""
     pool_class: PoolClass = "queue"
-    """queue, or null: a new connection for each checkout, with no limit"""
+    """queue; null: a new connection for each checkout, with no limit; psycopg_pool: the driver's own"""
 
     @property
     def ceiling(self) -> int | None:
@@ -60,12 +66,32 @@ class Session:
 
     __pydantic_config__: ClassVar[Mapping[str, Any]] = _STRICT
 
+    session_scope: SessionScope = "request"
+    """a session lives until the response was sent (request), the endpoint returned (function), or for one operation"""
+    repository: RepositoryKind = "native"
+    """await each statement, or run sync code through AsyncSession.run_sync"""
     expire_on_commit: bool = False
     """expire every loaded object at commit"""
     refresh_after_write: bool = False
     """re-read the row after each write"""
+    returning: bool = True
+    """a change brings back what a trigger wrote; without it and without a refresh, the answer shows old values"""
     isolation: Isolation = "READ COMMITTED"
     """transaction isolation of every connection"""
+    autocommit_reads: bool = False
+    """reads without a transaction: one round trip instead of three"""
+    update_mode: UpdateMode = "last_wins"
+    """what becomes of two simultaneous changes: last_wins, version (one gets 409), for_update, repeatable_read (409)"""
+    delete_mode: DeleteMode = "soft"
+    """mark the row, or remove it"""
+    team_loader: TeamLoader = "selectin"
+    """how teams load their heroes: lazy (N+1), joined, selectin"""
+    statement_timeout_ms: Annotated[int, Ge(0), Le(2**31 - 1)] = 0
+    """after which Postgres ends a running statement; 0 never"""
+    idle_in_transaction_session_timeout_ms: Annotated[int, Ge(0), Le(2**31 - 1)] = 0
+    """after which Postgres ends a connection idle in a transaction; 0 never"""
+    mistake: Mistake = "none"
+    """a mistake to be measured: global_session (one for all requests), missing_commit (writes are flushed only)"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,13 +103,23 @@ class Target:
     app: str = "target_app.main:create_app"
     """pkg.module:attribute, an ASGI app or a factory without arguments"""
     driver: DriverMode = "asyncpg"
-    """asyncpg, psycopg, psycopg_sync (def endpoints), psycopg_blocking (the mistake: sync in async)"""
+    """asyncpg, psycopg, psycopg_sync and psycopg2 (def endpoints), psycopg_blocking (the mistake: sync in async)"""
     workers: Annotated[int, Ge(1)] = 1
     """processes, each with a pool of its own"""
     threadpool_tokens: Annotated[int, Ge(1)] = 40
     """threads for def endpoints, per process"""
     gc_freeze: bool = True
     """gc.collect() and gc.freeze() after start"""
+    prepared_statement_cache_size: Annotated[int, Ge(0)] = 100
+    """statements SQLAlchemy keeps prepared per connection (asyncpg)"""
+    statement_cache_size: Annotated[int, Ge(0)] = 100
+    """statements asyncpg itself keeps prepared per connection"""
+    prepare_threshold: Annotated[int, Ge(-1)] = 5
+    """executions after which psycopg prepares a statement; 0 at once, -1 never"""
+    pgbouncer: bool = False
+    """a PgBouncer in transaction mode stands before Postgres: keep nothing prepared"""
+    lab: bool = False
+    """offer /lab: endpoints that sleep, hold, stream, leak and burn on purpose"""
     cpus: tuple[Annotated[int, Ge(0)], ...] = ()
     """cores the target is pinned to; empty: any"""
     port: Annotated[int, Ge(0), Le(65535)] = 0

@@ -65,7 +65,7 @@ def _words(key: str, value: Any) -> str:
     if key == "load.scenario":
         return PurePath(str(value)).stem
     if key == "pool.pool_class":
-        return f"{value} pool"
+        return value if value.endswith("pool") else f"{value} pool"
     if isinstance(value, bool):
         return f"{name} {'on' if value else 'off'}"
     if isinstance(value, list | tuple):

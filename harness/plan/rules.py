@@ -11,6 +11,7 @@ from harness.domain.experiment import Cell, DatabaseSpec, Experiment, Load
 from harness.errors import UsageError
 from harness.plan.ceilings import DEFAULT_MAX_CONNECTIONS, DEFAULT_RESERVED, check_ceilings
 from harness.plan.lines import Source
+from harness.plan.sense import check_sense
 
 MAX_CELLS = 1000
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,59}")
@@ -41,6 +42,7 @@ def check(experiment: Experiment, cells: Sequence[Cell], source: Source) -> None
     for cell in cells:
         _check_load(cell.load, source)
         _check_database(cell.database, source)
+        check_sense(cell, source)
     _check_duplicates(experiment, cells, source)
     _check_running_target(experiment, cells, source)
     if experiment.design.kind == "interleaved":

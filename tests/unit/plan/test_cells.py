@@ -60,6 +60,8 @@ def test_ids_are_padded_to_the_count() -> None:
         ("pool.pool_size = [5, 6]\nsession.expire_on_commit = [true]", ["pool_size 5", "pool_size 6"]),
         ("pool.pool_size = [5]", ["one"]),
         ('pool.pool_class = ["queue", "null"]', ["queue pool", "null pool"]),
+        ('pool.pool_class = ["queue", "psycopg_pool"]\ntarget.driver = ["psycopg"]', ["queue pool", "psycopg_pool"]),
+        ('session.update_mode = ["last_wins", "version"]', ["update_mode last_wins", "update_mode version"]),
         ("target.cpus = [[], [0, 1]]", ["cpus any", "cpus 0+1"]),
         ('load.scenario = ["mixed", "my/own.py"]', ["mixed", "own"]),
         ("load.rate_rps = [50, 99.5]", ["rate_rps 50", "rate_rps 99.5"]),

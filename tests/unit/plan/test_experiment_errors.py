@@ -65,7 +65,7 @@ KEYS_AND_VALUES = {
     "above the range": (HEAD + RATE + "[target]\nport = 70000\n", "target.port must be at most 65535, not 70000.", "C"),
     "not one of": (
         HEAD + RATE + '[target]\ndriver = "pg8000"\n',
-        "x.toml:6: target.driver must be one of 'asyncpg', 'psycopg', 'psycopg_sync' or 'psycopg_blocking', not",
+        "x.toml:6: target.driver must be one of 'asyncpg', 'psycopg', 'psycopg_sync', 'psycopg_blocking' or",
         "Change",
     ),
     "list item": (HEAD + RATE + "[target]\ncpus = [0, -1]\n", "x.toml:6: target.cpus must be at least 0, not -1.", "C"),

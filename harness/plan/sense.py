@@ -1,0 +1,79 @@
+"""Settings of the service that cannot be had together, or would be without effect: refused before anything starts.
+
+The reference app refuses the same at its start; another app may ignore them, but a cell that varies what has no effect
+measures nothing in any app.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from harness.domain.experiment import Cell, Target
+from harness.errors import UsageError
+from harness.plan.lines import Source
+
+_PSYCOPG = ("psycopg", "psycopg_sync", "psycopg_blocking")
+_ASYNC = ("asyncpg", "psycopg")
+_DEFAULTS = Target()
+
+Objection = tuple[str, str, str]
+"""key, cause, next step"""
+
+
+def check_sense(cell: Cell, source: Source) -> None:
+    """Raise UsageError for the first combination of the cell's settings that makes no sense."""
+    for key, cause, next_step in (*_of_driver(cell), *_of_pgbouncer(cell), *_of_session(cell)):
+        where = source.where(f"matrix.{key}", key)
+        raise UsageError(f"{where}: {key} {cause} (cell {cell.id}: {cell.label}).", next_step=next_step)
+
+
+def _of_driver(cell: Cell) -> Iterator[Objection]:
+    driver = cell.target.driver
+    if cell.pool.pool_class == "psycopg_pool" and driver not in _PSYCOPG:
+        yield (
+            "pool.pool_class",
+            f"psycopg_pool holds psycopg's connections, not those of {driver}",
+            f"Use it with target.driver {', '.join(_PSYCOPG)}.",
+        )
+    if cell.session.repository == "run_sync" and driver not in _ASYNC:
+        yield "session.repository", f"run_sync is for async drivers, not {driver}", 'Set it to "native".'
+    for name in ("prepared_statement_cache_size", "statement_cache_size"):
+        if getattr(cell.target, name) != getattr(_DEFAULTS, name) and driver != "asyncpg":
+            yield f"target.{name}", f"is asyncpg's and has no effect with {driver}", "Take it out."
+    if cell.target.prepare_threshold != _DEFAULTS.prepare_threshold and driver not in _PSYCOPG:
+        yield "target.prepare_threshold", f"is psycopg's and has no effect with {driver}", "Take it out."
+
+
+def _of_pgbouncer(cell: Cell) -> Iterator[Objection]:
+    if not cell.target.pgbouncer:
+        return
+    session = cell.session
+    if cell.target.driver == "asyncpg" and (session.autocommit_reads or session.isolation == "AUTOCOMMIT"):
+        yield (
+            "target.pgbouncer",
+            "cannot serve asyncpg without transactions: it prepares and executes in two steps, maybe on two servers",
+            'Set session.autocommit_reads = false and another session.isolation, or target.driver = "psycopg".',
+        )
+    for name in ("statement_timeout_ms", "idle_in_transaction_session_timeout_ms"):
+        if getattr(session, name):
+            yield (
+                f"session.{name}",
+                "is refused by PgBouncer, which takes no timeouts from clients",
+                "Set it on the server, in database.settings.",
+            )
+
+
+def _of_session(cell: Cell) -> Iterator[Objection]:
+    session = cell.session
+    if session.isolation == "AUTOCOMMIT" and session.update_mode in ("for_update", "repeatable_read"):
+        yield (
+            "session.update_mode",
+            f"{session.update_mode} needs a transaction, and session.isolation AUTOCOMMIT has none",
+            "Choose another isolation, or update_mode version or last_wins.",
+        )
+    if session.mistake == "global_session" and (session.session_scope != "request" or session.autocommit_reads):
+        yield (
+            "session.mistake",
+            "global_session replaces the session of each request, so its scope and autocommit_reads have no effect",
+            'Set session.session_scope = "request" and session.autocommit_reads = false.',
+        )
