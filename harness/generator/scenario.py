@@ -82,7 +82,7 @@ def _make_events() -> Events:
     return events
 
 
-def _where(error: BaseException) -> str:
+def _own_lines(error: BaseException) -> str:
     """The scenario's own lines that led to the error, without ours and the import system's."""
     frames = [
         frame
@@ -111,7 +111,7 @@ def _import_scenario(launch: LaunchLoad, events: Events) -> ModuleType:
         raise UsageError(
             f"The scenario {path} cannot be imported: {_where(error, path)}{type(error).__name__}: {error}.",
             next_step=f"Make `python -m locust -f {path} --list` work first.",
-            detail=_where(error),
+            detail=_own_lines(error),
         ) from error
     return module
 
