@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import urlsplit
 
 from harness import __version__, analyse, deploy, drive, environment, observe, plan, present, schedule
 from harness.domain.evidence import Observed, RunInfo, RunningTarget, Server, Trial, TrialEvidence
@@ -165,6 +166,8 @@ def run_sitting(
     folder = store.sitting_dir(sitting.index)
     with ExitStack() as stack:
         urls = stack.enter_context(place.databases(sitting.launches))
+        # around the targets: what their connections did is known for good once they are closed
+        log = stack.enter_context(observe.server_log(place.server, _database_names(urls)))
         targets = stack.enter_context(deploy.start_all(_starts(sitting, urls, folder), probe=experiment.observe.probe))
         load_plan = schedule.with_hosts(sitting, targets.hosts, _scenarios(sitting), folder)
         generator = stack.enter_context(drive.start(load_plan))  # loads the scenarios while the targets start
@@ -184,6 +187,7 @@ def run_sitting(
         expected_s = schedule.expected_duration_s(sitting)
         output = generator.wait(lambda done_s: progress.load(done_s, expected_s, rest_s))
         observed = observation.finish()
+    observed = replace(observed, server=log.table(), gaps=(*observed.gaps, *log.gaps))
     for note in dict.fromkeys((*notes, *output.notes)):
         progress.note(note)
     return Raw(sitting=sitting, output=output, observed=observed, targets=running, folder=folder)
@@ -201,6 +205,11 @@ def _starts(sitting: Sitting, urls: Mapping[str, str], folder: Path) -> list[dep
     ]
 
 
+def _database_names(urls: Mapping[str, str]) -> Mapping[str, str]:
+    """Launch id by name of its database."""
+    return {urlsplit(url).path.lstrip("/"): launch_id for launch_id, url in urls.items()}
+
+
 def _scenarios(sitting: Sitting) -> Mapping[str, Path]:
     names = {launch.cell.load.scenario for launch in sitting.launches}
     return {name: plan.resolve_scenario(name, Path.cwd()) for name in names}
@@ -211,16 +220,23 @@ def _save_trial(raw: Raw, launch: Launch, experiment: Experiment, store: RunStor
     segments = tuple(s for s in raw.sitting.segments if s.launch_id == launch.id)
     ledger = _own_ledger(raw.output.ledger, {s.index for s in segments})
     rows = raw.rows(launch.id)
-    tables = {name: _own_rows(getattr(raw.observed, name), launch.id) for name in ("activity", "probe", "process")}
+    gaps = tuple(gap for gap in raw.observed.gaps if gap.launch_id in ("", launch.id))
+    tables = {
+        name: _own_rows(getattr(raw.observed, name), launch.id) for name in ("activity", "probe", "process", "server")
+    }
     certificate = analyse.certify(
         rows=rows,
         segments=segments,
         ledger=ledger,
         ledger_problems=check_ledger(ledger, rows),
-        gaps=raw.observed.gaps,
+        gaps=gaps,
         generator=drive.read_generator_log(raw.folder),
         probe=tables["probe"] if experiment.observe.probe else None,
         slo=experiment.slo,
+        server=tables["server"],
+        lost_workers=raw.output.lost_workers,
+        clock_uncertainty_ms=environment.clock_uncertainty_ms(),
+        generator_ceiling_rps=None,
     )
     trial = Trial(
         id=launch.id,
@@ -230,7 +246,7 @@ def _save_trial(raw: Raw, launch: Launch, experiment: Experiment, store: RunStor
         segments=segments,
         ledger=ledger,
         certificate=certificate,
-        gaps=raw.observed.gaps,
+        gaps=gaps,
     )
     (target,) = (target for target in raw.targets if target.launch_id == launch.id)
     logs = {} if target.log is None else {"target.log": target.log}

@@ -5,7 +5,7 @@
     results/<run-id>/
       run.json                    written once, as soon as the rate is known: harness.domain.evidence.RunInfo
       sittings/<n>/               what one generator process read and wrote (docs/formats.md)
-      trials/<launch-id>/         trial.json, four parquet tables, logs, checksums.json
+      trials/<launch-id>/         trial.json, five parquet tables, logs, checksums.json
       summary.csv  report.html    derived; can be deleted and made again
 
 A trial folder appears whole or not at all: it is written beside, flushed to disk and renamed. What is complete is
@@ -30,10 +30,12 @@ from harness.domain.evidence import (
     PROBE_COLUMNS,
     PROCESS_COLUMNS,
     REQUEST_COLUMNS,
+    SERVER_COLUMNS,
     Run,
     RunInfo,
     Trial,
     TrialEvidence,
+    no_server_readings,
 )
 from harness.errors import UsageError
 
@@ -46,6 +48,7 @@ TABLES: Mapping[str, Mapping[str, str]] = {
     "activity": ACTIVITY_COLUMNS,
     "probe": PROBE_COLUMNS,
     "process": PROCESS_COLUMNS,
+    "server": SERVER_COLUMNS,
 }
 T = TypeVar("T")
 
@@ -91,6 +94,12 @@ class StoredTrial:
     @property
     def process(self) -> pd.DataFrame:
         return self._read("process", None)
+
+    @property
+    def server(self) -> pd.DataFrame:
+        if not (self.folder / "server.parquet").exists():  # saved by an earlier version
+            return no_server_readings()
+        return self._read("server", None)
 
     def table(self, name: str, columns: Sequence[str]) -> pd.DataFrame:
         """Some columns of one table ("requests")."""

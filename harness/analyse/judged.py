@@ -2,18 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from harness.analyse.arrays import Bools, Codes, Floats
-from harness.analyse.measured import OUTCOME_PLACES, category_codes
+from harness.analyse.measured import OUTCOME_PLACES, category_codes, measured
 from harness.analyse.rounds import Windows, measured_segments, windows
-from harness.domain.evidence import PROBE_COLUMNS, SamplerGap
+from harness.analyse.steady import bin_medians_ms
+from harness.domain.evidence import PROBE_COLUMNS, SERVER_COLUMNS, SamplerGap
 from harness.domain.experiment import Slo
 from harness.domain.load import Ledger, Segment
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What one trial left, whole; see `certify` for what each part is."""
+
+    rows: pd.DataFrame
+    segments: Sequence[Segment]
+    ledger: Ledger
+    ledger_problems: tuple[str, ...]
+    gaps: tuple[SamplerGap, ...]
+    generator: pd.DataFrame | None
+    probe: pd.DataFrame | None
+    server: pd.DataFrame | None
+    slo: Slo
+    lost_workers: tuple[str, ...]
+    clock_uncertainty_ms: float
+    generator_ceiling_rps: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,48 +46,83 @@ class Judged:
     gaps: tuple[SamplerGap, ...]
     generator: pd.DataFrame
     probe: pd.DataFrame
+    probe_life: pd.DataFrame
+    """the probe's lines from the start of the target's processes on"""
+    server: pd.DataFrame
+    """from the launch's start to the readings after its end"""
     slo: Slo
+    lost_workers: tuple[str, ...]
+    clock_uncertainty_ms: float
+    generator_ceiling_rps: float | None
+    start_ns: int
+    end_ns: int
+    """of the guard after the last segment"""
     outcome: Codes
     ok: Bools
     latency_ms: Floats
     """of served requests, ascending"""
     lag_ms: Floats
     """started - intended of the open model's arrivals that were sent, ascending"""
+    answered_by: NDArray[np.uint32]
+    """process of each request that the probe saw"""
+    warmup_s: float
+    """load before the measurement, as it went"""
+    bins_ms: Floats
+    """median latency by tenth of a second of load, warm-up included"""
+
+    @property
+    def seconds(self) -> float:
+        """From the start of the first segment to the end of the last guard, turns of other launches included."""
+        return (self.end_ns - self.start_ns) / 1e9
+
+    def readings(self, key: str) -> Floats:
+        """The figures of one key of the server table during that time, in the order of time."""
+        t_ns = self.server["t_ns"].to_numpy()
+        own = (self.server["key"] == key).to_numpy() & (t_ns >= self.start_ns) & (t_ns <= self.end_ns)
+        return self.server["value"].to_numpy(dtype=np.float64)[own]
 
 
-def judged(
-    *,
-    rows: pd.DataFrame,
-    segments: Sequence[Segment],
-    ledger: Ledger,
-    ledger_problems: tuple[str, ...],
-    gaps: tuple[SamplerGap, ...],
-    generator: pd.DataFrame | None,
-    probe: pd.DataFrame | None,
-    slo: Slo,
-) -> Judged:
-    """Cut everything to what is judged; arguments as for `certify`."""
-    own = measured_segments(segments) or [segment for segment in segments if segment.phase == "staircase"]
-    spans = windows(own, ledger)
-    rows = rows[np.isin(rows["segment"].to_numpy(), spans.segments)]
+def judged(evidence: Evidence) -> Judged:
+    """Cut everything to what is judged."""
+    own = measured_segments(evidence.segments) or [s for s in evidence.segments if s.phase == "staircase"]
+    spans = windows(own, evidence.ledger)
+    rows = evidence.rows[np.isin(evidence.rows["segment"].to_numpy(), spans.segments)]
     outcome = category_codes(rows["outcome"], OUTCOME_PLACES)
     ok = outcome == OUTCOME_PLACES["ok"]
     intended, started = rows["intended_ns"].to_numpy(), rows["started_ns"].to_numpy()
     open_model = np.isin(rows["segment"].to_numpy(), [segment.index for segment in own if segment.model == "open"])
     sent = open_model & (rows["sequence"].to_numpy() == 0) & (started >= 0)
+    pid = rows["pid"].to_numpy()
+    warmup, load = _load_time(evidence)
     return Judged(
         segments=tuple(own),
-        ledger=ledger,
-        ledger_problems=ledger_problems,
-        gaps=tuple(gap for gap in gaps if _overlaps(gap, spans)),
-        generator=_from_first_to_last(generator, spans),
-        probe=_within(probe, spans),
-        slo=slo,
+        ledger=evidence.ledger,
+        ledger_problems=evidence.ledger_problems,
+        gaps=tuple(gap for gap in evidence.gaps if _overlaps(gap, spans)),
+        generator=_from_first_to_last(evidence.generator, spans),
+        probe=_within(evidence.probe, spans),
+        probe_life=_empty(PROBE_COLUMNS) if evidence.probe is None else evidence.probe,
+        server=_empty(SERVER_COLUMNS) if evidence.server is None else evidence.server,
+        slo=evidence.slo,
+        lost_workers=evidence.lost_workers,
+        clock_uncertainty_ms=evidence.clock_uncertainty_ms,
+        generator_ceiling_rps=evidence.generator_ceiling_rps,
+        start_ns=int(spans.start_ns.min(initial=np.iinfo(np.int64).max)),
+        end_ns=int(spans.guard_end_ns.max(initial=0)),
         outcome=outcome,
         ok=ok,
         latency_ms=np.sort((rows["finished_ns"].to_numpy() - intended)[ok] / 1e6),
         lag_ms=np.sort((started - intended)[sent] / 1e6),
+        answered_by=pid[pid > 0],
+        warmup_s=warmup.seconds,
+        bins_ms=bin_medians_ms(measured(evidence.rows, load, {})),
     )
+
+
+def _load_time(evidence: Evidence) -> tuple[Windows, Windows]:
+    """The warm-up, and all load up to the end of the measurement, as they went."""
+    warmup = [segment for segment in evidence.segments if segment.phase == "warmup"]
+    return windows(warmup, evidence.ledger), windows([*warmup, *measured_segments(evidence.segments)], evidence.ledger)
 
 
 def _overlaps(gap: SamplerGap, spans: Windows) -> bool:
@@ -81,7 +136,7 @@ def _overlaps(gap: SamplerGap, spans: Windows) -> bool:
 def _from_first_to_last(generator: pd.DataFrame | None, spans: Windows) -> pd.DataFrame:
     """The generator's readings of the whole time: it serves every launch of the sitting, one reading a second."""
     if generator is None or len(spans.start_ns) == 0:
-        return pd.DataFrame({"cpu_share": np.zeros(0)})
+        return pd.DataFrame({"cpu_share": np.zeros(0), "stall_max_ms": np.zeros(0)})
     t_ns = generator["t_ns"].to_numpy()
     during: pd.DataFrame = generator[(t_ns >= spans.start_ns[0]) & (t_ns <= spans.end_ns[-1])]
     return during
@@ -90,6 +145,10 @@ def _from_first_to_last(generator: pd.DataFrame | None, spans: Windows) -> pd.Da
 def _within(probe: pd.DataFrame | None, spans: Windows) -> pd.DataFrame:
     """The probe's lines written during the stretches or their guards."""
     if probe is None:
-        return pd.DataFrame({name: np.zeros(0) for name in PROBE_COLUMNS})
+        return _empty(PROBE_COLUMNS)
     inside, _ = spans.locate(probe["t_ns"].to_numpy(), with_guard=True)
     return probe[inside]
+
+
+def _empty(columns: Iterable[str]) -> pd.DataFrame:
+    return pd.DataFrame({name: np.zeros(0) for name in columns})

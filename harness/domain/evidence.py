@@ -1,6 +1,6 @@
 """What a sitting yields and a run keeps: the database and targets that ran, readings, trials, certificates.
 
-The columns of the four tables of a trial are fixed here, so that whoever writes them and whoever reads them agree.
+The columns of the tables of a trial are fixed here, so that whoever writes them and whoever reads them agree.
 Every `t_ns` is CLOCK_MONOTONIC of the machine poolbench runs on.
 """
 
@@ -91,6 +91,35 @@ PROCESS_COLUMNS: Mapping[str, str] = {
 }
 """CPU and memory; postgres rows are the sum over the server's processes under the postmaster's pid."""
 
+SERVER_COLUMNS: Mapping[str, str] = {
+    "t_ns": "int64",
+    "key": "category",  # one of SERVER_KEYS
+    "value": "float64",
+}
+"""What server and machine did beside the load, one row a figure, about twice a second until the targets have stopped.
+
+Postgres adds a backend's time up to a second late, and for good when it disconnects: the last row of a key is exact.
+"""
+
+SERVER_KEYS = (
+    "active_s",  # of the launch's database, cumulative: backends executing (pg_stat_database.active_time)
+    "idle_in_transaction_s",  # of the launch's database, cumulative
+    "transactions",  # of the launch's database, cumulative: commits and rollbacks
+    "checkpoints",  # of the server, cumulative: begun
+    "checkpointer_busy",  # of the server: 1 while one is being written
+    "autovacuum_workers",  # of the server: at work now
+    "host_cpu_s",  # of the machine, cumulative over all cores, idle or not
+    "host_steal_s",  # of the machine, cumulative: taken by the hypervisor
+    "cgroup_throttled_s",  # of poolbench's control group, cumulative: not allowed to run
+)
+
+
+def no_server_readings() -> pd.DataFrame:
+    """The server table of a trial that has none: it was saved before there was one."""
+    import pandas as pd
+
+    return pd.DataFrame({name: [] for name in SERVER_COLUMNS}).astype(dict(SERVER_COLUMNS))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
@@ -143,6 +172,7 @@ class Observed:
     probe: pd.DataFrame
     process: pd.DataFrame
     gaps: tuple[SamplerGap, ...] = ()
+    server: pd.DataFrame = field(default_factory=no_server_readings)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,6 +183,8 @@ class SamplerGap:
     t_ns: int
     length_s: float
     reason: str = ""
+    launch_id: str = ""
+    """whose readings are missing; "" concerns every launch of the sitting"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,6 +240,8 @@ class Evidence(Protocol):
     def probe(self) -> pd.DataFrame: ...
     @property
     def process(self) -> pd.DataFrame: ...
+    @property
+    def server(self) -> pd.DataFrame: ...
 
     def table(self, name: str, columns: Sequence[str]) -> pd.DataFrame:
         """Some columns of one table ("requests")."""
@@ -223,6 +257,7 @@ class TrialEvidence:
     activity: pd.DataFrame
     probe: pd.DataFrame
     process: pd.DataFrame
+    server: pd.DataFrame = field(default_factory=no_server_readings)
 
     def table(self, name: str, columns: Sequence[str]) -> pd.DataFrame:
         """Some columns of one table ("requests")."""

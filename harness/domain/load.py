@@ -146,3 +146,5 @@ class LoadOutput:
     output_dir: Path
     notes: tuple[str, ...] = ()
     """things said once to the user, such as "wait_time does not apply in the open model" """
+    lost_workers: tuple[str, ...] = ()
+    """names of worker processes that ended before their counts were acknowledged"""

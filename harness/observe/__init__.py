@@ -19,8 +19,9 @@ from harness.observe.postgres import activity_sampler
 from harness.observe.probe import read_probe
 from harness.observe.process import PostgresTreeSampler, ProcessSampler, Root
 from harness.observe.sampler import Sampler, SamplerLoop
+from harness.observe.server import ServerLog, server_log
 
-__all__ = ["Observation", "Sampler", "SamplerLoop", "observe"]
+__all__ = ["Observation", "Sampler", "SamplerLoop", "ServerLog", "observe", "server_log"]
 
 _POSTGRES_TREE_INTERVAL_S = 1.0
 

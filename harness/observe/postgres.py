@@ -41,17 +41,11 @@ class ActivitySampler:
         self._server = server
         self._launches = launches
         self._databases = list(launches)
-        try:
-            self._connection = self._connect()
-        except psycopg.OperationalError as error:
-            raise InfrastructureError(
-                f"The observer gets no connection to Postgres: {str(error).splitlines()[0].rstrip('.')}.",
-                next_step="Leave one connection below max_connections free for it.",
-            ) from error
+        self._connection = observer_connection(server)
 
     def read(self) -> Sequence[Row]:
         if self._connection.closed:
-            self._connection = self._connect()
+            self._connection = observer_connection(self._server)
         found = self._connection.execute(_QUERY, [self._databases], prepare=True).fetchall()
         unseen = set(self._databases).difference(database for database, *_ in found)
         return [
@@ -84,14 +78,26 @@ class ActivitySampler:
             "oldest_transaction_s": math.nan if oldest_s is None else oldest_s,
         }
 
-    def _connect(self) -> psycopg.Connection[tuple[Any, ...]]:
+
+def observer_connection(server: Server) -> psycopg.Connection[tuple[Any, ...]]:
+    """An autocommit connection to the maintenance database, under the observer's name.
+
+    Raises:
+        InfrastructureError: the server gives no connection.
+    """
+    try:
         return psycopg.connect(
-            self._server.url(self._server.maintenance_database),
+            server.url(server.maintenance_database),
             autocommit=True,
             application_name=APPLICATION_NAME,
             connect_timeout=_CONNECT_TIMEOUT_S,
             options=f"-c statement_timeout={_STATEMENT_TIMEOUT_MS}",
         )
+    except psycopg.OperationalError as error:
+        raise InfrastructureError(
+            f"The observer gets no connection to Postgres: {str(error).splitlines()[0].rstrip('.')}.",
+            next_step="Leave two connections below max_connections free for it.",
+        ) from error
 
 
 @contextmanager

@@ -20,11 +20,11 @@ def read_probe(targets: Sequence[RunningTarget]) -> tuple[list[Row], list[Sample
             continue
         files = sorted(target.probe_dir.glob("probe-*.jsonl"))
         if not files:
-            gaps.append(_gap(f"the target of {target.launch_id} wrote no probe-*.jsonl"))
+            gaps.append(_gap(target, f"the target of {target.launch_id} wrote no probe-*.jsonl"))
         for file in files:
             lines, broken = _read_lines(file)
             rows.extend({**line, "launch_id": target.launch_id} for line in lines)
-            gaps.extend(_gap(f"{file.name} of {target.launch_id}, {reason}") for reason in broken)
+            gaps.extend(_gap(target, f"{file.name} of {target.launch_id}, {reason}") for reason in broken)
     return rows, gaps
 
 
@@ -43,5 +43,6 @@ def _read_lines(file: Path) -> tuple[list[dict[str, object]], list[str]]:
     return good, broken
 
 
-def _gap(reason: str) -> SamplerGap:
-    return SamplerGap(sampler="probe", t_ns=time.monotonic_ns(), length_s=0.0, reason=reason)
+def _gap(target: RunningTarget, reason: str) -> SamplerGap:
+    t_ns = time.monotonic_ns()
+    return SamplerGap(sampler="probe", t_ns=t_ns, length_s=0.0, reason=reason, launch_id=target.launch_id)

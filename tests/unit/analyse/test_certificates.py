@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from harness.analyse import analyse, certify
-from harness.domain.evidence import PROBE_COLUMNS, Certificate, SamplerGap
+from harness.domain.evidence import PROBE_COLUMNS, SERVER_COLUMNS, Certificate, SamplerGap
 from harness.domain.experiment import Slo
 from harness.domain.load import SETUP_SEGMENT
 
@@ -26,11 +26,15 @@ def certificate(build: SimpleNamespace, **changes: Any) -> Certificate:
         "ledger": build.ledger(segments),
         "ledger_problems": (),
         "gaps": (),
-        "generator": pd.DataFrame({"t_ns": [build.start_ns + SECOND // 2], "cpu_share": [0.4]}),
+        "generator": generator_log([build.start_ns + SECOND // 2], [0.4]),
         "probe": build.table(PROBE_COLUMNS),
         "slo": Slo(),
     }
     return certify(**(clean | changes))
+
+
+def generator_log(t_ns: list[int], cpu_share: list[float], stall_max_ms: float = 3.0) -> pd.DataFrame:
+    return pd.DataFrame({"t_ns": t_ns, "cpu_share": cpu_share, "stall_max_ms": stall_max_ms})
 
 
 def codes(found: Certificate, kind: str) -> list[str]:
@@ -65,8 +69,8 @@ def test_later_requests_of_an_arrival_and_the_closed_model_have_no_lag(build: Si
 
 def test_a_busy_generator(build: SimpleNamespace) -> None:
     times = [build.start_ns + SECOND // 10 * i for i in range(10)]
-    busy = pd.DataFrame({"t_ns": times, "cpu_share": [0.95, 0.96] + [0.3] * 8})
-    once = pd.DataFrame({"t_ns": times, "cpu_share": [0.99] + [0.3] * 9})
+    busy = generator_log(times, [0.95, 0.96] + [0.3] * 8)
+    once = generator_log(times, [0.99] + [0.3] * 9)
     earlier = busy.assign(t_ns=busy["t_ns"] - 5 * SECOND)
     found = certificate(build, generator=busy)
     assert codes(found, "instrument") == ["generator_cpu"]
@@ -191,3 +195,168 @@ def test_a_ledger_that_disagrees_with_the_stored_rows_invalidates_the_launch(bui
     assert (reason.code, reason.value) == ("ledger", 2)  # its endpoint's requests and its task's arrivals
     assert not summary.certificates["b0-c1"].valid
     assert summary.certificates["b1-c1"].valid
+
+
+def test_a_generator_that_stands_still(build: SimpleNamespace) -> None:
+    times = [build.start_ns + SECOND // 4 * i for i in range(4)]
+    found = certificate(build, generator=generator_log(times, [0.4] * 4, stall_max_ms=51.0))
+    assert codes(found, "instrument") == ["stall"]
+    assert found.reasons[0].value == pytest.approx(0.051)
+    assert certificate(build, generator=generator_log(times, [0.4] * 4, stall_max_ms=49.0)).valid
+
+
+def test_more_load_than_the_generator_was_calibrated_for(build: SimpleNamespace) -> None:
+    segments = [build.segment(0, rate_rps=950.0)]
+    found = certificate(build, segments=segments, ledger=build.ledger(segments), generator_ceiling_rps=1000.0)
+    (reason,) = found.reasons
+    assert (reason.kind, reason.code, reason.value, reason.threshold) == ("instrument", "ceiling", 950.0, 900.0)
+    assert certificate(build, segments=segments, ledger=build.ledger(segments), generator_ceiling_rps=1100.0).valid
+
+
+def test_a_lost_worker(build: SimpleNamespace) -> None:
+    found = certificate(build, lost_workers=("worker-2",))
+    assert codes(found, "instrument") == ["lost_worker"]
+    assert "worker-2" in found.reasons[0].message
+
+
+def test_a_clock_that_is_not_known_well_enough(build: SimpleNamespace) -> None:
+    assert codes(certificate(build, clock_uncertainty_ms=1.5), "instrument") == ["clock"]
+    assert certificate(build, clock_uncertainty_ms=0.5).valid
+
+
+def server(build: SimpleNamespace, **keys: list[float]) -> pd.DataFrame:
+    """Readings of each key, spread evenly over the judged second."""
+    rows = [
+        (build.start_ns + SECOND * place // max(1, len(values) - 1), key, value)
+        for key, values in keys.items()
+        for place, value in enumerate(values)
+    ]
+    return pd.DataFrame(rows, columns=list(SERVER_COLUMNS)).astype(dict(SERVER_COLUMNS))
+
+
+@pytest.mark.parametrize(
+    ("code", "clean", "found"),
+    [
+        (
+            "steal",
+            {"host_cpu_s": [10, 12], "host_steal_s": [1, 1.03]},
+            {"host_cpu_s": [10, 12], "host_steal_s": [1, 1.05]},
+        ),
+        ("throttled", {"cgroup_throttled_s": [5, 5.009]}, {"cgroup_throttled_s": [5, 5.011]}),
+        ("checkpoint", {"checkpoints": [3, 3], "checkpointer_busy": [0, 0]}, {"checkpoints": [3, 4]}),
+        ("checkpoint", {"checkpointer_busy": [0]}, {"checkpointer_busy": [0, 1, 0]}),
+        ("autovacuum", {"autovacuum_workers": [0, 0, 0]}, {"autovacuum_workers": [0, 2, 0]}),
+    ],
+)
+def test_what_server_and_machine_did_beside(
+    build: SimpleNamespace, code: str, clean: dict[str, list[float]], found: dict[str, list[float]]
+) -> None:
+    assert certificate(build, server=server(build, **clean)) == Certificate(valid=True)
+    seen = certificate(build, server=server(build, **found))
+    assert seen.valid
+    assert codes(seen, "finding") == [code]
+
+
+def test_what_happened_before_and_after_the_measurement_is_no_finding(build: SimpleNamespace) -> None:
+    busy = server(build, checkpoints=[3, 4], autovacuum_workers=[1, 1], host_cpu_s=[1, 2], host_steal_s=[0, 1])
+    for shift in (-2, 2):
+        assert certificate(build, server=busy.assign(t_ns=busy["t_ns"] + shift * SECOND)) == Certificate(valid=True)
+
+
+def probe_lines(build: SimpleNamespace, **last: float) -> pd.DataFrame:
+    """Three seconds in which the counters grow evenly to `last`."""
+    times = [build.start_ns + SECOND * i // 10 for i in range(31)]
+    table = build.table(PROBE_COLUMNS, t_ns=times, pid=7)
+    for name, value in last.items():
+        table[name] = np.linspace(0, value, 31) if PROBE_COLUMNS[name] == "float64" else int(value)
+    return table
+
+
+HELD = {"connection_used_integral_s": 2.0, "connection_use_time_s": 2.0, "connection_checkouts": 200}
+
+
+def test_littles_law_within_the_probe(build: SimpleNamespace) -> None:
+    assert certificate(build, probe=probe_lines(build, **HELD)).valid
+    found = certificate(build, probe=probe_lines(build, **HELD | {"connection_used_integral_s": 2.2}))
+    assert codes(found, "instrument") == ["littles_law_probe"]
+    assert found.reasons[0].value == pytest.approx(0.1)
+    assert found.reasons[0].threshold == pytest.approx(0.05)
+    fewer = certificate(build, probe=probe_lines(build, **HELD | {"connection_used_integral_s": 1.8}))
+    assert codes(fewer, "instrument") == ["littles_law_probe"]
+
+
+def test_connections_that_never_come_back_break_no_law(build: SimpleNamespace) -> None:
+    """A deadlock of the target is its own doing: two connections out at the end were held for three seconds."""
+    stuck = HELD | {"connection_used_integral_s": 7.9, "connection_count_used": 2}
+    assert certificate(build, probe=probe_lines(build, **stuck)).valid
+
+
+def test_what_scatters_between_seconds_is_allowed_for(build: SimpleNamespace) -> None:
+    table = probe_lines(build, **HELD | {"connection_used_integral_s": 2.2})
+    table.loc[table.index >= 15, "connection_use_time_s"] -= 0.4
+    table.loc[table.index >= 25, "connection_use_time_s"] += 0.5
+    found = certificate(build, probe=table)
+    assert found.valid, found
+
+
+@pytest.mark.parametrize(
+    ("active_s", "idle_s", "transaction_s", "valid"),
+    [
+        (0.5, 1.4, 1.9, True),
+        (0.5, 1.7, 1.9, False),  # 2.2 s in Postgres, more than the 2 s that the pool held connections
+        (0.1, 0.1, 1.9, True),  # 200 transactions at 10 ms of transit explain 2 s
+        (0.1, 0.1, 6.0, False),
+    ],
+)
+def test_littles_law_between_postgres_and_the_probe(
+    build: SimpleNamespace, active_s: float, idle_s: float, transaction_s: float, valid: bool
+) -> None:
+    lines = probe_lines(build, **HELD | {"transaction_time_s": transaction_s})
+    seen = server(build, active_s=[0.0, active_s], idle_in_transaction_s=[0.0, idle_s])
+    found = certificate(build, probe=lines, server=seen.assign(t_ns=seen["t_ns"] + 3 * SECOND))
+    assert codes(found, "instrument") == ([] if valid else ["littles_law_postgres"])
+
+
+def test_workers_that_share_unevenly(build: SimpleNamespace) -> None:
+    even = build.rows([10.0] * 400, pid=np.tile([1, 2], 200))
+    uneven = build.rows([10.0] * 400, pid=[1] * 350 + [2] * 50)
+    one_idle = build.rows([10.0] * 400, pid=1)
+    lines = build.table(PROBE_COLUMNS, t_ns=[build.start_ns] * 2, pid=[1, 2])
+    assert certificate(build, rows=even) == Certificate(valid=True)
+    assert codes(certificate(build, rows=uneven), "finding") == ["imbalance"]
+    assert codes(certificate(build, rows=one_idle, probe=lines), "finding") == ["imbalance"]
+    assert certificate(build, rows=one_idle) == Certificate(valid=True)
+
+
+def test_a_warm_up_that_was_too_short(build: SimpleNamespace) -> None:
+    """One second of warm-up, but the first three seconds are slower than the rest."""
+    segments = [build.segment(0, phase="warmup"), build.segment(1, duration_s=9.0)]
+    ledger = build.ledger(segments)
+    slow, steady = [30.0] * 3000, [10.0] * 7000
+    noise = np.random.default_rng(1).normal(0, 0.2, 10_000)
+    found = certificate(build, rows=warmed(build, np.add(slow + steady, noise)), segments=segments, ledger=ledger)
+    (reason,) = found.reasons
+    assert (reason.kind, reason.code, reason.threshold) == ("finding", "warmup", pytest.approx(1.0))
+    assert reason.value == pytest.approx(3.0)
+    settled = warmed(build, np.add([30.0] * 1000 + [10.0] * 9000, noise))
+    assert certificate(build, rows=settled, segments=segments, ledger=ledger) == Certificate(valid=True)
+
+
+def warmed(build: SimpleNamespace, latency_ms: np.ndarray) -> pd.DataFrame:
+    """1000 arrivals in segment 0, the rest in segment 1."""
+    rows = build.rows(latency_ms)
+    return rows.assign(segment=np.where(rows.index < 1000, 0, 1).astype("uint32"))
+
+
+def test_every_reason_is_forced_by_a_test_here() -> None:
+    """Each check names itself in the code of its reason; a new one must be forced in this file too."""
+    import re
+    from pathlib import Path
+
+    from harness.analyse import findings, instrument
+
+    codes_of = re.compile(r"(?:above\(\s*\"\w+\", |code=)\"(\w+)\"")
+    known = {code for module in (findings, instrument) for code in codes_of.findall(Path(module.__file__).read_text())}
+    text = Path(__file__).read_text()
+    assert len(known) == len(findings.FINDINGS) + len(instrument.INSTRUMENT)
+    assert [code for code in sorted(known) if f'"{code}"' not in text] == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from harness.domain.evidence import (
     PROBE_COLUMNS,
     PROCESS_COLUMNS,
     REQUEST_COLUMNS,
+    SERVER_COLUMNS,
     Certificate,
     Reason,
     RunInfo,
@@ -214,6 +216,16 @@ def test_latest_run(tmp_path: Path) -> None:
     assert RunStore.latest(tmp_path).run_id == "20260102T000000Z-a-0000"
     with pytest.raises(UsageError, match=r"has no run\.json"):
         RunStore.open(tmp_path)
+
+
+def test_a_trial_saved_before_there_was_a_server_table_is_read(store: RunStore) -> None:
+    folder = store.save_trial(evidence(), {})
+    (folder / "server.parquet").unlink()
+    sums = json.loads((folder / "checksums.json").read_text())
+    (folder / "checksums.json").write_text(json.dumps({k: v for k, v in sums.items() if k != "server.parquet"}))
+    stored = store.read_trial("b1-c1")
+    assert list(stored.server.columns) == list(SERVER_COLUMNS)
+    assert stored.server.empty
 
 
 def test_tables_of_a_stored_trial_stay_on_disk_until_asked_for(store: RunStore) -> None:

@@ -1,0 +1,153 @@
+"""What was found of the target and its surroundings: results, never excuses.
+
+One function a finding, from Judged to a Reason or None; FINDINGS lists them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from harness.analyse.instrument import lag
+from harness.analyse.judged import Judged
+from harness.analyse.reasons import above, increase, largest, share_of
+from harness.analyse.steady import BIN_S, settled_after_s
+from harness.domain.evidence import Reason
+
+GC_PAUSE_MS_MAX = 20.0
+LOOP_LAG_MS_MAX = 100.0
+STEAL_SHARE_MAX = 0.02
+THROTTLED_SHARE_MAX = 0.01
+IMBALANCE_MAX = 1.5
+IMBALANCE_SIGMAS = 4.0
+"""Requests find their workers by chance: uneven is what chance alone would hardly make."""
+UNSETTLED_SHARE_MIN = 0.1
+"""How much slower or quicker than later what follows the warm-up must be to matter."""
+
+
+def dropped(evidence: Judged) -> Reason | None:
+    """Arrivals found the in-flight cap reached although the generator was on time: the target is saturated."""
+    if lag(evidence):  # a late generator sends in bunches: what it drops then is not the target's doing
+        return None
+    value = share_of(evidence, "dropped")
+    message = f"saturated: {value:.1%} of the arrivals were dropped because too many were in flight"
+    return above("finding", "dropped", value, 0.0, message)
+
+
+def errors(evidence: Judged) -> Reason | None:
+    """More failed than the SLO allows, in whatever way."""
+    offered = len(evidence.ok)
+    value = (offered - int(evidence.ok.sum())) / offered if offered else 0.0
+    message = f"{value:.1%} of what was offered failed; the SLO allows {evidence.slo.error_rate:.1%}"
+    return above("finding", "errors", value, evidence.slo.error_rate, message)
+
+
+def timeouts(evidence: Judged) -> Reason | None:
+    """Requests ran into the request timeout."""
+    value = share_of(evidence, "timeout")
+    return above("finding", "timeouts", value, 0.0, f"{value:.1%} of what was offered timed out")
+
+
+def unfinished(evidence: Judged) -> Reason | None:
+    """Requests never came back."""
+    value = share_of(evidence, "unfinished")
+    return above("finding", "unfinished", value, 0.0, f"{value:.1%} of what was offered never came back")
+
+
+def gc_pause(evidence: Judged) -> Reason | None:
+    """The target's garbage collector stopped it."""
+    value = largest(evidence.probe["gc_pause_max_ms"])
+    message = f"a garbage collection stopped the target for {value:.0f} ms"
+    return above("finding", "gc_pause", value, GC_PAUSE_MS_MAX, message)
+
+
+def loop_lag(evidence: Judged) -> Reason | None:
+    """The target's event loop was blocked."""
+    value = largest(evidence.probe["loop_lag_max_ms"])
+    message = f"the target's event loop was blocked for {value:.0f} ms"
+    return above("finding", "loop_lag", value, LOOP_LAG_MS_MAX, message)
+
+
+def pool_timeouts(evidence: Judged) -> Reason | None:
+    """Requests waited for a connection until the pool gave up."""
+    counters = evidence.probe.groupby("pid", observed=True)["connection_timeouts"]
+    value = float((counters.max() - counters.min()).sum())
+    message = f"the pool gave up on {value:.0f} waits for a connection (pool_timeout)"
+    return above("finding", "pool_timeouts", value, 0.0, message)
+
+
+def steal(evidence: Judged) -> Reason | None:
+    """The hypervisor gave the machine's time to somebody else."""
+    value = increase(evidence, "host_steal_s") / (increase(evidence, "host_cpu_s") or math.nan)
+    message = f"the hypervisor took {value:.1%} of the machine's time"
+    return above("finding", "steal", value, STEAL_SHARE_MAX, message)
+
+
+def throttled(evidence: Judged) -> Reason | None:
+    """The control group's CPU limit made its processes stand still."""
+    value = increase(evidence, "cgroup_throttled_s") / evidence.seconds
+    message = f"the container's CPU limit held its processes up for {value:.1%} of the time"
+    return above("finding", "throttled", value, THROTTLED_SHARE_MAX, message)
+
+
+def imbalance(evidence: Judged) -> Reason | None:
+    """One worker of the target got far more than its share; a worker that answered nothing has its probe's lines."""
+    pids, counts = np.unique(evidence.answered_by, return_counts=True)
+    workers = len(set(pids.tolist()) | set(evidence.probe["pid"].tolist()))
+    if workers < 2 or not len(counts):
+        return None
+    fair = float(counts.sum()) / workers
+    value = float(counts.max()) / fair
+    threshold = max(IMBALANCE_MAX, 1 + IMBALANCE_SIGMAS / math.sqrt(fair))
+    message = f"one of {workers} workers answered {value:.1f} times its share of the requests"
+    return above("finding", "imbalance", value, threshold, message)
+
+
+def checkpoint(evidence: Judged) -> Reason | None:
+    """A checkpoint was under way."""
+    busy = evidence.readings("checkpointer_busy")
+    value = increase(evidence, "checkpoints")
+    value = max(0.0 if math.isnan(value) else value, float(busy.max(initial=0)))
+    return above("finding", "checkpoint", value, 0, "Postgres wrote a checkpoint during the measurement")
+
+
+def autovacuum(evidence: Judged) -> Reason | None:
+    """Autovacuum was at work."""
+    workers = evidence.readings("autovacuum_workers")
+    value = float(np.count_nonzero(workers)) / len(workers) if len(workers) else math.nan
+    return above("finding", "autovacuum", value, 0, f"autovacuum was at work in {value:.0%} of the readings")
+
+
+def warmup(evidence: Judged) -> Reason | None:
+    """What was measured began before latency had settled."""
+    settled_s = settled_after_s(evidence.bins_ms)
+    planned, settled = round(evidence.warmup_s / BIN_S), round(settled_s / BIN_S)
+    early, later = evidence.bins_ms[planned:settled], evidence.bins_ms[settled:]
+    if not len(early) or not len(later):
+        return None
+    if abs(float(np.median(early)) / float(np.median(later)) - 1) < UNSETTLED_SHARE_MIN:
+        return None
+    message = (
+        f"latency settled after {settled_s:.1f} s of load, but the warm-up was {evidence.warmup_s:.1f} s: "
+        "lengthen load.warmup_s"
+    )
+    return above("finding", "warmup", settled_s, evidence.warmup_s, message)
+
+
+FINDINGS: tuple[Callable[[Judged], Reason | None], ...] = (
+    dropped,
+    errors,
+    timeouts,
+    unfinished,
+    gc_pause,
+    loop_lag,
+    pool_timeouts,
+    steal,
+    throttled,
+    imbalance,
+    checkpoint,
+    autovacuum,
+    warmup,
+)

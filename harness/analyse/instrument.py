@@ -1,0 +1,177 @@
+"""Reasons why the figures are not the target's: the generator was late, counts do not add up, a sampler was silent.
+
+One function a reason, from Judged to a Reason or None; INSTRUMENT lists them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from harness.analyse.estimate import quantile
+from harness.analyse.judged import Judged
+from harness.analyse.littles_law import held, postgres_difference, probe_difference
+from harness.analyse.reasons import above
+from harness.analyse.rounds import UNDRAINED_SHARE_MAX, measured_segments, took_turns
+from harness.domain.evidence import Reason
+
+LAG_MS_MAX = 5.0
+LAG_SHARE_MAX = 0.05
+"""Lag is part of every latency, so what is allowed grows with the median: 5 ms, or 5 % of it where that is more."""
+GENERATOR_CPU_SHARE_MAX = 0.9
+STALL_SHARE_MAX = 0.05
+SCHEDULE_SHARE_MIN = 0.98
+SCHEDULE_SIGMAS = 5.0
+"""Arrivals are random: a schedule falls short only beyond this many standard deviations of a Poisson count."""
+CEILING_SHARE_MAX = 0.9
+CLOCK_UNCERTAINTY_MS_MAX = 1.0
+
+
+def lag(evidence: Judged) -> Reason | None:
+    """Arrivals were sent late."""
+    value = quantile(evidence.lag_ms, 0.99)
+    median_ms = quantile(evidence.latency_ms, 0.5)
+    threshold = LAG_MS_MAX if math.isnan(median_ms) else max(LAG_MS_MAX, LAG_SHARE_MAX * median_ms)
+    message = f"one arrival in a hundred was sent {value:.1f} ms late or later; up to {threshold:.1f} ms is fine"
+    return above("instrument", "lag", value, threshold, message)
+
+
+def generator_cpu(evidence: Judged) -> Reason | None:
+    """The generator had no CPU to spare for a tenth of the time."""
+    value = quantile(np.sort(evidence.generator["cpu_share"].to_numpy(dtype=np.float64)), 0.9)
+    message = f"the load generator used {value:.0%} of its core or more for a tenth of the time"
+    return above("instrument", "generator_cpu", value, GENERATOR_CPU_SHARE_MAX, message)
+
+
+def schedule(evidence: Judged) -> Reason | None:
+    """Fewer arrivals were offered than the plan asks for."""
+    skipped = {run.segment for run in evidence.ledger.segments if run.skipped}
+    open_segments = [s for s in evidence.segments if s.rate_rps is not None and s.index not in skipped]
+    planned = sum(segment.duration_s * (segment.rate_rps or 0.0) for segment in open_segments)
+    if planned <= 0:
+        return None
+    numbers = {segment.index for segment in open_segments}
+    offered = sum(t.done + t.dropped + t.unfinished for t in evidence.ledger.tasks if t.segment in numbers)
+    threshold = min(SCHEDULE_SHARE_MIN, 1 - SCHEDULE_SIGMAS / math.sqrt(planned))
+    if offered / planned >= threshold:
+        return None
+    message = f"{offered} arrivals were offered where the plan asks for about {planned:.0f}"
+    return Reason(kind="instrument", code="schedule", message=message, value=offered / planned, threshold=threshold)
+
+
+def ledger_mismatch(evidence: Judged) -> Reason | None:
+    """What was counted is not what was recorded."""
+    return ledger_reason(evidence.ledger_problems)
+
+
+def sampler_gap(evidence: Judged) -> Reason | None:
+    """A sampler was silent while the trial was measured."""
+    if not evidence.gaps:
+        return None
+    longest = max(evidence.gaps, key=lambda gap: gap.length_s)
+    why = f" ({longest.reason})" if longest.reason else ""
+    span = f" for {longest.length_s:.1f} s" if longest.length_s else " at times"
+    message = f"the {longest.sampler} sampler gave nothing{span}{why}"
+    return Reason(kind="instrument", code="sampler_gap", message=message, value=longest.length_s, threshold=0.0)
+
+
+def undrained(evidence: Judged) -> Reason | None:
+    """Most segments began while requests of another launch were still in flight."""
+    numbers = {segment.index for segment in measured_segments(evidence.segments)}
+    if not took_turns(evidence.segments):
+        return None
+    runs = [run for run in evidence.ledger.segments if run.segment in numbers and not run.skipped]
+    value = sum(not run.drained for run in runs) / len(runs) if runs else 0.0
+    message = f"{value:.0%} of the segments began while requests of another launch were in flight; lengthen the guard"
+    return above("instrument", "undrained", value, UNDRAINED_SHARE_MAX, message)
+
+
+def ledger_reason(problems: tuple[str, ...]) -> Reason | None:
+    """What was counted is not what was recorded, if so."""
+    first = f"the generator's counts and its rows disagree: {problems[0]}" if problems else ""
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    return above("instrument", "ledger", len(problems), 0, first + more)
+
+
+def stalled(evidence: Judged) -> Reason | None:
+    """The generator's event loop stood still, for as long as the longest stalls of each second add up to."""
+    stalls_ms = evidence.generator["stall_max_ms"].to_numpy(dtype=np.float64)
+    value = float(stalls_ms.mean()) / 1000 if len(stalls_ms) else math.nan
+    message = f"the load generator stood still for {value:.1%} of the time or more"
+    return above("instrument", "stall", value, STALL_SHARE_MAX, message)
+
+
+def ceiling(evidence: Judged) -> Reason | None:
+    """The load is more than this machine's generator can send, as calibration measured it."""
+    if not evidence.generator_ceiling_rps:
+        return None
+    rate_rps = max((segment.rate_rps or 0.0 for segment in evidence.segments), default=0.0)
+    message = (
+        f"{rate_rps:.0f} arrivals/s were asked of a load generator that was calibrated to send "
+        f"{evidence.generator_ceiling_rps:.0f} at most"
+    )
+    return above("instrument", "ceiling", rate_rps, CEILING_SHARE_MAX * evidence.generator_ceiling_rps, message)
+
+
+def lost_worker(evidence: Judged) -> Reason | None:
+    """A worker of the generator ended before its counts were acknowledged."""
+    names = ", ".join(evidence.lost_workers)
+    return above("instrument", "lost_worker", len(evidence.lost_workers), 0, f"the generator lost its worker {names}")
+
+
+def clock(evidence: Judged) -> Reason | None:
+    """Times of different processes cannot be compared to a fraction of a latency."""
+    value = evidence.clock_uncertainty_ms
+    message = f"the clock is only known to {value:.2g} ms"
+    return above("instrument", "clock", value, CLOCK_UNCERTAINTY_MS_MAX, message)
+
+
+def littles_law_probe(evidence: Judged) -> Reason | None:
+    """The probe's integral of connections in use is not the sum of its hold times."""
+    counted = held(evidence.probe_life)
+    if counted is None:
+        return None
+    found = probe_difference(counted)
+    message = (
+        f"the probe's connections were in use for {counted.integral_s:.2f} s, but held for {counted.use_s:.2f} s in "
+        f"{counted.checkouts} checkouts"
+    )
+    return above("instrument", "littles_law_probe", found.share, found.allowed, message)
+
+
+def littles_law_postgres(evidence: Judged) -> Reason | None:
+    """Postgres saw more, or far less, connection time than the probe."""
+    counted = held(evidence.probe_life)
+    postgres_s = sum(_last(evidence, key) for key in ("active_s", "idle_in_transaction_s"))
+    if counted is None or math.isnan(postgres_s):
+        return None
+    found = postgres_difference(counted, postgres_s)
+    message = (
+        f"Postgres saw connections busy for {postgres_s:.2f} s, the pool held them for {counted.use_s:.2f} s, "
+        f"{counted.transaction_s:.2f} s of that in transactions"
+    )
+    return above("instrument", "littles_law_postgres", found.share, found.allowed, message)
+
+
+def _last(evidence: Judged, key: str) -> float:
+    """The last reading of a cumulative figure, made when the targets had stopped; NaN without one."""
+    values = evidence.server[(evidence.server["key"] == key).to_numpy()].sort_values("t_ns")["value"]
+    return float(values.iloc[-1]) if len(values) else math.nan
+
+
+INSTRUMENT: tuple[Callable[[Judged], Reason | None], ...] = (
+    lag,
+    generator_cpu,
+    stalled,
+    schedule,
+    ceiling,
+    ledger_mismatch,
+    sampler_gap,
+    undrained,
+    lost_worker,
+    clock,
+    littles_law_probe,
+    littles_law_postgres,
+)
