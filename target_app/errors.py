@@ -17,9 +17,9 @@ logger = logging.getLogger("target_app")
 
 RETRY_AFTER_S = 1
 
-# SQLSTATE classes (and one state) that say "not now": connection, authorisation, database name, transaction rolled back
-# for another's sake, resources, lock not available, operator.
-_PASSING_STATES = ("08", "28", "3D", "40", "53", "55P03", "57")
+# SQLSTATE classes (and single states) that say "not now": connection, idle in a transaction for too long,
+# authorisation, database name, transaction rolled back for another's sake, resources, lock not available, operator.
+_PASSING_STATES = ("08", "25P03", "28", "3D", "40", "53", "55P03", "57")
 
 
 def add_error_handlers(app: FastAPI) -> None:

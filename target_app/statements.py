@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Select, bindparam, delete, select, update
+from sqlalchemy import Select, bindparam, delete, select, text, update
 from sqlalchemy.orm import joinedload, selectinload
 
 from target_app.models import HERO_FOR_CHANGE, Hero, Team
@@ -62,6 +62,9 @@ ROSTERS: Mapping[Loader, Select[Team]] = {
     "selectin": TEAM_PAGE.options(selectinload(Team.heroes)),
 }
 """Teams with their heroes; lazy ones are loaded when they are touched."""
+
+NOTHING = text("SELECT 1")
+SLEEP = text("SELECT pg_sleep(:seconds)")
 
 
 @cache

@@ -18,9 +18,17 @@ def routers_for(settings: Settings) -> Iterator[APIRouter]:
         from target_app.routes import async_routes
 
         yield rebound(async_routes.router, ASYNC, annotations, on_the_loop=False)
+        if settings.lab:
+            from target_app.routes import lab_async
+
+            yield rebound(lab_async.router, ASYNC, annotations, on_the_loop=False)
     else:
         from target_app.routes import sync_routes
 
         # The mistake to be measured: the sync endpoints' own code inside async def.
         blocking = settings.driver == "psycopg_blocking"
         yield rebound(sync_routes.router, SYNC, annotations, on_the_loop=blocking)
+        if settings.lab:
+            from target_app.routes import lab_sync
+
+            yield rebound(lab_sync.router, SYNC, annotations, on_the_loop=blocking)

@@ -16,6 +16,10 @@ After = Annotated[
     int | None, Query(ge=0, le=INT32_MAX, description="list what follows this id, instead of skipping `offset` heroes")
 ]
 Limit = Annotated[int, Query(ge=1, le=100)]
+Milliseconds = Annotated[int, Query(ge=0, le=10_000)]
+BurntMilliseconds = Annotated[int, Query(ge=0, le=1_000, description="of CPU time")]
+Events = Annotated[int, Query(ge=1, le=1_000)]
+Kibibytes = Annotated[int, Query(ge=1, le=10_240)]
 FewTeams = Annotated[int, Query(ge=1, le=20, description="teams; each comes with all its heroes")]
 LoaderChoice = Annotated[Loader | None, Query(description="how heroes are loaded; the setting team_loader by default")]
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, get_args
 from uuid import uuid4
@@ -64,3 +65,33 @@ def serve(seeded_url: str) -> Serve:
             yield client
 
     return started
+
+
+@pytest.fixture
+def checked_out() -> Callable[[httpx.AsyncClient], int]:
+    """How many connections a served app has out of its pool."""
+
+    def count(client: Any) -> int:
+        return int(client.app.state.database.engine.pool.checkedout())
+
+    return count
+
+
+@pytest.fixture
+def eventually() -> Callable[[Callable[[], Any], Any], Awaitable[None]]:
+    """`await eventually(read, expected)`: wait until `read()` says so; fails with what it says after ten seconds."""
+
+    async def wait(read: Callable[[], Any], expected: Any) -> None:
+        deadline_s = time.monotonic() + 10
+        while (actual := read()) != expected:
+            assert time.monotonic() < deadline_s, f"still {actual}, not {expected}"
+            await asyncio.sleep(0.005)
+
+    return wait
+
+
+@pytest.fixture(scope="session")
+def ask(seeded_url: str) -> Iterator[Callable[..., list[tuple[Any, ...]]]]:
+    """`ask(sql, *values)`: rows, past the app, on a connection of its own."""
+    with psycopg.connect(seeded_url, autocommit=True) as connection:
+        yield lambda sql, *values: connection.execute(sql, values).fetchall()
