@@ -9,9 +9,10 @@ from typing import Annotated, Any
 
 import typer
 
-from benchmarks import analysis, observer, overhead
+from benchmarks import accuracy, analysis, observer, overhead
 
 BENCHMARKS: Mapping[str, Callable[[], Mapping[str, Any]]] = {
+    "accuracy": accuracy.measure,
     "analysis": analysis.measure,
     "overhead": overhead.measure,
     "observer": observer.measure,
