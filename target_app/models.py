@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import DateTime, FetchedValue, ForeignKey, FromClause, MetaData, String, Table, false, func, text, true
+from sqlalchemy import DateTime, FetchedValue, ForeignKey, MetaData, String, false, func, text, true
 from sqlalchemy.ext.asyncio import AsyncAttrs
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
@@ -59,29 +59,29 @@ class Hero(Base):
     """raised by each change where changes are versioned"""
 
 
-def _without_trigger() -> Table:
-    """The heroes' table as seen by code that does not know that a trigger sets updated_at."""
+def _mapped_again(name: str, *, versioned: bool, knows_trigger: bool) -> type[Hero]:
+    """The same rows under another mapping: SQLAlchemy has an UPDATE's form from the class, not from the session.
+
+    Each mapping has a copy of the table, since the UPDATE is cached by table for a whole family of classes.
+    """
     elsewhere = MetaData()
     for table in Base.metadata.sorted_tables:  # heroes refer to teams
         table.to_metadata(elsewhere)
     heroes = elsewhere.tables[Hero.__tablename__]
-    heroes.c.updated_at.server_onupdate = None
-    return heroes
+    mapper: dict[str, Any] = {"concrete": True, "eager_defaults": True}
+    if not knows_trigger:
+        heroes.c.updated_at.server_onupdate = None
+    if versioned:
+        mapper["version_id_col"] = heroes.c.version
+    return type(name, (Hero,), {"__module__": __name__, "__table__": heroes, "__mapper_args__": mapper})
 
 
-def _mapped(name: str, table: FromClause, **mapper: Any) -> type[Hero]:
-    """The same rows under another mapping: SQLAlchemy has an UPDATE's form from the class, not from the session."""
-    attributes = {"__table__": table, "__mapper_args__": {"concrete": True, "eager_defaults": True, **mapper}}
-    return type(name, (Hero,), {"__module__": __name__, **attributes})
-
-
-_UNAWARE = _without_trigger()
 # (versioned, knows the trigger) -> the class through which a hero is changed.
 # Versioned: each UPDATE names the version that was read and raises it; where no row has it, SQLAlchemy raises
 # StaleDataError. Unaware of the trigger: the UPDATE asks for nothing back, so the object keeps its old updated_at.
 HERO_FOR_CHANGE: Mapping[tuple[bool, bool], type[Hero]] = {
     (False, True): Hero,
-    (False, False): _mapped("UnawareHero", _UNAWARE),
-    (True, True): _mapped("VersionedHero", Hero.__table__, version_id_col=Hero.__table__.c.version),
-    (True, False): _mapped("UnawareVersionedHero", _UNAWARE, version_id_col=_UNAWARE.c.version),
+    (False, False): _mapped_again("UnawareHero", versioned=False, knows_trigger=False),
+    (True, True): _mapped_again("VersionedHero", versioned=True, knows_trigger=True),
+    (True, False): _mapped_again("UnawareVersionedHero", versioned=True, knows_trigger=False),
 }

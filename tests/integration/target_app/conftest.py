@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, get_args
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, contextmanager
+from typing import Any, NamedTuple, get_args
 from uuid import uuid4
 
 import httpx
 import psycopg
 import pytest
-from sqlalchemy import make_url
+from sqlalchemy import event, make_url
 
 from target_app.main import create_app
 from target_app.prepare import prepare
@@ -65,6 +66,36 @@ def serve(seeded_url: str) -> Serve:
             yield client
 
     return started
+
+
+class Statement(NamedTuple):
+    word: str
+    """the first one"""
+    thread: int
+    autocommit: bool
+
+
+@pytest.fixture
+def recorded() -> Callable[[httpx.AsyncClient], AbstractContextManager[list[Statement]]]:
+    """`with recorded(client) as statements:` every statement that a served app executes."""
+
+    @contextmanager
+    def recording(client: Any) -> Iterator[list[Statement]]:
+        engine = client.app.state.database.engine
+        engine = getattr(engine, "sync_engine", engine)
+        seen: list[Statement] = []
+
+        def record(connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+            autocommit = connection.dialect.detect_autocommit_setting(connection.connection.dbapi_connection)
+            seen.append(Statement(statement.split(maxsplit=1)[0], threading.get_ident(), autocommit))
+
+        event.listen(engine, "before_cursor_execute", record)
+        try:
+            yield seen
+        finally:
+            event.remove(engine, "before_cursor_execute", record)
+
+    return recording
 
 
 @pytest.fixture

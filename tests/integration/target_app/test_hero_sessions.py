@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
 import psycopg
 import pytest
 from fastapi import Depends
-from sqlalchemy import Engine, event, text
+from sqlalchemy import Engine, text
 
 from target_app.models import Hero
 from target_app.sessions import get_db, get_db_blocking, get_db_sync
@@ -23,21 +22,6 @@ HERO = {"name": "Echo", "secret_name": "s", "password": "12345678"}
 def sync_engine(client: Any) -> Engine:
     engine = client.app.state.database.engine
     return getattr(engine, "sync_engine", engine)  # type: ignore[no-any-return]
-
-
-@contextmanager
-def recorded_statements(engine: Engine) -> Iterator[list[tuple[str, int]]]:
-    """(first word, thread) of every statement the engine executes."""
-    seen: list[tuple[str, int]] = []
-
-    def record(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        seen.append((statement.split(maxsplit=1)[0], threading.get_ident()))
-
-    event.listen(engine, "before_cursor_execute", record)
-    try:
-        yield seen
-    finally:
-        event.remove(engine, "before_cursor_execute", record)
 
 
 def add_failing_route(app: Any, driver: str) -> None:
@@ -106,26 +90,26 @@ async def test_every_request_returns_its_connection(serve: Any, driver: str) -> 
         ),
     ],
 )
-async def test_what_a_write_costs(
-    serve: Any, driver: str, settings: dict[str, bool], create: list[str], patch: list[str]
+async def test_what_a_write_costs(  # noqa: PLR0917 -- parameters and fixtures come by name
+    serve: Any, driver: str, recorded: Any, settings: dict[str, bool], create: list[str], patch: list[str]
 ) -> None:
     async with serve(driver=driver, pool_prewarm=True, **settings) as client:
-        with recorded_statements(sync_engine(client)) as statements:
+        with recorded(client) as statements:
             hero = (await client.post("/heroes", json=HERO)).json()
-            created = [word for word, _ in statements]
+            created = [statement.word for statement in statements]
             statements.clear()
             changed = (await client.patch(f"/heroes/{hero['id']}", json={"age": 3})).json()
 
-    assert (created, [word for word, _ in statements]) == (create, patch)
+    assert (created, [statement.word for statement in statements]) == (create, patch)
     assert (changed["name"], changed["age"]) == ("Echo", 3)
 
 
-async def test_which_thread_waits_for_postgres(serve: Any, driver: str) -> None:
+async def test_which_thread_waits_for_postgres(serve: Any, driver: str, recorded: Any) -> None:
     async with serve(driver=driver, pool_prewarm=True) as client:
-        with recorded_statements(sync_engine(client)) as statements:
+        with recorded(client) as statements:
             await client.get("/heroes/1")
 
-    on_the_event_loop = {thread for _, thread in statements} == {threading.get_ident()}
+    on_the_event_loop = {statement.thread for statement in statements} == {threading.get_ident()}
     assert on_the_event_loop == (driver not in {"psycopg_sync", "psycopg2"})
 
 
