@@ -24,6 +24,7 @@ def doubts(run: Run, cells: Sequence[CellSummary], launches: Launches) -> tuple[
         _different_loads(run),
         _few_launches(launches),
         _few_requests(launches),
+        _from_outside(run),
         _no_probe(run, cells),
         _no_activity(cells),
     )
@@ -84,8 +85,18 @@ def _few_requests(launches: Launches) -> str:
     return f"p99 is thin: a launch has as few as {fewest} requests, so about {beyond} of them lie beyond it."
 
 
+def _from_outside(run: Run) -> str:
+    urls = sorted({cell.target.url for cell in run.info.cells if cell.target.url})
+    if not urls:
+        return ""
+    return (
+        f"{words.listed(urls)} ran already and was measured from outside: its pool waits, its connections and its "
+        "processes were not seen."
+    )
+
+
 def _no_probe(run: Run, cells: Sequence[CellSummary]) -> str:
-    unseen = [summary for summary in cells if summary.valid and math.isnan(summary.all.pool_share)]
+    unseen = [summary for summary in _deployed(cells) if math.isnan(summary.all.pool_share)]
     if not unseen:
         return ""
     why = "no request named it" if run.info.experiment.observe.probe else "the probe was off"
@@ -93,8 +104,13 @@ def _no_probe(run: Run, cells: Sequence[CellSummary]) -> str:
 
 
 def _no_activity(cells: Sequence[CellSummary]) -> str:
-    unseen = [summary for summary in cells if summary.valid and math.isnan(summary.connections_active_mean)]
+    unseen = [summary for summary in _deployed(cells) if math.isnan(summary.connections_active_mean)]
     return f"Connections were not seen for {_which(unseen, cells)}: pg_stat_activity gave nothing." if unseen else ""
+
+
+def _deployed(cells: Sequence[CellSummary]) -> list[CellSummary]:
+    """Valid cells whose service poolbench started itself: there was something to see."""
+    return [summary for summary in cells if summary.valid and summary.cell.target.url is None]
 
 
 def _which(some: Sequence[CellSummary], cells: Sequence[CellSummary]) -> str:
