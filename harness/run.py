@@ -341,7 +341,7 @@ def _place(stack: ExitStack, cell: Cell, prefix: str, progress: Progress) -> Pla
         return Place(server=None, template=None, prefix=prefix)
     progress.stage(f"Postgres ({cell.database.provider}), {cell.database.rows} heroes")
     server = stack.enter_context(deploy.start_database(cell.database))
-    return Place(server=server, template=deploy.template(server, cell.database), prefix=prefix)
+    return Place(server=server, template=deploy.template(server, cell.database, cell.database.prepare), prefix=prefix)
 
 
 def _describe(sitting: Sitting) -> str:

@@ -148,6 +148,8 @@ class DatabaseSpec:
     """image, for provider container"""
     rows: Annotated[int, Ge(1)] = 10_000
     """heroes to seed; one team for each hundred"""
+    prepare: tuple[str, ...] = ()
+    """command that migrates and fills the database in DATABASE_URL; empty: the reference app's own"""
     settings: Mapping[str, str | int | float | bool] = field(default_factory=dict)
     """server settings, as in postgresql.conf"""
 
