@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
 from harness import __version__, analyse, deploy, drive, environment, observe, plan, present, schedule
-from harness.domain.evidence import Observed, RunInfo, RunningTarget, Server, Trial, TrialEvidence
+from harness.domain.evidence import Observed, RelayReadings, RunInfo, RunningTarget, Server, Trial, TrialEvidence
 from harness.domain.experiment import Cell, DatabaseSpec, Experiment
 from harness.domain.ledger import check_ledger
 from harness.domain.load import Launch, Ledger, LoadOutput, Sitting
@@ -46,6 +46,8 @@ class Raw:
     observed: Observed
     targets: tuple[RunningTarget, ...]
     folder: Path
+    relays: Mapping[str, RelayReadings]
+    """by launch id, of those that have one"""
 
     def rows(self, launch_id: str) -> pd.DataFrame:
         return drive.read_rows(self.folder, launch_id, self.sitting.segments)
@@ -168,7 +170,9 @@ def run_sitting(
         urls = stack.enter_context(place.databases(sitting.launches))
         # around the targets: what their connections did is known for good once they are closed
         log = stack.enter_context(observe.server_log(place.server, _database_names(urls)))
-        targets = stack.enter_context(deploy.start_all(_starts(sitting, urls, folder), probe=experiment.observe.probe))
+        far = stack.enter_context(deploy.distances(place.server, sitting.launches, urls))
+        starts = _starts(sitting, far.urls, folder)
+        targets = stack.enter_context(deploy.start_all(starts, probe=experiment.observe.probe))
         load_plan = schedule.with_hosts(sitting, targets.hosts, _scenarios(sitting), folder)
         generator = stack.enter_context(drive.start(load_plan))  # loads the scenarios while the targets start
         running = targets.wait()
@@ -181,16 +185,18 @@ def run_sitting(
                 targets=running,
                 generator_pid=generator.pid,
                 interval_s=experiment.observe.interval_s,
+                relay_pids=far.pids,
             )
         )
         generator.go()
         expected_s = schedule.expected_duration_s(sitting)
         output = generator.wait(lambda done_s: progress.load(done_s, expected_s, rest_s))
         observed = observation.finish()
+        relays = far.readings()
     observed = replace(observed, server=log.table(), gaps=(*observed.gaps, *log.gaps))
     for note in dict.fromkeys((*notes, *output.notes)):
         progress.note(note)
-    return Raw(sitting=sitting, output=output, observed=observed, targets=running, folder=folder)
+    return Raw(sitting=sitting, output=output, observed=observed, targets=running, folder=folder, relays=relays)
 
 
 def _starts(sitting: Sitting, urls: Mapping[str, str], folder: Path) -> list[deploy.TargetStart]:
@@ -247,6 +253,7 @@ def _save_trial(raw: Raw, launch: Launch, experiment: Experiment, store: RunStor
         ledger=ledger,
         certificate=certificate,
         gaps=gaps,
+        relay=raw.relays.get(launch.id),
     )
     (target,) = (target for target in raw.targets if target.launch_id == launch.id)
     logs = {} if target.log is None else {"target.log": target.log}

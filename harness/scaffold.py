@@ -21,7 +21,8 @@ schema_version = 1
 name = "{name}"
 question = "Which pool size should this service run with?"
 
-# The cells are the product of these lists. Any key of [pool], [session], [target], [database] and [load] may vary.
+# The cells are the product of these lists. Any key of [pool], [session], [target], [database], [network] and [load]
+# may vary.
 [matrix]
 pool.pool_size = [5, 10, 20]
 """

@@ -10,6 +10,7 @@ from harness.deploy.databases import checkpoint, clone, template
 from harness.deploy.embedded import EmbeddedProvider
 from harness.deploy.leftovers import clear_leftovers
 from harness.deploy.provider import DatabaseProvider
+from harness.deploy.relay import Distances, Relay, distances, start_relay
 from harness.deploy.target import Starting, TargetStart, launch, launch_all, start_all
 from harness.deploy.url import UrlProvider
 from harness.domain.evidence import Server
@@ -18,16 +19,20 @@ from harness.domain.experiment import DatabaseSpec
 __all__ = [
     "PROVIDERS",
     "DatabaseProvider",
+    "Distances",
+    "Relay",
     "Starting",
     "TargetStart",
     "checkpoint",
     "clear_leftovers",
     "clone",
+    "distances",
     "docker_problem",
     "launch",
     "launch_all",
     "start_all",
     "start_database",
+    "start_relay",
     "template",
 ]
 

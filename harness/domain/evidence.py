@@ -83,7 +83,7 @@ PROBE_COLUMNS: Mapping[str, str] = {
 
 PROCESS_COLUMNS: Mapping[str, str] = {
     "t_ns": "int64",
-    "role": "category",  # target, postgres, generator, harness
+    "role": "category",  # target, postgres, relay, generator, harness
     "pid": "uint32",
     "cpu_s": "float64",  # user + system since the process started
     "rss_bytes": "int64",
@@ -211,6 +211,23 @@ class Certificate:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RelayReadings:
+    """What the relay between a launch's target and Postgres did, and how exactly, warm-up included."""
+
+    rtt_ms: float
+    """as asked for"""
+    rtt_ms_measured: float
+    """what it added to a ping of Postgres before the load, median"""
+    late_ms_p50: float
+    """how much later than due data was passed on under load"""
+    late_ms_p99: float
+    round_trips: int
+    connections: int
+    idle_drops: int
+    cpu_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
     """What one launch yielded. `segments` are the launch's own, as planned; the ledger holds only theirs."""
 
@@ -222,6 +239,8 @@ class Trial:
     ledger: Ledger
     certificate: Certificate
     gaps: tuple[SamplerGap, ...] = ()
+    relay: RelayReadings | None = None
+    """None where nothing lay between target and Postgres"""
 
 
 class Evidence(Protocol):

@@ -27,6 +27,7 @@ DeleteMode = Literal["soft", "hard"]
 TeamLoader = Literal["lazy", "joined", "selectin"]
 Mistake = Literal["none", "global_session", "missing_commit"]
 ProviderName = Literal["embedded", "container", "url"]
+OnIdle = Literal["reset", "blackhole"]
 
 _STRICT: Mapping[str, Any] = {"extra": "forbid"}
 
@@ -155,6 +156,24 @@ class DatabaseSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Network:
+    """What lies between the target and Postgres; anything but the defaults puts a relay there."""
+
+    __pydantic_config__: ClassVar[Mapping[str, Any]] = _STRICT
+
+    rtt_ms: Annotated[float, Ge(0), Le(10_000)] = 0.0
+    """round trip that is added, half of it each way"""
+    idle_timeout_s: Annotated[float, Gt(0)] | None = None
+    """connections idle for this long are dropped, as firewalls and address translation do"""
+    on_idle: OnIdle = "reset"
+    """how they are dropped: reset (the next use fails) or blackhole (the next use gets no answer)"""
+
+    @property
+    def needs_relay(self) -> bool:
+        return self.rtt_ms > 0 or self.idle_timeout_s is not None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
     """What is sent to the target."""
 
@@ -238,6 +257,7 @@ class Experiment:
     session: Session = field(default_factory=Session)
     target: Target = field(default_factory=Target)
     database: DatabaseSpec = field(default_factory=DatabaseSpec)
+    network: Network = field(default_factory=Network)
     load: Load = field(default_factory=Load)
     design: Design = field(default_factory=Design)
     slo: Slo = field(default_factory=Slo)
@@ -256,6 +276,7 @@ class Cell:
     target: Target
     database: DatabaseSpec
     load: Load
+    network: Network = field(default_factory=Network)
 
     @property
     def connection_ceiling(self) -> int | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 
 from harness.domain.evidence import (
@@ -75,7 +75,12 @@ class Observation:
 
 @contextmanager
 def observe(
-    *, server: Server | None, targets: Sequence[RunningTarget], generator_pid: int, interval_s: float
+    *,
+    server: Server | None,
+    targets: Sequence[RunningTarget],
+    generator_pid: int,
+    interval_s: float,
+    relay_pids: Mapping[str, int] | None = None,
 ) -> Iterator[Observation]:
     """Watch `targets`, their databases on `server` (None: there is none to see) and the generator within the block.
 
@@ -88,7 +93,7 @@ def observe(
     with ExitStack() as stack:
         activity: list[SamplerLoop] = []
         process: list[SamplerLoop] = [
-            SamplerLoop(ProcessSampler(_roots(targets, generator_pid)), interval_s=interval_s)
+            SamplerLoop(ProcessSampler(_roots(targets, generator_pid, relay_pids or {})), interval_s=interval_s)
         ]
         databases = _launch_of_database(targets)
         if server is not None and databases:
@@ -112,8 +117,9 @@ def _launch_of_database(targets: Sequence[RunningTarget]) -> dict[str, str]:
     return launches
 
 
-def _roots(targets: Sequence[RunningTarget], generator_pid: int) -> list[Root]:
+def _roots(targets: Sequence[RunningTarget], generator_pid: int, relay_pids: Mapping[str, int]) -> list[Root]:
     roots = [Root(pid=pid, role="target", launch_id=target.launch_id) for target in targets for pid in target.pids]
+    roots += [Root(pid=pid, role="relay", launch_id=launch_id) for launch_id, pid in relay_pids.items()]
     roots.append(Root(pid=generator_pid, role="generator", launch_id=""))
     roots.append(Root(pid=os.getpid(), role="harness", launch_id="", descendants=False))
     return roots

@@ -55,6 +55,7 @@ def _cell(
         session=full.session,
         target=full.target,
         database=full.database,
+        network=full.network,
         load=full.load,
     )
 

@@ -42,6 +42,7 @@ def check(experiment: Experiment, cells: Sequence[Cell], source: Source) -> None
     for cell in cells:
         _check_load(cell.load, source)
         _check_database(cell.database, source)
+        _check_network(cell, source)
         check_sense(cell, source)
     _check_duplicates(experiment, cells, source)
     _check_running_target(experiment, cells, source)
@@ -116,10 +117,23 @@ def _check_database(database: DatabaseSpec, source: Source) -> None:
         )
 
 
+def _check_network(cell: Cell, source: Source) -> None:
+    if cell.target.url and cell.network.needs_relay:
+        raise UsageError(
+            f"{_at(source, 'network.rtt_ms')}: nothing can be put between Postgres and a service that already runs.",
+            next_step="Take [network] out, or target.url, so that the app is deployed here.",
+        )
+    if cell.network.on_idle != "reset" and cell.network.idle_timeout_s is None:
+        raise UsageError(
+            f"{_at(source, 'network.on_idle')}: network.on_idle has no effect without network.idle_timeout_s.",
+            next_step="Set network.idle_timeout_s, for example 60.",
+        )
+
+
 def _check_duplicates(experiment: Experiment, cells: Sequence[Cell], source: Source) -> None:
     seen: dict[str, Cell] = {}
     for cell in cells:
-        configuration = repr((cell.pool, cell.session, cell.target, cell.database, cell.load))
+        configuration = repr((cell.pool, cell.session, cell.target, cell.database, cell.network, cell.load))
         if other := seen.get(configuration):
             key = next((k for k, values in experiment.matrix.items() if _repeats(values)), "")
             raise UsageError(

@@ -10,7 +10,18 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from harness.domain.experiment import DatabaseSpec, Design, Experiment, Load, Observe, Pool, Session, Slo, Target
+from harness.domain.experiment import (
+    DatabaseSpec,
+    Design,
+    Experiment,
+    Load,
+    Network,
+    Observe,
+    Pool,
+    Session,
+    Slo,
+    Target,
+)
 from harness.errors import UsageError
 from harness.plan.lines import Source
 
@@ -23,12 +34,13 @@ _SECTIONS: Mapping[str, type] = {
     "session": Session,
     "target": Target,
     "database": DatabaseSpec,
+    "network": Network,
     "load": Load,
     "design": Design,
     "slo": Slo,
     "observe": Observe,
 }
-VARIABLE_SECTIONS = ("pool", "session", "target", "database", "load")
+VARIABLE_SECTIONS = ("pool", "session", "target", "database", "network", "load")
 OPEN_KEYS = ("database.settings", "target.env")
 """Tables whose keys are the user's; a dot within such a key belongs to it (pg_stat_statements.track)."""
 

@@ -57,7 +57,7 @@ def _pilots(cells: Sequence[Cell]) -> tuple[Cell, ...]:
     for cell in cells:
         if cell.load.rate is None:
             continue
-        kind = repr((cell.target, cell.session, cell.load.scenario, cell.database))
+        kind = repr((cell.target, cell.session, cell.load.scenario, cell.database, cell.network))
         if kind not in pilots or _ceiling(cell) < _ceiling(pilots[kind]):
             pilots[kind] = cell
     return tuple(pilots.values())
