@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import signal
@@ -87,8 +88,9 @@ def plan(experiment: ExperimentFile = None, overrides: Overrides = None, as_json
     from harness import plan as planning
     from harness.outline import outline
     from harness.present import plan_table
+    from harness.profiles import load_profile
 
-    planned = outline(planning.load_experiment(experiment, overrides or ()))
+    planned = outline(planning.load_experiment(experiment, overrides or ()), load_profile())
     if as_json:
         _print_json(planned.as_dict())
     else:
@@ -144,6 +146,36 @@ def doctor(results: Results = Path("results"), as_json: Json = False) -> None:
             console.print(check.line, highlight=False, soft_wrap=True, markup=False)
     if any(check.status == "fail" for check in checks):
         raise typer.Exit(5)
+
+
+@app.command()
+def calibrate(  # noqa: PLR0917 -- typer calls it by keyword; one parameter an option
+    rung_s: Annotated[float, typer.Option("--rung-s", min=0.1, help="Seconds at each rate of the generator.")] = 1.0,
+    measure_s: Annotated[float, typer.Option("--measure-s", min=0.5, help="Seconds measured in each launch.")] = 6.0,
+    launches: Annotated[int, typer.Option("--launches", min=2, help="Launches of each of two equal cells.")] = 5,
+    observer: Annotated[
+        Path | None,
+        typer.Option("--observer", metavar="FILE", help="What `python -m benchmarks observer --json FILE` found."),
+    ] = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Measure this machine once: the generator's ceiling and lag, and how much equal cells differ."""
+    from harness import calibrate as calibration
+    from harness.profiles import save_profile
+    from harness.progress import progress
+
+    cost = {} if observer is None else calibration.read_observer(observer)
+    with progress(quiet=quiet or as_json) as shown:
+        profile = calibration.calibrate(
+            rung_s=rung_s, measure_s=measure_s, launches=launches, observer=cost, progress=shown
+        )
+    path = save_profile(profile)
+    if as_json:
+        _print_json({"path": str(path), **dataclasses.asdict(profile)})
+        return
+    for sentence in (*calibration.sentences(profile), f"Kept in {path}; `poolbench plan` and certificates use it."):
+        Console().print(sentence, highlight=False, soft_wrap=True, markup=False)
 
 
 def _present(store: RunStore, *, as_json: bool) -> int:

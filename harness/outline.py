@@ -9,6 +9,7 @@ from typing import Any
 from harness import plan, schedule
 from harness.domain.experiment import Cell, Experiment
 from harness.domain.load import Sitting
+from harness.domain.profile import MachineProfile
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +23,8 @@ class Outline:
     arrivals: int | None
     detectable: Mapping[str, float | None]
     """percentile -> smallest difference between two cells that the run would likely tell apart, as a share"""
+    profile: MachineProfile | None = None
+    """what calibration found of this machine; None: typical figures stand in"""
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -32,8 +35,23 @@ class Outline:
         ]
         if not told:
             return ("One launch tells no difference apart: set design.launches to 3 or more.",)
+        noise = f"noise calibrated {self.profile.measured_utc[:10]}" if self.profile else "typical noise assumed"
         offered = () if self.arrivals is None else (f"It offers about {self.arrivals} requests in all.",)
-        return (f"This plan can tell apart {' and '.join(told)}, four times in five.", *offered)
+        apart = f"This plan can tell apart {' and '.join(told)}, four times in five ({noise})."
+        advice = () if self.profile else ("To know this machine's noise, measure it once: poolbench calibrate",)
+        return (apart, *self._ceiling_note(), *offered, *advice)
+
+    def _ceiling_note(self) -> tuple[str, ...]:
+        """A warning when the load is more than the generator was calibrated to send."""
+        ceiling_rps = self.profile.generator_ceiling_rps if self.profile else None
+        rates = [
+            s.rate_rps or 0.0 for sitting in self.sittings if sitting.purpose == "measure" for s in sitting.segments
+        ]
+        if ceiling_rps is None or max(rates, default=0.0) <= ceiling_rps:
+            return ()
+        return (
+            f"The launches will be invalid: {max(rates):.0f} arrivals/s, the generator sends {ceiling_rps:.0f} here.",
+        )
 
     def as_dict(self) -> Mapping[str, Any]:
         """For `--json`."""
@@ -54,10 +72,11 @@ class Outline:
             "duration_s": self.duration_s,
             "arrivals": self.arrivals,
             "detectable_difference": dict(self.detectable),
+            "calibrated_utc": self.profile.measured_utc if self.profile else None,
         }
 
 
-def outline(experiment: Experiment) -> Outline:
+def outline(experiment: Experiment, profile: MachineProfile | None = None) -> Outline:
     """Expand and schedule an experiment; nothing is started."""
     cells = plan.expand(experiment)
     measured = schedule.sittings(experiment, cells, experiment.load.rate_rps)
@@ -71,9 +90,10 @@ def outline(experiment: Experiment) -> Outline:
         duration_s=schedule.run_duration_s(sittings),
         arrivals=schedule.expected_arrivals(measured),
         detectable={
-            "p50": schedule.detectable_difference(experiment, requests, "p50"),
-            "p95": schedule.detectable_difference(experiment, requests, "p95"),
+            "p50": schedule.detectable_difference(experiment, requests, "p50", profile),
+            "p95": schedule.detectable_difference(experiment, requests, "p95", profile),
         },
+        profile=profile,
     )
 
 

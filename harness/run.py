@@ -16,6 +16,7 @@ from harness.domain.experiment import Cell, DatabaseSpec, Experiment
 from harness.domain.ledger import check_ledger
 from harness.domain.load import Launch, Ledger, LoadOutput, Sitting
 from harness.errors import UsageError
+from harness.profiles import load_profile
 from harness.store import RUN_SCHEMA_VERSION, RunStore
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ def run_experiment(experiment: Experiment, store: RunStore, *, progress: Progres
         PoolbenchError: as the rooms raise it; see harness.errors.
     """
     cells = plan.expand(experiment)
+    ceiling_rps = _generator_ceiling_rps()
     progress.stage(f"run {store.path}")
     with _places(store.run_id, progress) as place_for:
         first = place_for(cells[0])
@@ -74,7 +76,7 @@ def run_experiment(experiment: Experiment, store: RunStore, *, progress: Progres
         rate_rps, rate_source = _find_rate(experiment, cells, place_for, store, progress)
         store.write_info(_info(experiment, store, first, rate_rps, rate_source))
         planned = schedule.sittings(experiment, cells, rate_rps)
-        _run_sittings(experiment, planned, place_for, store, progress)
+        _run_sittings(experiment, planned, place_for, store, progress, ceiling_rps=ceiling_rps)
 
 
 def resume(store: RunStore, *, progress: Progress) -> None:
@@ -91,11 +93,13 @@ def resume(store: RunStore, *, progress: Progress) -> None:
         )
     experiment = plan.with_secrets(info.experiment)
     cells = plan.expand(experiment)
+    ceiling_rps = _generator_ceiling_rps()
     with _places(store.run_id, progress) as place_for:
         first = place_for(cells[0])
         _refuse_another_machine(info, environment.fingerprint(first.server))
         planned = schedule.sittings(experiment, cells, info.rate_rps)
-        _run_sittings(experiment, [s for s in planned if s.index in missing], place_for, store, progress)
+        lacking = [sitting for sitting in planned if sitting.index in missing]
+        _run_sittings(experiment, lacking, place_for, store, progress, ceiling_rps=ceiling_rps)
 
 
 def _check_ceilings(experiment: Experiment, cells: Sequence[Cell], place: Place) -> None:
@@ -149,7 +153,13 @@ def _refuse_another_machine(info: RunInfo, now: Mapping[str, Any]) -> None:
 
 
 def _run_sittings(
-    experiment: Experiment, sittings: Sequence[Sitting], place_for: PlaceFor, store: RunStore, progress: Progress
+    experiment: Experiment,
+    sittings: Sequence[Sitting],
+    place_for: PlaceFor,
+    store: RunStore,
+    progress: Progress,
+    *,
+    ceiling_rps: float | None,
 ) -> None:
     for position, sitting in enumerate(sittings):
         place = place_for(sitting.launches[0].cell)
@@ -158,7 +168,7 @@ def _run_sittings(
         raw = run_sitting(sitting, experiment, place, store, progress, rest_s=rest_s)
         store.set_aside(launch.id for launch in sitting.launches)
         for launch in sitting.launches:
-            _save_trial(raw, launch, experiment, store)
+            _save_trial(raw, launch, experiment, store, ceiling_rps=ceiling_rps)
 
 
 def run_sitting(
@@ -221,7 +231,9 @@ def _scenarios(sitting: Sitting) -> Mapping[str, Path]:
     return {name: plan.resolve_scenario(name, Path.cwd()) for name in names}
 
 
-def _save_trial(raw: Raw, launch: Launch, experiment: Experiment, store: RunStore) -> None:
+def _save_trial(
+    raw: Raw, launch: Launch, experiment: Experiment, store: RunStore, *, ceiling_rps: float | None
+) -> None:
     """Cut one launch's share out of a sitting, certify it and store it."""
     segments = tuple(s for s in raw.sitting.segments if s.launch_id == launch.id)
     ledger = _own_ledger(raw.output.ledger, {s.index for s in segments})
@@ -242,7 +254,7 @@ def _save_trial(raw: Raw, launch: Launch, experiment: Experiment, store: RunStor
         server=tables["server"],
         lost_workers=raw.output.lost_workers,
         clock_uncertainty_ms=environment.clock_uncertainty_ms(),
-        generator_ceiling_rps=None,
+        generator_ceiling_rps=ceiling_rps,
     )
     trial = Trial(
         id=launch.id,
@@ -258,6 +270,12 @@ def _save_trial(raw: Raw, launch: Launch, experiment: Experiment, store: RunStor
     (target,) = (target for target in raw.targets if target.launch_id == launch.id)
     logs = {} if target.log is None else {"target.log": target.log}
     store.save_trial(TrialEvidence(trial=trial, requests=rows, **tables), logs)
+
+
+def _generator_ceiling_rps() -> float | None:
+    """As calibration found it on this machine, if it was calibrated."""
+    profile = load_profile()
+    return None if profile is None else profile.generator_ceiling_rps
 
 
 def _own_ledger(ledger: Ledger, segments: set[int]) -> Ledger:

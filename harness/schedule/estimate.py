@@ -8,6 +8,7 @@ from typing import Literal
 
 from harness.domain.experiment import Experiment
 from harness.domain.load import Sitting
+from harness.domain.profile import MachineProfile
 
 Percentile = Literal["p50", "p95"]
 
@@ -20,9 +21,9 @@ TYPICAL_CAPACITY_RPS = 450.0
 """where a staircase is expected to end: one process of the reference app on two shared cores"""
 
 TRIAL_SD_BLOCKED: Mapping[Percentile, float] = {"p50": 0.08, "p95": 0.13}
-"""Typical, until this machine is calibrated: relative sd of one launch's percentile, one cell at a time."""
+"""Typical, where the machine is not calibrated: relative sd of one launch's percentile, one cell at a time."""
 RATIO_SD_INTERLEAVED: Mapping[Percentile, float] = {"p50": 0.06, "p95": 0.10}
-"""Typical, until this machine is calibrated: sd of the log ratio of two launches measured in turns."""
+"""Typical, where the machine is not calibrated: sd of the log ratio of two launches measured in turns."""
 CONFIDENCE = 0.95
 POWER = 0.80
 
@@ -69,28 +70,35 @@ def requests_per_launch(planned: Sequence[Sitting]) -> float | None:
 
 
 def detectable_difference(
-    experiment: Experiment, requests: float | None, percentile: Percentile = "p95"
+    experiment: Experiment,
+    requests: float | None,
+    percentile: Percentile = "p95",
+    profile: MachineProfile | None = None,
 ) -> float | None:
     """Smallest difference between two cells that the run would find 4 times in 5, as a share: 0.2 is 20 %.
 
     The test is the paired t test over launches at 95 %, two-sided; the noise of a pair is what differs between
     launches plus what `requests` a launch leave to chance (exponential tail; None: ignored). None for one launch,
-    which tells nothing apart.
+    which tells nothing apart. How launches differ is what `profile` found on this machine, else what is typical.
     """
     launches = experiment.design.launches
     if launches < 2:
         return None
-    noise = _pair_sd(experiment, percentile)
+    noise = _pair_sd(experiment, percentile, profile)
     if requests:
         noise = math.hypot(noise, math.sqrt(2) * sampling_sd(percentile, requests))
     return math.expm1(_detectable_shift(launches) * noise)
 
 
-def _pair_sd(experiment: Experiment, percentile: Percentile) -> float:
-    """sd of the log ratio of two launches of equal cells."""
-    if experiment.design.kind == "interleaved":
-        return RATIO_SD_INTERLEAVED[percentile]
-    return math.sqrt(2) * TRIAL_SD_BLOCKED[percentile]
+def _pair_sd(experiment: Experiment, percentile: Percentile, profile: MachineProfile | None) -> float:
+    """sd of the log ratio of two launches of equal cells, without what chance adds for want of requests."""
+    turns = experiment.design.kind == "interleaved"
+    found = None if profile is None else profile.noise_of(percentile)
+    if profile is None or found is None:
+        return RATIO_SD_INTERLEAVED[percentile] if turns else math.sqrt(2) * TRIAL_SD_BLOCKED[percentile]
+    measured = found.ratio_sd if turns else math.sqrt(2) * found.launch_sd
+    chance = math.sqrt(2) * sampling_sd(percentile, profile.requests_per_launch)
+    return math.sqrt(max(0.0, measured**2 - chance**2))
 
 
 def sampling_sd(percentile: Percentile, requests: float) -> float:

@@ -1,0 +1,122 @@
+"""How fast this machine's generator is: a staircase against a stub, and its lag on every rung."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from harness import drive
+from harness.domain.load import LaunchLoad, Ledger, LoadPlan, Segment
+from harness.domain.profile import Rung
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+RATES_RPS = (250, 500, 1000, 1500, 2000, 2500, 3000, 4000, 5000, 6500, 8000, 10_000, 13_000)
+LAUNCH_ID = "stub"
+GUARD_S = 0.2
+MAX_IN_FLIGHT = 900
+LAG_P99_MS_MAX = 5.0
+"""what a certificate allows"""
+SERVED_SHARE_MIN = 0.98
+
+
+def measure_ceiling(folder: Path, *, rung_s: float, rates_rps: Sequence[float] = RATES_RPS) -> tuple[Rung, ...]:
+    """Every rung up to the first that saturates."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with _stub(folder / "stub.log") as url:
+        plan = LoadPlan(
+            launches=(
+                LaunchLoad(
+                    launch_id=LAUNCH_ID,
+                    host=url,
+                    scenario=Path(__file__).with_name("ping.py"),
+                    request_timeout_s=5.0,
+                    max_in_flight=MAX_IN_FLIGHT,
+                ),
+            ),
+            segments=_segments(rung_s, rates_rps),
+            output_dir=folder,
+        )
+        with drive.start(plan) as generator:
+            generator.targets_up()
+            generator.wait_ready()
+            generator.go()
+            output = generator.wait()
+    rows = drive.read_rows(folder, LAUNCH_ID, plan.segments)
+    climbed = {run.segment for run in output.ledger.segments if not run.skipped}
+    return tuple(
+        _rung(segment, rows, output.ledger)
+        for segment in plan.segments
+        if segment.phase == "staircase" and segment.index in climbed
+    )
+
+
+def _segments(rung_s: float, rates_rps: Sequence[float]) -> tuple[Segment, ...]:
+    """A warm-up at the first rate, then rung after rung."""
+    rates = (rates_rps[0], *rates_rps)
+    return tuple(
+        Segment(
+            index=index,
+            launch_id=LAUNCH_ID,
+            phase="staircase" if index else "warmup",
+            round=index,
+            start_s=index * (rung_s + GUARD_S),
+            duration_s=rung_s,
+            guard_s=GUARD_S,
+            model="open",
+            rate_rps=float(rate_rps),
+            users=None,
+            arrivals="poisson",
+            seed=index,
+        )
+        for index, rate_rps in enumerate(rates)
+    )
+
+
+def _rung(segment: Segment, rows: pd.DataFrame, ledger: Ledger) -> Rung:
+    own = rows[rows["segment"] == segment.index]
+    sent = own[own["started_ns"] >= 0]
+    lag_ms = (sent["started_ns"] - sent["intended_ns"]).to_numpy() / 1e6
+    (run,) = (run for run in ledger.segments if run.segment == segment.index)
+    until_ns = run.end_ns + round(GUARD_S * 1e9)
+    served = int(((own["outcome"] == "ok") & (own["finished_ns"] <= until_ns)).sum())
+    dropped = int((own["outcome"] == "dropped").sum())
+    p50_ms, p99_ms = np.quantile(lag_ms, [0.5, 0.99], method="inverted_cdf") if len(lag_ms) else (np.nan, np.nan)
+    return Rung(
+        rate_rps=segment.rate_rps or 0.0,
+        offered=len(own),
+        served=served,
+        dropped=dropped,
+        lag_p50_ms=float(p50_ms),
+        lag_p99_ms=float(p99_ms),
+        kept_up=bool(served >= SERVED_SHARE_MIN * len(own) and p99_ms <= LAG_P99_MS_MAX),
+    )
+
+
+@contextmanager
+def _stub(log: Path) -> Iterator[str]:
+    """A stub in a process of its own; its socket listens before it starts, so nothing has to be waited for."""
+    with socket.create_server(("127.0.0.1", 0), backlog=1024) as listening, log.open("wb") as output:
+        port = listening.getsockname()[1]
+        process = subprocess.Popen(
+            [sys.executable, "-m", "harness.calibrate.stub", "--fd", str(listening.fileno())],
+            pass_fds=[listening.fileno()],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
