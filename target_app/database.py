@@ -32,7 +32,7 @@ class AsyncDatabase:
     async def open(self, *, prewarm: int) -> None:
         """Open that many connections at once and return them to the pool. Raises what the first failure raised."""
         if self.driver_pool is not None:
-            await self.driver_pool.open(wait=prewarm > 0)
+            await self.driver_pool.open(wait=prewarm > 0, timeout=self.driver_pool.timeout)
             return
         try:
             async with AsyncExitStack() as held, asyncio.TaskGroup() as tasks:
@@ -58,7 +58,7 @@ class SyncDatabase:
     async def open(self, *, prewarm: int) -> None:
         """Open that many connections at once and return them to the pool. Raises what the first failure raised."""
         if self.driver_pool is not None:
-            await run_in_threadpool(self.driver_pool.open, wait=prewarm > 0)
+            await run_in_threadpool(self.driver_pool.open, wait=prewarm > 0, timeout=self.driver_pool.timeout)
         elif prewarm:
             await run_in_threadpool(self._prewarm, prewarm)
 
