@@ -255,6 +255,7 @@ def _save_trial(
         lost_workers=raw.output.lost_workers,
         clock_uncertainty_ms=environment.clock_uncertainty_ms(),
         generator_ceiling_rps=ceiling_rps,
+        relay=raw.relays.get(launch.id),
     )
     trial = Trial(
         id=launch.id,

@@ -14,7 +14,7 @@ import pandas as pd
 from harness.analyse.findings import FINDINGS
 from harness.analyse.instrument import INSTRUMENT, ledger_reason
 from harness.analyse.judged import Evidence, judged
-from harness.domain.evidence import Certificate, SamplerGap
+from harness.domain.evidence import Certificate, RelayReadings, SamplerGap
 from harness.domain.experiment import Slo
 from harness.domain.load import Ledger, Segment
 
@@ -33,6 +33,7 @@ def certify(
     lost_workers: tuple[str, ...] = (),
     clock_uncertainty_ms: float = math.nan,
     generator_ceiling_rps: float | None = None,
+    relay: RelayReadings | None = None,
 ) -> Certificate:
     """The certificate of one trial.
 
@@ -49,6 +50,7 @@ def certify(
         lost_workers: names of the generator's workers that ended before their counts were acknowledged.
         clock_uncertainty_ms: by how much times of different processes may be off; NaN when not known.
         generator_ceiling_rps: what the generator sends at most on this machine; None when not calibrated.
+        relay: what lay between the target and Postgres; None when nothing did.
     """
     evidence = judged(
         Evidence(
@@ -64,6 +66,7 @@ def certify(
             lost_workers=lost_workers,
             clock_uncertainty_ms=clock_uncertainty_ms,
             generator_ceiling_rps=generator_ceiling_rps,
+            relay=relay,
         )
     )
     broken = tuple(reason for check in INSTRUMENT if (reason := check(evidence)))

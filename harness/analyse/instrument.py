@@ -27,6 +27,7 @@ SCHEDULE_SIGMAS = 5.0
 """Arrivals are random: a schedule falls short only beyond this many standard deviations of a Poisson count."""
 CEILING_SHARE_MAX = 0.9
 CLOCK_UNCERTAINTY_MS_MAX = 1.0
+RELAY_LATE_MS_MAX = 5.0
 
 
 def lag(evidence: Judged) -> Reason | None:
@@ -128,6 +129,15 @@ def clock(evidence: Judged) -> Reason | None:
     return above("instrument", "clock", value, CLOCK_UNCERTAINTY_MS_MAX, message)
 
 
+def relay_late(evidence: Judged) -> Reason | None:
+    """Postgres was further away than asked for: the relay did not get round to passing on what was due."""
+    if evidence.relay is None:
+        return None
+    value = evidence.relay.late_ms_p99
+    message = f"the network relay passed on one piece in a hundred {value:.2g} ms late or more"
+    return above("instrument", "relay_late", value, RELAY_LATE_MS_MAX, message)
+
+
 def littles_law_probe(evidence: Judged) -> Reason | None:
     """The probe's integral of connections in use is not the sum of its hold times."""
     counted = held(evidence.probe_life)
@@ -147,7 +157,8 @@ def littles_law_postgres(evidence: Judged) -> Reason | None:
     postgres_s = sum(_last(evidence, key) for key in ("active_s", "idle_in_transaction_s"))
     if counted is None or math.isnan(postgres_s):
         return None
-    found = postgres_difference(counted, postgres_s)
+    rtt_ms = 0.0 if evidence.relay is None else evidence.relay.rtt_ms
+    found = postgres_difference(counted, postgres_s, rtt_ms=rtt_ms)
     message = (
         f"Postgres saw connections busy for {postgres_s:.2f} s, the pool held them for {counted.use_s:.2f} s, "
         f"{counted.transaction_s:.2f} s of that in transactions"
@@ -172,6 +183,7 @@ INSTRUMENT: tuple[Callable[[Judged], Reason | None], ...] = (
     undrained,
     lost_worker,
     clock,
+    relay_late,
     littles_law_probe,
     littles_law_postgres,
 )

@@ -13,7 +13,7 @@ from harness.analyse.arrays import Bools, Codes, Floats
 from harness.analyse.measured import OUTCOME_PLACES, category_codes, measured
 from harness.analyse.rounds import Windows, measured_segments, windows
 from harness.analyse.steady import bin_medians_ms
-from harness.domain.evidence import PROBE_COLUMNS, SERVER_COLUMNS, SamplerGap
+from harness.domain.evidence import PROBE_COLUMNS, SERVER_COLUMNS, RelayReadings, SamplerGap
 from harness.domain.experiment import Slo
 from harness.domain.load import Ledger, Segment
 
@@ -34,6 +34,7 @@ class Evidence:
     lost_workers: tuple[str, ...]
     clock_uncertainty_ms: float
     generator_ceiling_rps: float | None
+    relay: RelayReadings | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +55,7 @@ class Judged:
     lost_workers: tuple[str, ...]
     clock_uncertainty_ms: float
     generator_ceiling_rps: float | None
+    relay: RelayReadings | None
     start_ns: int
     end_ns: int
     """of the guard after the last segment"""
@@ -107,6 +109,7 @@ def judged(evidence: Evidence) -> Judged:
         lost_workers=evidence.lost_workers,
         clock_uncertainty_ms=evidence.clock_uncertainty_ms,
         generator_ceiling_rps=evidence.generator_ceiling_rps,
+        relay=evidence.relay,
         start_ns=int(spans.start_ns.min(initial=np.iinfo(np.int64).max)),
         end_ns=int(spans.guard_end_ns.max(initial=0)),
         outcome=outcome,

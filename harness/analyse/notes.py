@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 from harness.analyse import words
+from harness.analyse.distance import relay_notes
 from harness.analyse.launches import Launches
 from harness.domain.evidence import Run
 from harness.domain.verdict import CellSummary
@@ -27,6 +28,7 @@ def doubts(run: Run, cells: Sequence[CellSummary], launches: Launches) -> tuple[
         _from_outside(run),
         _no_probe(run, cells),
         _no_activity(cells),
+        *relay_notes(run),
     )
     return tuple(note for note in found if note)
 

@@ -1,0 +1,82 @@
+"""What a relay between target and Postgres means for a certificate and for the report's notes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from harness.analyse import analyse, certify
+from harness.domain.evidence import PROBE_COLUMNS, SERVER_COLUMNS, Certificate, RelayReadings
+from harness.domain.experiment import Slo
+
+SECOND = 1_000_000_000
+RELAY = RelayReadings(
+    rtt_ms=20.0,
+    rtt_ms_measured=20.3,
+    late_ms_p50=0.05,
+    late_ms_p99=0.8,
+    round_trips=400,
+    connections=6,
+    idle_drops=0,
+    cpu_s=0.08,
+)
+
+
+def certificate(build: SimpleNamespace, relay: RelayReadings | None, **evidence: Any) -> Certificate:
+    segments = [build.segment(0)]
+    clean: dict[str, Any] = {
+        "rows": build.rows([10.0] * 100),
+        "segments": segments,
+        "ledger": build.ledger(segments),
+        "ledger_problems": (),
+        "gaps": (),
+        "generator": None,
+        "probe": None,
+        "slo": Slo(),
+    }
+    return certify(**(clean | evidence), relay=relay)
+
+
+def far_away(build: SimpleNamespace) -> dict[str, pd.DataFrame]:
+    """200 checkouts of 30 ms, of which Postgres saw 10: each was a round trip of 20 ms away."""
+    probe = build.table(PROBE_COLUMNS, t_ns=[build.start_ns + SECOND * i // 10 for i in range(31)], pid=7)
+    for name in ("connection_used_integral_s", "connection_use_time_s", "transaction_time_s"):
+        probe[name] = np.linspace(0, 6.0, 31)
+    probe["connection_checkouts"] = 200
+    t_ns = build.start_ns + 3 * SECOND
+    rows = {"t_ns": [t_ns, t_ns], "key": ["active_s", "idle_in_transaction_s"], "value": [1.0, 1.0]}
+    return {"probe": probe, "server": pd.DataFrame(rows).astype(dict(SERVER_COLUMNS))}
+
+
+def test_time_on_the_way_is_no_contradiction(build: SimpleNamespace) -> None:
+    assert certificate(build, RELAY, **far_away(build)) == Certificate(valid=True)
+    (reason,) = certificate(build, None, **far_away(build)).reasons
+    assert reason.code == "littles_law_postgres"
+
+
+def notes(build: SimpleNamespace, *relays: RelayReadings | None) -> list[str]:
+    trials = [build.trial(build.cell(1), block, build.rows([10.0] * 100)) for block, _ in enumerate(relays, start=1)]
+    run = build.run(
+        [
+            replace(evidence, trial=replace(evidence.trial, relay=relay))
+            for evidence, relay in zip(trials, relays, strict=True)
+        ]
+    )
+    return [note for note in analyse(run).summary.notes if "relay" in note]
+
+
+def test_the_notes_say_how_the_distance_was_kept(build: SimpleNamespace) -> None:
+    assert notes(build, None, None) == []
+    nearer = replace(RELAY, rtt_ms=5.0, rtt_ms_measured=5.26, late_ms_p99=1.39, idle_drops=3)
+    slower = replace(RELAY, rtt_ms_measured=20.5, late_ms_p99=2.07)
+    first, second = notes(build, RELAY, nearer, slower)
+    assert first == (
+        "Between target and Postgres a relay added 5.26 ms a round trip (5 ms asked for); under load it was up to "
+        "1.4 ms late each way (p99) and took 0.2 ms of CPU a round trip. It dropped 3 idle connections."
+    )
+    assert second.startswith("Between target and Postgres a relay added 20.40 ms a round trip (20 ms asked for)")
+    assert "2.1 ms late" in second
