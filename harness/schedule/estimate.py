@@ -84,21 +84,25 @@ def detectable_difference(
     launches = experiment.design.launches
     if launches < 2:
         return None
-    noise = _pair_sd(experiment, percentile, profile)
-    if requests:
-        noise = math.hypot(noise, math.sqrt(2) * sampling_sd(percentile, requests))
+    noise = math.hypot(_pair_sd(experiment, percentile, profile), _chance_sd(percentile, requests, profile))
     return math.expm1(_detectable_shift(launches) * noise)
 
 
 def _pair_sd(experiment: Experiment, percentile: Percentile, profile: MachineProfile | None) -> float:
-    """sd of the log ratio of two launches of equal cells, without what chance adds for want of requests."""
+    """sd of the log ratio of two launches of equal cells."""
     turns = experiment.design.kind == "interleaved"
     found = None if profile is None else profile.noise_of(percentile)
-    if profile is None or found is None:
+    if found is None:
         return RATIO_SD_INTERLEAVED[percentile] if turns else math.sqrt(2) * TRIAL_SD_BLOCKED[percentile]
-    measured = found.ratio_sd if turns else math.sqrt(2) * found.launch_sd
-    chance = math.sqrt(2) * sampling_sd(percentile, profile.requests_per_launch)
-    return math.sqrt(max(0.0, measured**2 - chance**2))
+    return found.ratio_sd if turns else math.sqrt(2) * found.launch_sd
+
+
+def _chance_sd(percentile: Percentile, requests: float | None, profile: MachineProfile | None) -> float:
+    """What chance adds to a pair for want of requests; what calibration measured has its own share of that in it."""
+    if not requests:
+        return 0.0
+    known = sampling_sd(percentile, profile.requests_per_launch) if profile else 0.0
+    return math.sqrt(2 * max(0.0, sampling_sd(percentile, requests) ** 2 - known**2))
 
 
 def sampling_sd(percentile: Percentile, requests: float) -> float:

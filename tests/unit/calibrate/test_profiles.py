@@ -123,14 +123,16 @@ def test_the_difference_grows_with_the_noise(kind: str, pair_sd: float) -> None:
 
 
 def test_chance_for_want_of_requests_is_not_counted_twice() -> None:
-    """A calibration with few requests scatters by chance; a plan with many does not inherit that."""
+    """What calibration measured holds for as many requests as it had; only fewer of them add to the noise."""
     experiment = plan.parse_experiment(EXPERIMENT.format(rate_rps=100, kind="interleaved"), source="e")
-    few, many = (
-        schedule.detectable_difference(experiment, None, "p95", profile(requests_per_launch=n)) for n in (2000, 1e9)
+    measured = profile(requests_per_launch=1000.0)
+    fewer, as_many, more, unknown = (
+        schedule.detectable_difference(experiment, requests, "p95", measured) for requests in (100.0, 1e3, 1e6, None)
     )
-    assert few is not None
-    assert many is not None
-    assert few < many
+    assert as_many == more == unknown
+    assert fewer is not None
+    assert as_many is not None
+    assert fewer > as_many > 0.05
 
 
 def test_plan_warns_of_a_rate_beyond_the_generator() -> None:
