@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
+from typing import Any
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -12,10 +14,17 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from target_app.repository import RefusedError, sqlstate_of
+from target_app.schemas import InvalidRequest, Problem
 
 logger = logging.getLogger("target_app")
 
 RETRY_AFTER_S = 1
+
+RESPONSES: Mapping[int | str, dict[str, Any]] = {
+    422: {"model": InvalidRequest, "description": "The request makes no sense"},
+    503: {"model": Problem, "description": f"The database cannot serve now; ask again after {RETRY_AFTER_S} s"},
+}
+"""What any endpoint may answer besides its own, for the OpenAPI document."""
 
 # SQLSTATE classes (and single states) that say "not now": connection, idle in a transaction for too long,
 # authorisation, database name, transaction rolled back for another's sake, resources, lock not available, operator.

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
 
 from target_app.database import connect_database
-from target_app.errors import add_error_handlers
+from target_app.errors import RESPONSES, add_error_handlers
 from target_app.routes import routers_for
 from target_app.settings import Settings, load_settings
 
@@ -24,7 +24,7 @@ logger = logging.getLogger("target_app")
 def create_app(settings: Settings | None = None) -> FastAPI:
     """The application with an engine of its own. Without settings, the environment is read (see load_settings)."""
     settings = settings or load_settings()
-    app = FastAPI(title="Heroes", lifespan=_lifespan, max_body_size=settings.max_body_bytes)
+    app = FastAPI(title="Heroes", lifespan=_lifespan, responses=dict(RESPONSES), max_body_size=settings.max_body_bytes)
     app.state.settings = settings
     app.state.database = connect_database(settings)
     app.state.leaked_sessions = []  # by the lab, on purpose

@@ -109,3 +109,18 @@ class Roster(TeamPublic):
     """A team with its heroes."""
 
     heroes: list[HeroPublic]
+
+
+class Problem(BaseModel):
+    detail: str
+
+
+class InvalidField(BaseModel):
+    type: str
+    loc: list[str | int]
+    msg: str
+
+
+class InvalidRequest(BaseModel):
+    detail: list[InvalidField] | str
+    """the fields that are wrong, or one sentence where each is right by itself"""
