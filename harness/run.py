@@ -198,6 +198,7 @@ def run_sitting(
                 relay_pids=far.pids,
             )
         )
+        far.begin()
         generator.go()
         expected_s = schedule.expected_duration_s(sitting)
         output = generator.wait(lambda done_s: progress.load(done_s, expected_s, rest_s))

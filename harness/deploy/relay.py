@@ -37,8 +37,12 @@ class Relay:
     process: subprocess.Popen[str]
 
     def read(self) -> Mapping[str, float]:
-        """Its counters since it started, `late_ms_p50` and `late_ms_p99`, and `cpu_s`."""
+        """Its counters since it started or was restarted, `late_ms_p50` and `late_ms_p99`, and `cpu_s`."""
         return self._tell("read")
+
+    def restart(self) -> None:
+        """Count from zero."""
+        self._tell("restart")
 
     def reset(self) -> None:
         """End every connection through it with a reset on both sides."""
@@ -111,6 +115,11 @@ class Distances:
     def pids(self) -> Mapping[str, int]:
         """Launch id -> the relay's process."""
         return {launch_id: relay.process.pid for launch_id, relay in self.relays.items()}
+
+    def begin(self) -> None:
+        """Count from here, where the load begins: starting targets make the machine busier than it will be."""
+        for relay in self.relays.values():
+            relay.restart()
 
     def readings(self) -> Mapping[str, RelayReadings]:
         """What every relay did until now, by launch id."""

@@ -212,14 +212,14 @@ class Certificate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RelayReadings:
-    """What the relay between a launch's target and Postgres did, and how exactly, warm-up included."""
+    """What the relay between a launch's target and Postgres did under load, and how exactly; warm-up included."""
 
     rtt_ms: float
     """as asked for"""
     rtt_ms_measured: float
     """what it added to a ping of Postgres before the load, median"""
     late_ms_p50: float
-    """how much later than due data was passed on under load"""
+    """how much later than due data was passed on"""
     late_ms_p99: float
     round_trips: int
     connections: int

@@ -1,8 +1,8 @@
 """The relay's process: `python -m harness.relay HOST PORT --rtt-ms 10`.
 
-It listens on a free port of 127.0.0.1 and says which on standard output; then it obeys lines on standard input (`read`,
-`reset`, `blackhole`, `heal`) and answers each with its readings. It ends when standard input does, so that nothing is
-left when its parent dies.
+It listens on a free port of 127.0.0.1 and says which on standard output; then it obeys lines on standard input
+(`read`, `restart`, `reset`, `blackhole`, `heal`) and answers each with its readings. It ends when standard input does,
+so that nothing is left when its parent dies.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ class _Commands:
         self._relay = relay
         self._actions: Mapping[bytes, Callable[[], None]] = {
             b"read": lambda: None,
+            b"restart": relay.restart,
             b"reset": relay.reset,
             b"blackhole": relay.blackhole,
             b"heal": relay.heal,

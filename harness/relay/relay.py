@@ -46,12 +46,7 @@ class Relay:
         self._healed_ns = 0
         self._oversleep_ns = 0
         self._now_ns = time.monotonic_ns()
-        self.late = Lateness()
-        self.connections = 0
-        self.round_trips = 0
-        self.idle_drops = 0
-        self.bytes_up = 0
-        self.bytes_down = 0
+        self._count_from_zero(cpu_s=0.0)
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=_BACKLOG)
         self._listener.setblocking(False)
         self._selector.register(self._listener, selectors.EVENT_READ, self._accept)
@@ -73,6 +68,10 @@ class Relay:
             key.data(events)
         self._run_due()
 
+    def restart(self) -> None:
+        """Count from zero, now that what matters begins; links stay as they are."""
+        self._count_from_zero(cpu_s=time.process_time())
+
     def reset(self) -> None:
         """End every link with a reset on both sides."""
         for link in tuple(self._links):
@@ -88,17 +87,26 @@ class Relay:
 
     def readings(self) -> dict[str, float]:
         return {
-            "connections": self.connections,
+            "connections": self._connections,
             "open": len(self._links),
-            "round_trips": self.round_trips,
-            "idle_drops": self.idle_drops,
-            "bytes_up": self.bytes_up,
-            "bytes_down": self.bytes_down,
-            "late_ms_p50": self.late.quantile_ms(0.5),
-            "late_ms_p99": self.late.quantile_ms(0.99),
-            "late_ms_max": self.late.max_ms,
-            "cpu_s": time.process_time(),
+            "round_trips": self._round_trips,
+            "idle_drops": self._idle_drops,
+            "bytes_up": self._bytes_up,
+            "bytes_down": self._bytes_down,
+            "late_ms_p50": self._late.quantile_ms(0.5),
+            "late_ms_p99": self._late.quantile_ms(0.99),
+            "late_ms_max": self._late.max_ms,
+            "cpu_s": time.process_time() - self._cpu_s,
         }
+
+    def _count_from_zero(self, *, cpu_s: float) -> None:
+        self._late = Lateness()
+        self._connections = 0
+        self._round_trips = 0
+        self._idle_drops = 0
+        self._bytes_up = 0
+        self._bytes_down = 0
+        self._cpu_s = cpu_s
 
     def _wait(self) -> None:
         """Until something can be read or is due. `select` waits to the microsecond, epoll to the next millisecond.
@@ -138,7 +146,7 @@ class Relay:
         server.connect_ex(address)
         link = Link(client, server, self._now_ns)
         self._links.add(link)
-        self.connections += 1
+        self._connections += 1
         self._selector.register(server, selectors.EVENT_WRITE, lambda _events: self._connected(link))
         self._at(self._now_ns + self._rtt_ns, lambda: self._handshake_done(link))
         if self._idle_ns is not None:
@@ -210,11 +218,11 @@ class Relay:
     def _count(self, link: Link, pipe: Pipe, size: int) -> None:
         """A round trip is over when the server answers what the client has asked since its last answer."""
         if pipe is link.up:
-            self.bytes_up += size
+            self._bytes_up += size
             link.asked = link.asked or size > 0
         else:
-            self.bytes_down += size
-            self.round_trips += link.asked and size > 0
+            self._bytes_down += size
+            self._round_trips += link.asked and size > 0
             link.asked = False
 
     def _arrive(self, link: Link, pipe: Pipe, data: bytes, due_ns: int) -> None:
@@ -223,7 +231,7 @@ class Relay:
         pipe.outbox += data
         pipe.ending = pipe.ending or not data
         self._flush(link, pipe)
-        self.late.add(time.monotonic_ns() - max(due_ns, self._healed_ns))
+        self._late.add(time.monotonic_ns() - max(due_ns, self._healed_ns))
 
     def _flush(self, link: Link, pipe: Pipe) -> None:
         """Hand over what has arrived, as far as the sink takes it."""
@@ -261,7 +269,7 @@ class Relay:
         if due_ns > time.monotonic_ns():
             self._at(due_ns, lambda: self._check_idle(link))
             return
-        self.idle_drops += 1
+        self._idle_drops += 1
         if self._on_idle == "reset":
             self._abort(link)
         else:

@@ -113,6 +113,18 @@ def test_round_trips_are_counted_and_what_is_sent_together_counts_once(echo_port
     assert read["cpu_s"] > 0
 
 
+def test_it_counts_from_zero_again(echo_port: int) -> None:
+    with relayed(echo_port, rtt_ms=2) as relay, closing(connect(relay)) as client:
+        for _ in range(3):
+            ping_ms(client)
+        before_s = relay.read()["cpu_s"]
+        relay.restart()
+        ping_ms(client)
+        read = relay.read()
+    assert (read["connections"], read["open"], read["round_trips"], read["bytes_up"]) == (0, 1, 1, 1)
+    assert read["cpu_s"] < before_s
+
+
 def test_everything_arrives_in_order_though_the_reader_is_slow(echo_port: int) -> None:
     sent, received = hashlib.sha256(), hashlib.sha256()
     block = os.urandom(2**20)
