@@ -26,6 +26,7 @@ clean:                    ## remove the environment, caches and build output (re
 
 lock: $(STAMP)            ## pin the newest versions pyproject.toml allows
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --group dev pyproject.toml -o requirements.lock
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --constraints requirements.lock target_app/requirements.in -o target_app/requirements.lock
 
 install: $(STAMP)         ## the environment alone
 
