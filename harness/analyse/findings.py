@@ -25,6 +25,8 @@ IMBALANCE_SIGMAS = 4.0
 """Requests find their workers by chance: uneven is what chance alone would hardly make."""
 UNSETTLED_SHARE_MIN = 0.1
 """How much slower or quicker than later what follows the warm-up must be to matter."""
+UNSETTLED_STANDARD_ERRORS = 4.0
+"""And how much more than the tenths of a second later on scatter by chance."""
 
 
 def dropped(evidence: Judged) -> Reason | None:
@@ -127,7 +129,9 @@ def warmup(evidence: Judged) -> Reason | None:
     early, later = evidence.bins_ms[planned:settled], evidence.bins_ms[settled:]
     if not len(early) or not len(later):
         return None
-    if abs(float(np.median(early)) / float(np.median(later)) - 1) < UNSETTLED_SHARE_MIN:
+    usual_ms = float(np.median(later))
+    chance_ms = UNSETTLED_STANDARD_ERRORS * float(np.std(later)) / math.sqrt(len(early))
+    if abs(float(np.median(early)) - usual_ms) < max(UNSETTLED_SHARE_MIN * usual_ms, chance_ms):
         return None
     message = (
         f"latency settled after {settled_s:.1f} s of load, but the warm-up was {evidence.warmup_s:.1f} s: "

@@ -359,6 +359,18 @@ def test_a_warm_up_that_was_too_short(build: SimpleNamespace) -> None:
     assert certificate(build, rows=settled, segments=segments, ledger=ledger) == Certificate(valid=True)
 
 
+def test_latency_that_only_scatters_asks_for_no_longer_warm_up(build: SimpleNamespace) -> None:
+    """Few requests a bin, so that the medians scatter by 20 %: hardly ever taken for a trend."""
+    segments = [build.segment(0, phase="warmup"), build.segment(1, duration_s=9.0)]
+    ledger = build.ledger(segments)
+    found = []
+    for seed in range(40):
+        bins = 10 * np.exp(np.random.default_rng(seed).normal(0, 0.2, 100))
+        rows = warmed(build, np.repeat(bins, 100))
+        found += codes(certificate(build, rows=rows, segments=segments, ledger=ledger), "finding")
+    assert len(found) <= 2
+
+
 def warmed(build: SimpleNamespace, latency_ms: np.ndarray) -> pd.DataFrame:
     """1000 arrivals in segment 0, the rest in segment 1."""
     rows = build.rows(latency_ms)
