@@ -9,11 +9,12 @@ from typing import Annotated, Any
 
 import typer
 
-from benchmarks import accuracy, analysis, observer, overhead
+from benchmarks import accuracy, analysis, generator, observer, overhead
 
 BENCHMARKS: Mapping[str, Callable[[], Mapping[str, Any]]] = {
     "accuracy": accuracy.measure,
     "analysis": analysis.measure,
+    "generator": generator.measure,
     "overhead": overhead.measure,
     "observer": observer.measure,
 }

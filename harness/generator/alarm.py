@@ -56,17 +56,21 @@ class TimerFdAlarm:
         loop = get_hub().loop
         self._watcher = loop.io(self._fd, 1, priority=loop.MAXPRI)
         self._callback = callback
+        self._is_set = False
         self._watcher.start(self._ring)
 
     def set(self, due_ns: int) -> None:
+        self._is_set = True
         value = self._spec.value
         value.s, value.ns = divmod(max(due_ns, 1), NS_PER_S)  # zero would disarm it
         self._settime(self._fd, _TFD_TIMER_ABSTIME, self._spec_pointer, None)
 
     def _ring(self) -> None:
-        self._spec.value.s = self._spec.value.ns = 0
-        self._settime(self._fd, _TFD_TIMER_ABSTIME, self._spec_pointer, None)
+        self._is_set = False
         self._callback()
+        if not self._is_set:
+            self._spec.value.s = self._spec.value.ns = 0
+            self._settime(self._fd, _TFD_TIMER_ABSTIME, self._spec_pointer, None)
 
     def __enter__(self) -> Self:
         return self

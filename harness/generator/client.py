@@ -6,39 +6,35 @@ carries wall-clock times. The event still fires, for scenarios that listen to it
 
 from __future__ import annotations
 
-import functools
-import socket
 import time
 from collections.abc import Mapping
 from typing import Any
 
 import gevent
-from geventhttpclient.client import HTTPClient, HTTPClientPool
 from locust.clients import HttpSession
 from locust.clients import ResponseContextManager as HttpResponse
 from locust.contrib.fasthttp import FastHttpSession
 from requests.exceptions import ReadTimeout
 
 from harness.generator.book import Book, Execution, Request, describe, verdict
+from harness.generator.deadlines import Deadlines
+from harness.generator.http import ARRIVAL_HEADER, ClientPool, shorten
 from harness.generator.server_timing import UNSEEN, ServerTiming, parse_server_timing
-
-ARRIVAL_HEADER = "x-poolbench-arrival"
 
 
 class RequestLog:
     """Records the requests of one user instance; `execution` says to which arrival they belong."""
 
-    def __init__(self, book: Book, timeout_s: float, execution: Execution) -> None:
+    def __init__(self, book: Book, deadlines: Deadlines, execution: Execution) -> None:
         self.execution = execution
         self._book = book
-        self._timeout_s = timeout_s
+        self._deadlines = deadlines
         self._fired: dict[int, Mapping[str, Any]] = {}
 
     def attach(self, session: Any) -> bool:
         """Take the session's calls over; False when it is no HTTP client of Locust's, so nothing can be recorded."""
         if isinstance(session, FastHttpSession):
-            if getattr(session.user, "client_pool", None) is None:  # one that users share is theirs to size
-                session.client.clientpool = _SingleSendPool(**session.client.clientpool.client_args)
+            shorten(session, self._deadlines.timeout_s)
         elif isinstance(session, HttpSession):
             client: Any = session
             client._send_request_safe_mode = _failing_softly(client._send_request_safe_mode)
@@ -63,9 +59,8 @@ class RequestLog:
         headers[ARRIVAL_HEADER] = f"{execution.turn.index}-{execution.number}"
         kwargs["headers"] = headers
         endpoint = self._endpoint(method, name or self._session.request_name or _path(url))
-        deadline = gevent.Timeout(self._timeout_s)
         request = Request(execution, endpoint)
-        deadline.start()
+        deadline = self._deadlines.begin(request.started_ns)
         try:
             response = self._send(method, url, name, *args, **kwargs)
         except BaseException as error:
@@ -76,7 +71,7 @@ class RequestLog:
         else:
             request.finished_ns = time.monotonic_ns()
         finally:
-            deadline.close()
+            self._deadlines.end(deadline)
         self._read(request, response)
         return response
 
@@ -104,7 +99,7 @@ class RequestLog:
         original = getattr(error, "original", None) or error
         if isinstance(original, gevent.Timeout | gevent.GreenletExit):
             pool = self._session.client.clientpool
-            if isinstance(pool, _SingleSendPool):
+            if isinstance(pool, ClientPool):
                 pool.close()
 
     def _endpoint(self, method: str, name: str) -> str:
@@ -123,49 +118,6 @@ class _WithBlock:
     def fire(self, **meta: Any) -> None:
         self._log._settle(self._request, meta["exception"])
         self._log._event.fire(**meta)
-
-
-class _SingleSendPool(HTTPClientPool):
-    """A client pool that sends each request once.
-
-    geventhttpclient quietly sends an idempotent request again when its connection was closed under it, up to three
-    times in all, and asks `select` whether a connection is alive, which fails above file descriptor 1023.
-    """
-
-    def get_client(self, url: Any) -> HTTPClient:
-        client = super().get_client(url)
-        connections: Any = client._connection_pool
-        if connections.size > 0:
-            connections.size = -1  # read only for the number of attempts: size + 1 more than the first
-            connections._resolve = functools.partial(_resolve_once, connections)
-            if not client.ssl:
-                connections._is_socket_alive = _is_alive
-        return client
-
-
-_addresses: dict[tuple[str, int], Any] = {}
-
-
-def _resolve_once(connections: Any) -> Any:
-    """Look an address up once a process instead of once a connection.
-
-    gevent asks in threads, and each of those holds the event loop up for as long as it wants the interpreter.
-    """
-    key = (connections._connection_host, connections._connection_port)
-    if key not in _addresses:
-        _addresses[key] = type(connections)._resolve(connections)
-    return _addresses[key]
-
-
-def _is_alive(connection: Any) -> bool:
-    """Whether an idle connection is open and has nothing to say; what it has to say then is a FIN or garbage."""
-    try:
-        connection._sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-    return False
 
 
 def _failing_softly(send: Any) -> Any:

@@ -14,6 +14,7 @@ from harness.errors import UsageError
 from harness.generator.arrivals import InFlight
 from harness.generator.book import Book, Execution, describe
 from harness.generator.client import RequestLog
+from harness.generator.deadlines import Deadlines
 from harness.generator.scenario import Scenario
 
 
@@ -27,9 +28,13 @@ class HotLaunch:
     in_flight: InFlight
     fail: Callable[[BaseException], None] | None = None
     """stops the plan when the scenario asks for it; set by the engine"""
+    deadlines: Deadlines = field(init=False)
     executions: set[Execution] = field(default_factory=set)
     notes: list[str] = field(default_factory=list)
     users: int = 0
+
+    def __post_init__(self) -> None:
+        self.deadlines = Deadlines(self.load.request_timeout_s)
 
     @property
     def id(self) -> str:
@@ -38,7 +43,7 @@ class HotLaunch:
     def make_user(self, user_class: type[locust.User]) -> tuple[Any, RequestLog]:
         """A new instance with its client recorded; whatever its constructor raises passes through."""
         self.users += 1
-        log = RequestLog(self.book, self.load.request_timeout_s, self.book.setup(self.users))
+        log = RequestLog(self.book, self.deadlines, self.book.setup(self.users))
         user = user_class(self.scenario.environment)
         if not log.attach(getattr(user, "client", None)):
             self.note(f"Requests of {user_class.__name__} are not recorded: it does not use Locust's HTTP clients.")
