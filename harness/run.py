@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
 from harness import __version__, analyse, deploy, drive, environment, observe, plan, present, schedule
-from harness.domain.evidence import Observed, RelayReadings, RunInfo, RunningTarget, Server, Trial, TrialEvidence
-from harness.domain.experiment import Cell, DatabaseSpec, Experiment
+from harness.domain.evidence import Observed, RelayReadings, RunInfo, RunningTarget, Trial, TrialEvidence
+from harness.domain.experiment import Cell, Experiment
 from harness.domain.ledger import check_ledger
 from harness.domain.load import Launch, Ledger, LoadOutput, Sitting
 from harness.errors import UsageError
+from harness.places import Place, PlaceFor, places
 from harness.profiles import load_profile
 from harness.store import RUN_SCHEMA_VERSION, RunStore
 
@@ -70,7 +71,7 @@ def run_experiment(experiment: Experiment, store: RunStore, *, progress: Progres
     cells = plan.expand(experiment)
     ceiling_rps = _generator_ceiling_rps()
     progress.stage(f"run {store.path}")
-    with _places(store.run_id, progress) as place_for:
+    with places(store.run_id, progress.stage) as place_for:
         first = place_for(cells[0])
         _check_ceilings(experiment, cells, first)
         rate_rps, rate_source = _find_rate(experiment, cells, place_for, store, progress)
@@ -94,7 +95,7 @@ def resume(store: RunStore, *, progress: Progress) -> None:
     experiment = plan.with_secrets(info.experiment)
     cells = plan.expand(experiment)
     ceiling_rps = _generator_ceiling_rps()
-    with _places(store.run_id, progress) as place_for:
+    with places(store.run_id, progress.stage) as place_for:
         first = place_for(cells[0])
         _refuse_another_machine(info, environment.fingerprint(first.server))
         planned = schedule.sittings(experiment, cells, info.rate_rps)
@@ -315,60 +316,6 @@ def _find_rate(
     rate_rps, source = analyse.choose_rate(capacities, share)
     progress.stage(source)
     return rate_rps, source
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
-    """Where launches find their databases; without a server when the target already runs elsewhere."""
-
-    server: Server | None
-    template: str | None
-    prefix: str
-
-    @contextmanager
-    def databases(self, launches: Sequence[Launch]) -> Iterator[Mapping[str, str]]:
-        """Launch id -> URL of a fresh clone of the template, dropped at exit."""
-        server, template = self.server, self.template
-        if server is None or template is None:
-            yield {}
-            return
-        names = {launch.id: f"{self.prefix}{launch.id.replace('-', '_')}" for launch in launches}
-        with ExitStack() as stack:
-            for name in names.values():
-                stack.enter_context(deploy.clone(server, template, name))
-            yield {launch_id: server.url(name) for launch_id, name in names.items()}
-
-    def checkpoint(self) -> None:
-        if self.server is not None:
-            deploy.checkpoint(self.server)
-
-
-PlaceFor = Callable[[Cell], Place]
-
-
-@contextmanager
-def _places(run_id: str, progress: Progress) -> Iterator[PlaceFor]:
-    """A function that returns the place for a cell, and changes the server when the cell asks for another one."""
-    with ExitStack() as stack:
-        current: tuple[tuple[DatabaseSpec, bool], Place] | None = None
-
-        def place_for(cell: Cell) -> Place:
-            nonlocal current
-            wanted = (cell.database, cell.target.url is None)
-            if current is None or current[0] != wanted:
-                stack.close()
-                current = (wanted, _place(stack, cell, f"poolbench_{run_id[-4:]}_", progress))
-            return current[1]
-
-        yield place_for
-
-
-def _place(stack: ExitStack, cell: Cell, prefix: str, progress: Progress) -> Place:
-    if cell.target.url is not None:
-        return Place(server=None, template=None, prefix=prefix)
-    progress.stage(f"Postgres ({cell.database.provider}), {cell.database.rows} heroes")
-    server = stack.enter_context(deploy.start_database(cell.database))
-    return Place(server=server, template=deploy.template(server, cell.database, cell.database.prepare), prefix=prefix)
 
 
 def _describe(sitting: Sitting) -> str:

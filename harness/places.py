@@ -1,0 +1,69 @@
+"""Where launches find their databases: a server for as long as cells ask for it, a fresh clone for every launch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+from harness import deploy
+from harness.domain.evidence import Server
+from harness.domain.experiment import Cell, DatabaseSpec
+from harness.domain.load import Launch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where launches find their databases; without a server when the target already runs elsewhere."""
+
+    server: Server | None
+    template: str | None
+    prefix: str
+
+    @contextmanager
+    def databases(self, launches: Sequence[Launch]) -> Iterator[Mapping[str, str]]:
+        """Launch id -> URL of a fresh clone of the template, dropped at exit."""
+        server, template = self.server, self.template
+        if server is None or template is None:
+            yield {}
+            return
+        names = {launch.id: f"{self.prefix}{launch.id.replace('-', '_')}" for launch in launches}
+        with ExitStack() as stack:
+            for name in names.values():
+                stack.enter_context(deploy.clone(server, template, name))
+            yield {launch_id: server.url(name) for launch_id, name in names.items()}
+
+    def checkpoint(self) -> None:
+        if self.server is not None:
+            deploy.checkpoint(self.server)
+
+
+PlaceFor = Callable[[Cell], Place]
+
+
+@contextmanager
+def places(run_id: str, say: Callable[[str], None]) -> Iterator[PlaceFor]:
+    """A function that returns the place for a cell, and changes the server when the cell asks for another one.
+
+    `say` is told when a server is started.
+    """
+    with ExitStack() as stack:
+        current: tuple[tuple[DatabaseSpec, bool], Place] | None = None
+
+        def place_for(cell: Cell) -> Place:
+            nonlocal current
+            wanted = (cell.database, cell.target.url is None)
+            if current is None or current[0] != wanted:
+                stack.close()
+                current = (wanted, _place(stack, cell, f"poolbench_{run_id[-4:]}_", say))
+            return current[1]
+
+        yield place_for
+
+
+def _place(stack: ExitStack, cell: Cell, prefix: str, say: Callable[[str], None]) -> Place:
+    if cell.target.url is not None:
+        return Place(server=None, template=None, prefix=prefix)
+    say(f"Postgres ({cell.database.provider}), {cell.database.rows} heroes")
+    server = stack.enter_context(deploy.start_database(cell.database))
+    return Place(server=server, template=deploy.template(server, cell.database, cell.database.prepare), prefix=prefix)
