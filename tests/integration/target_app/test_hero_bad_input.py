@@ -30,15 +30,14 @@ async def in_pieces(body: bytes) -> AsyncIterator[bytes]:
         yield body[start : start + 500]
 
 
-@pytest.mark.parametrize("path", ["/heroes", "/heroes/import", "/teams"])
-async def test_a_body_that_is_too_long_is_refused(client: httpx.AsyncClient, path: str) -> None:
+async def test_a_body_that_is_too_long_is_refused(client: httpx.AsyncClient) -> None:
     body = b'[{"name": "' + b"x" * 2000 + b'"}]'
 
-    told = await client.post(path, content=body, headers=JSON)
-    untold = await client.post(path, content=in_pieces(body), headers=JSON)
-
-    assert (told.status_code, untold.status_code) == (413, 413)
-    assert (await client.get("/heroes/1")).status_code == 200
+    for path in ("/heroes", "/heroes/import", "/teams"):
+        told = await client.post(path, content=body, headers=JSON)
+        untold = await client.post(path, content=in_pieces(body), headers=JSON)
+        assert (told.status_code, untold.status_code) == (413, 413), path
+    assert (await client.get("/heroes/2")).status_code == 200
 
 
 async def test_a_body_up_to_the_limit_is_read_in_pieces(client: httpx.AsyncClient) -> None:
@@ -48,17 +47,20 @@ async def test_a_body_up_to_the_limit_is_read_in_pieces(client: httpx.AsyncClien
     assert (await client.post("/heroes", content=in_pieces(body), headers=JSON)).status_code == 201
 
 
-@pytest.mark.parametrize("body", [b"[" * 1999, b'{"a":' * 390, b"null", b'"name"', b"", b"\x00", b'{"name": 1e999}'])
-async def test_json_that_is_no_hero_is_refused(client: httpx.AsyncClient, body: bytes) -> None:
-    for method, path in (("POST", "/heroes"), ("PATCH", "/heroes/1"), ("POST", "/heroes/import"), ("POST", "/teams")):
-        answer = await client.request(method, path, content=body, headers=JSON)
+async def test_json_that_is_no_hero_is_refused(client: httpx.AsyncClient) -> None:
+    for body in (b"[" * 1999, b'{"a":' * 390, b"null", b'"name"', b"", b"\x00", b'{"name": 1e999}'):
+        for method, path in (
+            ("POST", "/heroes"),
+            ("PATCH", "/heroes/1"),
+            ("POST", "/heroes/import"),
+            ("POST", "/teams"),
+        ):
+            answer = await client.request(method, path, content=body, headers=JSON)
+            assert answer.status_code in {400, 422}, (method, path, body, answer.text)
 
-        assert answer.status_code in {400, 422}, (method, path, answer.text)
 
-
-@pytest.mark.parametrize(
-    "path",
-    [
+async def test_a_path_that_makes_no_sense_is_refused(client: httpx.AsyncClient) -> None:
+    for path in (
         "/heroes?offset=-1",
         "/heroes?offset=99999999999999999999999999",
         "/heroes?offset=1e3",
@@ -73,10 +75,8 @@ async def test_json_that_is_no_hero_is_refused(client: httpx.AsyncClient, body: 
         "/teams/-1",
         "/rosters?offset=-1",
         "/rosters?loader=%00",
-    ],
-)
-async def test_a_path_that_makes_no_sense_is_refused(client: httpx.AsyncClient, path: str) -> None:
-    assert (await client.get(path)).status_code == 422
+    ):
+        assert (await client.get(path)).status_code == 422, path
 
 
 async def test_unknown_fields_and_parameters_change_nothing(client: httpx.AsyncClient) -> None:
@@ -106,11 +106,10 @@ async def test_names_come_back_as_they_were_sent(client: httpx.AsyncClient) -> N
         assert (await client.get(f"/heroes/{created.json()['id']}")).json()["name"] == name
 
 
-@pytest.mark.parametrize("name", ["a\x00", "", " ", "x" * 101, "\ud800", None, 1, ["a"]])
-async def test_a_team_name_that_postgres_would_refuse_is_refused_before(client: httpx.AsyncClient, name: Any) -> None:
-    body = {"name": name, "headquarters": "h"}
-
-    assert (await client.post("/teams", content=encoded(body), headers=JSON)).status_code in {400, 422}
+async def test_a_team_name_that_postgres_would_refuse_is_refused_before(client: httpx.AsyncClient) -> None:
+    for name in ("a\x00", "", " ", "x" * 101, "\ud800", None, 1, ["a"]):
+        body = encoded({"name": name, "headquarters": "h"})
+        assert (await client.post("/teams", content=body, headers=JSON)).status_code in {400, 422}, name
 
 
 def encoded(body: dict[str, Any]) -> bytes:

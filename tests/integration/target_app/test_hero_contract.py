@@ -144,8 +144,8 @@ async def test_teams(client: httpx.AsyncClient) -> None:
     team = {"id": 2, "name": "Team 2", "headquarters": "Tower 2"}
 
     assert (await client.get("/teams/2")).json() == team
-    assert (await client.get("/teams", params={"offset": 1})).json() == [team]
-    assert (await client.get("/teams/3")).status_code == 404
+    assert (await client.get("/teams", params={"offset": 1, "limit": 1})).json() == [team]
+    assert (await client.get(f"/teams/{2**31 - 1}")).status_code == 404
 
 
 @pytest.mark.parametrize("method", ["GET", "PATCH", "DELETE"])
@@ -165,19 +165,18 @@ async def test_an_unknown_team_is_the_callers_error(client: httpx.AsyncClient, m
     assert "team" in response.json()["detail"]
 
 
-@pytest.mark.parametrize("path", ["/heroes/0", "/heroes/-1", f"/heroes/{2**31}", "/heroes/abc", f"/teams/{10**30}"])
-async def test_an_impossible_id_is_refused(client: httpx.AsyncClient, path: str) -> None:
-    assert (await client.get(path)).status_code == 422
+async def test_an_impossible_id_is_refused(client: httpx.AsyncClient) -> None:
+    for path in ("/heroes/0", "/heroes/-1", f"/heroes/{2**31}", "/heroes/abc", f"/teams/{10**30}"):
+        assert (await client.get(path)).status_code == 422, path
 
 
-@pytest.mark.parametrize("query", ["offset=-1", f"offset={2**31}", "limit=0", "limit=101", "limit=x"])
-async def test_an_impossible_page_is_refused(client: httpx.AsyncClient, query: str) -> None:
-    assert (await client.get(f"/heroes?{query}")).status_code == 422
+async def test_an_impossible_page_is_refused(client: httpx.AsyncClient) -> None:
+    for query in ("offset=-1", f"offset={2**31}", "limit=0", "limit=101", "limit=x"):
+        assert (await client.get(f"/heroes?{query}")).status_code == 422, query
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
+async def test_a_body_that_makes_no_sense_is_refused(client: httpx.AsyncClient) -> None:
+    for body in (
         b'{"name": "a\\u0000b", "secret_name": "s", "password": "12345678"}',
         b'{"name": "\\ud800", "secret_name": "s", "password": "12345678"}',
         b'{"name": "n", "secret_name": "s", "password": "12345678", "age": NaN}',
@@ -188,12 +187,9 @@ async def test_an_impossible_page_is_refused(client: httpx.AsyncClient, query: s
         b"[]",
         b"{",
         b"\xff",
-    ],
-)
-async def test_a_body_that_makes_no_sense_is_refused(client: httpx.AsyncClient, body: bytes) -> None:
-    response = await client.post("/heroes", content=body, headers={"content-type": "application/json"})
-
-    assert response.status_code in {400, 422}, response.text
+    ):
+        response = await client.post("/heroes", content=body, headers={"content-type": "application/json"})
+        assert response.status_code in {400, 422}, (body, response.text)
 
 
 async def test_a_refusal_does_not_repeat_the_password(client: httpx.AsyncClient) -> None:

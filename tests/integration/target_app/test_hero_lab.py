@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, get_args
 
 import httpx
 import pytest
+
+from target_app.settings import DriverMode
 
 pytestmark = [pytest.mark.anyio, pytest.mark.postgres]
 
@@ -21,7 +23,10 @@ async def test_it_is_not_offered_unless_asked_for(serve: Any, driver: str) -> No
         assert not [path for path in (await client.get("/openapi.json")).json()["paths"] if "lab" in path]
 
 
-@pytest.mark.parametrize("scope", ["request", "function", "operation"])
+@pytest.mark.parametrize(
+    ("driver", "scope"),
+    [*((driver, "request") for driver in get_args(DriverMode)), ("asyncpg", "function"), ("psycopg2", "operation")],
+)
 async def test_every_endpoint_answers_and_returns_its_connections(
     serve: Any, driver: str, scope: str, checked_out: Any
 ) -> None:
@@ -97,7 +102,7 @@ async def test_idling_shows_in_pg_stat_activity(  # noqa: PLR0917 -- parameters 
         answer = await held_meanwhile(
             client,
             "GET",
-            f"/lab/idle?ms=500&transaction={transaction}",
+            f"/lab/idle?ms=300&transaction={transaction}",
             lambda: eventually(lambda: ask(activity, name), [(state,)]),
         )
 
@@ -107,12 +112,12 @@ async def test_idling_shows_in_pg_stat_activity(  # noqa: PLR0917 -- parameters 
 @pytest.mark.parametrize(
     ("method", "path", "scope", "held"),
     [
-        ("GET", "/lab/outside?ms=500", "request", 1),
-        ("GET", "/lab/outside?ms=500&release=true", "request", 0),
-        ("GET", "/lab/stream?events=5&gap_ms=100", "request", 1),
-        ("GET", "/lab/stream?events=5&gap_ms=100", "function", 0),
-        ("POST", "/lab/background?ms=500", "request", 2),  # the request's session is held besides the task's own
-        ("POST", "/lab/background?ms=500", "function", 1),
+        ("GET", "/lab/outside?ms=300", "request", 1),
+        ("GET", "/lab/outside?ms=300&release=true", "request", 0),
+        ("GET", "/lab/stream?events=3&gap_ms=100", "request", 1),
+        ("GET", "/lab/stream?events=3&gap_ms=100", "function", 0),
+        ("POST", "/lab/background?ms=300", "request", 2),  # the request's session is held besides the task's own
+        ("POST", "/lab/background?ms=300", "function", 1),
     ],
 )
 @pytest.mark.parametrize("driver", WAITERS)
@@ -124,8 +129,8 @@ async def test_how_many_connections_are_held_meanwhile(  # noqa: PLR0917 -- para
         counts: list[int] = []
 
         async def settled() -> None:
-            """The last of the statements before the wait is over, and the counts of the quarter second after it."""
-            for _ in range(25):
+            """The last of the statements before the wait is over, and the counts of the moments after it."""
+            for _ in range(15):
                 counts.append(checked_out(client))
                 await asyncio.sleep(0.01)
 
@@ -202,7 +207,7 @@ async def test_computing_on_the_event_loop_stops_the_heart(serve: Any, driver: s
 @pytest.mark.parametrize(
     ("path", "settings"),
     [
-        ("/lab/sleep?ms=5000", {"statement_timeout_ms": 50}),
+        ("/lab/sleep?ms=3000", {"statement_timeout_ms": 50}),
         ("/lab/idle?ms=400", {"idle_in_transaction_session_timeout_ms": 50}),
     ],
 )

@@ -112,9 +112,9 @@ async def test_an_import_works_without_transactions_elsewhere(serve: Any, driver
         assert (len(result["imported"]), [refused["row"] for refused in result["refused"]]) == (1, [0])
 
 
-@pytest.mark.parametrize("body", [[], [HERO] * 1001, [{}], {"heroes": [HERO]}, [HERO, HERO | {"name": ""}]])
-async def test_an_import_that_makes_no_sense_is_refused_whole(client: httpx.AsyncClient, body: Any) -> None:
-    assert (await client.post("/heroes/import", json=body)).status_code == 422
+async def test_an_import_that_makes_no_sense_is_refused_whole(client: httpx.AsyncClient) -> None:
+    for body in ([], [HERO] * 1001, [{}], {"heroes": [HERO]}, [HERO, HERO | {"name": ""}]):
+        assert (await client.post("/heroes/import", json=body)).status_code == 422, str(body)[:80]
 
 
 async def test_heroes_move_together(client: httpx.AsyncClient) -> None:
@@ -148,6 +148,6 @@ async def test_pages_by_key_follow_each_other_without_gap(client: httpx.AsyncCli
     assert (await client.get(f"/heroes?after={2**31 - 1}")).json() == []
 
 
-@pytest.mark.parametrize("query", ["after=-1", f"after={2**31}", "after=x", "after=5&offset=5"])
-async def test_a_page_by_key_that_makes_no_sense_is_refused(client: httpx.AsyncClient, query: str) -> None:
-    assert (await client.get(f"/heroes?{query}")).status_code == 422
+async def test_a_page_by_key_that_makes_no_sense_is_refused(client: httpx.AsyncClient) -> None:
+    for query in ("after=-1", f"after={2**31}", "after=x", "after=5&offset=5"):
+        assert (await client.get(f"/heroes?{query}")).status_code == 422, query
