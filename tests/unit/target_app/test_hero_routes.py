@@ -15,15 +15,19 @@ from target_app.errors import is_passing
 from target_app.main import create_app
 from target_app.models import Hero, Team
 from target_app.repository import (
+    DuplicateTeamError,
     HeroRepository,
+    RefusedError,
+    SimultaneousChangeError,
     SyncHeroRepository,
     UnknownTeamError,
     apply_changes,
+    move_all,
     new_hero,
 )
 from target_app.routes import dependencies
-from target_app.schemas import HeroCreate, HeroUpdate
-from target_app.settings import DriverMode, Settings
+from target_app.schemas import HeroCreate, HeroUpdate, ImportResult, RefusedRow, TeamCreate
+from target_app.settings import DriverMode, Loader, Settings
 
 pytestmark = pytest.mark.anyio
 
@@ -38,6 +42,7 @@ class MemoryHeroes:
     def __init__(self) -> None:
         self.heroes: dict[int, Hero] = {}
         self.broken: Exception | None = None
+        self.loaders: list[str] = []
 
     def create(self, body: HeroCreate) -> Hero:
         self._check(body.team_id)
@@ -53,6 +58,36 @@ class MemoryHeroes:
     def page(self, *, offset: int, limit: int) -> Sequence[Hero]:
         self._check()
         return list(self.heroes.values())[offset : offset + limit]
+
+    def page_after(self, hero_id: int, *, limit: int) -> Sequence[Hero]:
+        self._check()
+        return [hero for hero in self.heroes.values() if hero.id > hero_id][:limit]
+
+    def import_heroes(self, bodies: Sequence[HeroCreate]) -> ImportResult:
+        result = ImportResult(imported=[], refused=[])
+        for row, body in enumerate(bodies):
+            try:
+                result.imported.append(self.create(body).id)
+            except RefusedError as error:
+                result.refused.append(RefusedRow(row=row, reason=error.detail))
+        return result
+
+    def move(self, hero_ids: Sequence[int], team_id: int) -> Sequence[Hero]:
+        self._check(team_id)
+        heroes = [hero for hero in self.heroes.values() if hero.id in hero_ids]
+        move_all(heroes, hero_ids, team_id)
+        return heroes
+
+    def create_team(self, body: TeamCreate) -> Team:
+        self._check()
+        if body.name == "Team 1":
+            raise DuplicateTeamError
+        return Team(id=2, **body.model_dump())
+
+    def rosters(self, *, offset: int, limit: int, loader: Loader) -> Sequence[Team]:
+        self.loaders.append(loader)
+        team = Team(id=1, name="Team 1", headquarters="Tower 1", heroes=list(self.heroes.values()))
+        return [team][offset : offset + limit]
 
     def update(self, hero_id: int, body: HeroUpdate) -> Hero | None:
         self._check(body.team_id)
@@ -155,6 +190,54 @@ async def test_pages(client: httpx.AsyncClient) -> None:
     assert len((await client.get("/teams")).json()) == 1
 
 
+async def test_pages_by_key(client: httpx.AsyncClient) -> None:
+    for number in range(4):
+        await client.post("/heroes", json=HERO | {"name": f"Hero {number}"})
+
+    page = (await client.get("/heroes", params={"after": 1, "limit": 2})).json()
+    both = await client.get("/heroes", params={"after": 1, "offset": 1})
+
+    assert [hero["id"] for hero in page] == [2, 3]
+    assert (both.status_code, both.json()["detail"]) == (422, "offset and after: give one of them")
+
+
+async def test_an_import_says_which_rows_were_refused(client: httpx.AsyncClient) -> None:
+    answer = await client.post("/heroes/import", json=[HERO, HERO | {"team_id": 7}])
+
+    assert answer.json() == {"imported": [1], "refused": [{"row": 1, "reason": "team_id: there is no such team"}]}
+
+
+async def test_moving_heroes_that_are_not_there(client: httpx.AsyncClient) -> None:
+    await client.post("/heroes", json=HERO)
+
+    moved = await client.post("/teams/1/heroes", json={"hero_ids": [1]})
+    refused = await client.post("/teams/1/heroes", json={"hero_ids": [1, 8, 9]})
+
+    assert [hero["id"] for hero in moved.json()] == [1]
+    assert (refused.status_code, refused.json()["detail"]) == (422, "hero_ids: there is no hero 8")
+
+
+async def test_a_taken_name_is_a_conflict(client: httpx.AsyncClient) -> None:
+    statuses = [
+        (await client.post("/teams", json={"name": name, "headquarters": "h"})).status_code
+        for name in ("Team 1", "Team 2")
+    ]
+
+    assert statuses == [409, 201]
+
+
+async def test_rosters_are_loaded_as_the_setting_says_unless_the_request_does(
+    client: httpx.AsyncClient, heroes: MemoryHeroes
+) -> None:
+    await client.post("/heroes", json=HERO)
+
+    (roster,) = (await client.get("/rosters")).json()
+    await client.get("/rosters?loader=lazy")
+
+    assert [hero["name"] for hero in roster["heroes"]] == ["Nova"]
+    assert heroes.loaders == ["selectin", "lazy"]
+
+
 class DriverError(Exception):
     def __init__(self, sqlstate: str | None) -> None:
         super().__init__(sqlstate)
@@ -173,6 +256,7 @@ def database_error(kind: type[DBAPIError], sqlstate: str | None, *, invalidated:
         (database_error(OperationalError, "57P03"), 503),
         (database_error(ProgrammingError, "42703"), 500),
         (UnknownTeamError(), 422),
+        (SimultaneousChangeError(), 409),
         (ZeroDivisionError("secret detail"), 500),
     ],
 )
