@@ -21,10 +21,11 @@ from harness.domain.load import Launch
 pytestmark = pytest.mark.postgres
 
 RTT_MS = 10.0
-DRIVERS = ("asyncpg", "psycopg", "psycopg_sync", "psycopg_blocking")
+DRIVERS = ("asyncpg", "psycopg", "psycopg_sync", "psycopg_blocking", "psycopg2")
 WARM_UPS = 8  # psycopg prepares a statement at its sixth use, at the cost of a round trip
 OPERATIONS = 6
-PING = {"asyncpg": 3, "psycopg": 1, "psycopg_sync": 1, "psycopg_blocking": 1}
+PING = {"asyncpg": 3, "psycopg": 1, "psycopg_sync": 1, "psycopg_blocking": 1, "psycopg2": 2}
+"""asyncpg pings in a transaction; psycopg2 leaves autocommit again, and resets the isolation level as it does."""
 
 
 class Service:
