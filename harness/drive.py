@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import harness
 from harness.domain.evidence import OUTCOMES, REQUEST_COLUMNS
+from harness.domain.ledger import check_ledger  # noqa: F401 -- offered beside the reader of the rows it checks
 from harness.domain.load import (
     SETUP_SEGMENT,
     EndpointCount,
@@ -30,7 +31,6 @@ from harness.domain.load import (
     SegmentRun,
     TaskCount,
 )
-from harness.domain.ledger import check_ledger  # noqa: F401 -- offered beside the reader of the rows it checks
 from harness.domain.rows import RECORD_BYTES, RECORD_FIELDS, names_file, rows_file
 from harness.errors import InfrastructureError, PoolbenchError, UsageError
 
