@@ -28,6 +28,7 @@ def doubts(run: Run, cells: Sequence[CellSummary], launches: Launches) -> tuple[
         _from_outside(run),
         _no_probe(run, cells),
         _no_activity(cells),
+        _no_postgres_processes(run),
         *relay_notes(run),
     )
     return tuple(note for note in found if note)
@@ -113,6 +114,15 @@ def _no_activity(cells: Sequence[CellSummary]) -> str:
 def _deployed(cells: Sequence[CellSummary]) -> list[CellSummary]:
     """Valid cells whose service poolbench started itself: there was something to see."""
     return [summary for summary in cells if summary.valid and summary.cell.target.url is None]
+
+
+def _no_postgres_processes(run: Run) -> str:
+    """A server elsewhere, or in a container whose processes this machine does not see; one trial tells for all."""
+    if not run.info.environment.get("postgres") or not run.trials:
+        return ""
+    roles = run.trials[0].table("process", ["role"])["role"]
+    seen = bool((roles == "postgres").any())
+    return "" if seen else "CPU and memory of Postgres are not known: its processes cannot be seen from here."
 
 
 def _which(some: Sequence[CellSummary], cells: Sequence[CellSummary]) -> str:

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from harness.analyse import analyse, certify
-from harness.domain.evidence import PROBE_COLUMNS, SERVER_COLUMNS, Certificate, RelayReadings
+from harness.domain.evidence import PROBE_COLUMNS, PROCESS_COLUMNS, SERVER_COLUMNS, Certificate, RelayReadings
 from harness.domain.experiment import Slo
 
 SECOND = 1_000_000_000
@@ -80,3 +81,13 @@ def test_the_notes_say_how_the_distance_was_kept(build: SimpleNamespace) -> None
     )
     assert second.startswith("Between target and Postgres a relay added 20.40 ms a round trip (20 ms asked for)")
     assert "2.1 ms late" in second
+
+
+@pytest.mark.parametrize(("role", "known"), [("postgres", True), ("target", False)])
+def test_a_server_whose_processes_cannot_be_seen_is_named(build: SimpleNamespace, role: str, known: bool) -> None:
+    process = build.table(PROCESS_COLUMNS, t_ns=[build.start_ns], role=[role])
+    run = build.run([build.trial(build.cell(1), 1, build.rows([10.0] * 100), process=process)])
+    told = "CPU and memory of Postgres are not known: its processes cannot be seen from here."
+    deployed = replace(run, info=replace(run.info, environment={"postgres": {"version": "18"}}))
+    assert (told in analyse(deployed).summary.notes) is not known
+    assert told not in analyse(run).summary.notes
