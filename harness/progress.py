@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -25,14 +26,14 @@ class SilentProgress:
         """Says nothing."""
 
 
-class _Speaking:
+class _Speaking(ABC):
     """Says each note once."""
 
     def __init__(self) -> None:
         self._noted: set[str] = set()
 
-    def stage(self, text: str) -> None:
-        raise NotImplementedError  # each kind speaks in its own way
+    @abstractmethod
+    def stage(self, text: str) -> None: ...
 
     def note(self, text: str) -> None:
         if text not in self._noted:

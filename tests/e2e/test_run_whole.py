@@ -152,6 +152,19 @@ def test_interrupt_keeps_what_is_finished_and_resume_goes_on(poolbench, small: C
     assert "complete" in again.stderr
 
 
+def test_the_notebook_explores_a_run(small_run: Small, monkeypatch: pytest.MonkeyPatch) -> None:
+    notebook = json.loads((Path(__file__).parents[2] / "notebooks" / "explore.ipynb").read_text())
+    monkeypatch.chdir(small_run[1].parents[1])
+    names: dict[str, object] = {}
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "code":
+            exec("".join(cell["source"]), names)
+    quantiles = names["quantiles"]
+    assert isinstance(quantiles, pd.DataFrame)
+    assert list(quantiles.index) == ["b1-c1", "b1-c2", "b2-c1", "b2-c2"]
+    assert (quantiles[0.5] <= quantiles[0.99]).all()
+
+
 def test_a_parquet_reader_alone_can_read_a_run(small_run: Small) -> None:
     frame = pd.read_parquet(small_run[1] / "trials" / "b1-c1" / "requests.parquet")
     assert {"intended_ns", "started_ns", "finished_ns", "outcome"} <= set(frame.columns)
