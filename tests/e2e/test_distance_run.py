@@ -52,8 +52,8 @@ def test_a_run_at_two_distances(poolbench) -> None:
         rows = rows[(rows["outcome"] == "ok") & (rows["phase"] == "measure")]
         return (rows["finished_ns"] - rows["started_ns"]) / 1e6
 
-    # every request is a read, three round trips of at least 10 ms
-    assert answered_ms(near).min() < 30 <= answered_ms(far).min()
+    # every request is a read: BEGIN and SELECT before its answer, ROLLBACK after it
+    assert answered_ms(near).min() < 20 <= answered_ms(far).min()
     assert relay["round_trips"] >= 3 * len(answered_ms(far))
 
     roles = {folder: set(pd.read_parquet(folder / "process.parquet")["role"]) for folder in (near, far)}

@@ -1,4 +1,7 @@
-"""How many round trips an operation of the service costs, with every driver: counted by the relay, and felt as time."""
+"""How many round trips an operation of the service costs, with every driver: counted by the relay, and felt as time.
+
+The answer to a read leaves before its ROLLBACK; with a pool of one connection, the next request waits for that too.
+"""
 
 from __future__ import annotations
 
