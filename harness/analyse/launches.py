@@ -29,7 +29,8 @@ ALL = "*"
 SHARES = (0.50, 0.90, 0.95, 0.99)
 CDF_SHARES: Floats = np.concatenate([np.arange(0.0, 0.9, 0.01), np.arange(0.9, 0.99, 0.002), np.linspace(0.99, 1, 65)])
 """200 points, denser where latencies part."""
-BIN_S = 1.0
+BINS_MIN = 8
+"""A measurement shorter than this many seconds is shown in quarters of a second."""
 LAUNCHES_AT_ONCE = 2
 
 
@@ -62,9 +63,10 @@ class EndpointFigures:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OverTime:
-    """Latencies in the order of the second of measured time in which each request was intended."""
+    """Latencies in the order of the bin of measured time, `bin_s` wide, in which each request was intended."""
 
-    second: NDArray[np.int32]
+    bin_s: float
+    number: NDArray[np.int32]
     latency_ms: Floats
 
 
@@ -207,17 +209,19 @@ def launch_figures(
         seconds=spans.seconds,
         by_endpoint=by_endpoint,
         cdf_ms=quantiles(ascending, CDF_SHARES),
-        over_time=_over_time(requests),
+        over_time=_over_time(requests, trial),
         outcomes=np.bincount(requests.outcome, minlength=len(OUTCOMES)),
         connections=connection_readings(evidence.activity, spans),
         target_cpu_s=target_cpu_s(evidence.process, spans),
     )
 
 
-def _over_time(requests: Measured) -> OverTime:
-    second = (requests.time_s // BIN_S).astype(np.int32)
-    order = np.argsort(second, kind="stable")
-    return OverTime(second=second[order], latency_ms=requests.latency_ms[order])
+def _over_time(requests: Measured, trial: Trial) -> OverTime:
+    planned_s = sum(segment.duration_s for segment in measured_segments(trial.segments))
+    bin_s = 1.0 if planned_s >= BINS_MIN else 0.25
+    number = (requests.time_s // bin_s).astype(np.int32)
+    order = np.argsort(number, kind="stable")
+    return OverTime(bin_s=bin_s, number=number[order], latency_ms=requests.latency_ms[order])
 
 
 def _figures(requests: Measured, where: Where, ascending: Floats, seconds: float, limit_ms: float) -> EndpointFigures:

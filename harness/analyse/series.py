@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from harness.analyse.estimate import geometric_mean, quantiles
-from harness.analyse.launches import BIN_S, CDF_SHARES, SHARES, Launches, LaunchFigures, median_launch
+from harness.analyse.launches import CDF_SHARES, SHARES, Launches, LaunchFigures, median_launch
 from harness.domain.evidence import OUTCOMES
 from harness.domain.verdict import CellSummary, EndpointSummary, Estimate
 
@@ -61,14 +61,15 @@ def _latency_cdf(of_cell: Sequence[LaunchFigures]) -> pd.DataFrame:
 
 
 def _latency_over_time(of_cell: Sequence[LaunchFigures]) -> pd.DataFrame:
-    """Requests of all launches by the second of measured time in which they were intended; t_s is its start."""
-    number = np.concatenate([launch.over_time.second for launch in of_cell])
+    """Requests of all launches by the bin of measured time in which they were intended; t_s is its middle."""
+    bin_s = of_cell[0].over_time.bin_s  # launches of a cell measure equally long
+    number = np.concatenate([launch.over_time.number for launch in of_cell])
     order = np.argsort(number, kind="stable")
     latency_ms = np.concatenate([launch.over_time.latency_ms for launch in of_cell])[order]
     bins, first = np.unique(number[order], return_index=True)
     shares = np.array([0.50, 0.95])
     figures = np.array([quantiles(np.sort(part), shares) for part in np.split(latency_ms, first[1:])])
-    return pd.DataFrame({"t_s": bins * BIN_S, "p50_ms": figures[:, 0], "p95_ms": figures[:, 1]})
+    return pd.DataFrame({"t_s": (bins + 0.5) * bin_s, "p50_ms": figures[:, 0], "p95_ms": figures[:, 1]})
 
 
 def _connections(of_cell: Sequence[LaunchFigures]) -> pd.DataFrame:

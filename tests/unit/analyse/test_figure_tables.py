@@ -88,15 +88,25 @@ def test_percentiles_carry_their_intervals(build: SimpleNamespace) -> None:
     assert tuple(table.loc[95, ["latency_ms", "low_ms", "high_ms"]]) == (figure.value, figure.low, figure.high)
 
 
-def test_latency_over_time_is_by_second_of_measured_time(build: SimpleNamespace) -> None:
-    segments = [build.segment(0), build.segment(5)]  # others take their turns in between
-    parts = [
-        build.rows([latency] * 20, segment=segment.index, start_ns=build.start_ns + segment.index * SECOND)
-        for segment, latency in zip(segments, (10.0, 30.0), strict=True)
-    ]
+@pytest.mark.parametrize(("length_s", "bin_s"), [(1.0, 0.25), (4.0, 1.0)])
+def test_latency_over_time_is_in_bins_of_measured_time(build: SimpleNamespace, length_s: float, bin_s: float) -> None:
+    step = round(length_s) + 4  # others take their turns in between
+    segments = [build.segment(index, duration_s=length_s) for index in (0, step)]
+    parts = []
+    for segment, latency in zip(segments, (10.0, 30.0), strict=True):
+        start_ns = build.start_ns + segment.index * SECOND
+        rows = build.rows([latency] * 40, segment=segment.index, start_ns=start_ns)
+        spread_ns = (start_ns + np.arange(40) * length_s * SECOND / 40).astype("int64")
+        shift_ns = spread_ns - rows["intended_ns"]
+        parts.append(
+            rows.assign(**{name: rows[name] + shift_ns for name in ("intended_ns", "started_ns", "finished_ns")})
+        )
     trial = build.trial(build.cell(), 0, pd.concat(parts, ignore_index=True), segments=segments)
     table = analyse(build.run([trial])).series["latency_over_time"]
-    assert table[["t_s", "p50_ms", "p95_ms"]].to_numpy().tolist() == pytest.approx(np.array([[0, 10, 10], [1, 30, 30]]))
+    count = round(length_s / bin_s)
+    assert table["t_s"].to_list() == pytest.approx([(number + 0.5) * bin_s for number in range(2 * count)])
+    assert table["p50_ms"].to_list() == pytest.approx([10.0] * count + [30.0] * count)
+    assert table["p95_ms"].to_list() == pytest.approx([10.0] * count + [30.0] * count)
 
 
 def test_connections_are_those_of_the_launch_in_the_middle(build: SimpleNamespace) -> None:
