@@ -10,40 +10,36 @@ import dataclasses
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import harness
-from harness.domain.evidence import OUTCOMES, REQUEST_COLUMNS
-from harness.domain.ledger import check_ledger  # noqa: F401 -- offered beside the reader of the rows it checks
+from harness.collect import read_generator_log, read_rows, read_workers
+from harness.domain.ledger import check_ledger
 from harness.domain.load import (
-    SETUP_SEGMENT,
     EndpointCount,
     Ledger,
     LoadOutput,
     LoadPlan,
-    Segment,
     SegmentRun,
     TaskCount,
 )
-from harness.domain.rows import RECORD_BYTES, RECORD_FIELDS, names_file, rows_file
 from harness.errors import InfrastructureError, PoolbenchError, UsageError
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-PHASES = ("setup", "staircase", "warmup", "measure")
-"""Categories of `requests.phase`."""
+__all__ = ["Generator", "check_ledger", "read_generator_log", "read_rows", "start"]
 
 _POLL_S = 0.01
 _TICK_S = 0.25
 _SLACK_S = 30.0
 _LOG_LINES = 15
+_REMOTE_DELAY_S = 0.5
+"""Before the load begins, so that every worker knows when."""
 _ERRORS: dict[str, type[PoolbenchError]] = {"usage": UsageError, "infrastructure": InfrastructureError}
 
 
@@ -74,6 +70,8 @@ class Generator:
 
     def go(self, delay_s: float = 0.1) -> int:
         """Set the plan's time zero, `delay_s` from now. Returns it, in CLOCK_MONOTONIC nanoseconds."""
+        if self._plan.workers is not None:
+            delay_s = max(delay_s, _REMOTE_DELAY_S)
         self._start_ns = time.monotonic_ns() + round(delay_s * 1e9)
         _publish(self._output_dir / "go.json", {"start_ns": self._start_ns})
         return self._start_ns
@@ -88,8 +86,15 @@ class Generator:
             patience_s = max((launch.request_timeout_s for launch in self._plan.launches), default=0.0)
             timeout_s = self._plan.duration_s + patience_s + _SLACK_S
         raw = self._wait_for("ledger.json", timeout_s, "execute the load plan", on_tick)
+        workers = read_workers(self._output_dir)
+        offsets = [offset for worker in workers for offset in worker["offsets"]]
         return LoadOutput(
-            ledger=_ledger(raw), start_ns=raw["start_ns"], output_dir=self._output_dir, notes=tuple(raw["notes"])
+            ledger=_ledger(raw),
+            start_ns=raw["start_ns"],
+            output_dir=self._output_dir,
+            notes=tuple(raw["notes"]),
+            lost_workers=tuple(worker["name"] for worker in workers if worker["lost"]),
+            clock_uncertainty_ms=max((offset["uncertainty_ns"] for offset in offsets), default=0) / 1e6,
         )
 
     def _wait_for(
@@ -136,12 +141,12 @@ def start(plan: LoadPlan) -> Iterator[Generator]:
     It loads the scenario while targets still come up: starting both at once hides its start.
     """
     plan.output_dir.mkdir(parents=True, exist_ok=True)
-    for stale in ("targets_up.json", "ready.json", "go.json", "failed.json", "ledger.json"):
+    for stale in ("targets_up.json", "ready.json", "go.json", "failed.json", "ledger.json", "workers.json"):
         (plan.output_dir / stale).unlink(missing_ok=True)
     _publish(plan.output_dir / "loadplan.json", _plain(plan))
     with (plan.output_dir / "generator.log").open("wb") as log:
         process = subprocess.Popen(
-            _command(),
+            _command(plan),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -166,10 +171,24 @@ def _prefer(pid: int) -> None:
         os.setpriority(os.PRIO_PROCESS, pid, -10)
 
 
-def _command() -> list[str]:
+def _command(plan: LoadPlan) -> list[str]:
     locustfile = Path(__file__).parent / "generator" / "locustfile.py"
     options = ["--headless", "--only-summary", "--loglevel", "WARNING", "--exit-code-on-error", "0"]
-    return [sys.executable, "-m", "locust", "-f", str(locustfile), *options]
+    return [sys.executable, "-m", "locust", "-f", str(locustfile), *options, *_sharing(plan)]
+
+
+def _sharing(plan: LoadPlan) -> list[str]:
+    """Locust's own options for more than one process; on one machine they meet on a free port of the loopback."""
+    if plan.workers is not None:
+        host, _, port = plan.workers.bind.rpartition(":")
+        expected = str(plan.workers.expect)
+        return ["--master", "--expect-workers", expected, "--master-bind-host", host, "--master-bind-port", port]
+    if plan.processes == 1:
+        return []
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    master = ["--master-host", "127.0.0.1", "--master-port", port]
+    return ["--processes", str(plan.processes), *master, "--master-bind-host", "127.0.0.1", "--master-bind-port", port]
 
 
 def _environment(plan: LoadPlan) -> dict[str, str]:
@@ -214,57 +233,3 @@ def _ledger(raw: dict[str, Any]) -> Ledger:
         endpoints=tuple(EndpointCount(**count) for count in raw["endpoints"]),
         segments=tuple(SegmentRun(**run) for run in raw["segments"]),
     )
-
-
-def read_rows(output_dir: Path, launch_id: str, segments: Iterable[Segment]) -> pd.DataFrame:
-    """One launch's requests, with exactly the columns and types of REQUEST_COLUMNS, in the order they ended.
-
-    Only what the generator wrote completely counts: a record cut off by a kill is left out.
-    """
-    import numpy as np
-    import pandas as pd
-
-    data = (output_dir / rows_file(launch_id)).read_bytes()
-    records = np.frombuffer(data, dtype=np.dtype(list(RECORD_FIELDS)), count=len(data) // RECORD_BYTES)
-    names = _names(output_dir / names_file(launch_id))
-    categories = {
-        "task": (records["task"], names["tasks"]),
-        "endpoint": (records["endpoint"], names["endpoints"]),
-        "error": (records["error"], names["errors"]),
-        "outcome": (records["outcome"], OUTCOMES),
-        "phase": (_phase_codes(records["segment"], segments), PHASES),
-    }
-    columns: dict[str, Any] = {}
-    for column, kind in REQUEST_COLUMNS.items():
-        if column in categories:
-            codes, values = categories[column]
-            columns[column] = pd.Categorical.from_codes(codes.astype(np.int32), categories=pd.Index(values, dtype=str))
-        else:
-            columns[column] = records[column].astype(kind)
-    return pd.DataFrame(columns)
-
-
-def _names(path: Path) -> dict[str, list[str]]:
-    if not path.exists():  # it is written before the first record
-        return {"tasks": [], "endpoints": [], "errors": []}
-    names: dict[str, list[str]] = json.loads(path.read_text(encoding="utf-8"))
-    return names
-
-
-def _phase_codes(numbers: Any, segments: Iterable[Segment]) -> Any:
-    """Positions in PHASES, one a record."""
-    import numpy as np
-
-    phases = {segment.index: PHASES.index(segment.phase) for segment in segments}
-    phases[SETUP_SEGMENT] = PHASES.index("setup")
-    present, inverse = np.unique(numbers, return_inverse=True)
-    return np.array([phases[int(number)] for number in present], dtype=np.int32)[inverse]
-
-
-def read_generator_log(output_dir: Path) -> pd.DataFrame:
-    """How the generator itself fared, one row a second: t_ns, cpu_share, stall_max_ms, in_flight, lag_max_ms."""
-    import pandas as pd
-
-    lines = (output_dir / "generator.jsonl").read_text(encoding="utf-8").split("\n")[:-1]  # the last may be cut off
-    columns = ["t_ns", "cpu_share", "stall_max_ms", "in_flight", "lag_max_ms"]
-    return pd.DataFrame([json.loads(line) for line in lines], columns=columns)

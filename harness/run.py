@@ -255,7 +255,7 @@ def _save_trial(
         slo=experiment.slo,
         server=tables["server"],
         lost_workers=raw.output.lost_workers,
-        clock_uncertainty_ms=environment.clock_uncertainty_ms(),
+        clock_uncertainty_ms=max(environment.clock_uncertainty_ms(), raw.output.clock_uncertainty_ms),
         generator_ceiling_rps=ceiling_rps,
         relay=raw.relays.get(launch.id),
     )

@@ -131,6 +131,8 @@ class Target:
     """what is asked until it answers 2xx"""
     url: str | None = None
     """base URL of a service that already runs; nothing is deployed then"""
+    mine: bool = False
+    """a target.url on another machine is yours, and a load is welcome there"""
     env: Mapping[str, str] = field(default_factory=dict)
     """further environment variables of the target"""
 
@@ -174,6 +176,18 @@ class Network:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Workers:
+    """Load generators on other machines, which connect to this one (docs/distributed.md)."""
+
+    __pydantic_config__: ClassVar[Mapping[str, Any]] = _STRICT
+
+    expect: Annotated[int, Ge(1)]
+    """how many are waited for"""
+    bind: str = "127.0.0.1:5557"
+    """host:port they connect to"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
     """What is sent to the target."""
 
@@ -197,6 +211,10 @@ class Load:
     """measured load, per launch"""
     request_timeout_s: Annotated[float, Gt(0)] = 10.0
     """a request without an answer by then is a timeout"""
+    processes: Annotated[int, Ge(1), Le(64)] = 1
+    """generator processes on this machine, which share the schedule"""
+    workers: Workers | None = None
+    """generators on other machines instead: { expect = 2, bind = "0.0.0.0:5557" }"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

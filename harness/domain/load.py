@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from harness.domain.experiment import ArrivalProcess, Cell, LoadModel
+from harness.domain.experiment import ArrivalProcess, Cell, LoadModel, Workers
 
 Phase = Literal["staircase", "warmup", "measure"]
 SETUP_SEGMENT = 0xFFFFFFFF
@@ -63,13 +63,17 @@ class LaunchLoad:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadPlan:
-    """Everything one generator process executes."""
+    """Everything one generator executes, be it one process or several that share the arrivals."""
 
     launches: tuple[LaunchLoad, ...]
     segments: tuple[Segment, ...]
     output_dir: Path
     environment: Mapping[str, str] = field(default_factory=dict)
     """what scenarios may read, such as HEROES: how many there are to ask for"""
+    processes: int = 1
+    """generator processes on this machine"""
+    workers: Workers | None = None
+    """generators on other machines instead"""
 
     @property
     def duration_s(self) -> float:
@@ -148,3 +152,5 @@ class LoadOutput:
     """things said once to the user, such as "wait_time does not apply in the open model" """
     lost_workers: tuple[str, ...] = ()
     """names of worker processes that ended before their counts were acknowledged"""
+    clock_uncertainty_ms: float = 0.0
+    """by how much the times of workers on other machines may be off"""

@@ -30,6 +30,25 @@ class Arrival(NamedTuple):
     """position in the scenario's tasks"""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Share:
+    """Which part of everything this process executes: of `stripes` processes it is number `stripe`."""
+
+    stripe: int = 0
+    stripes: int = 1
+
+    def of(self, count: int) -> int:
+        """How many of `count` things are this process's."""
+        return len(range(self.stripe, count, self.stripes))
+
+    def number(self, own: int) -> int:
+        """The number among everybody's things of this process's `own`th one."""
+        return own * self.stripes + self.stripe
+
+
+WHOLE = Share()
+
+
 def schedule(segment: Segment, weights: Sequence[float], *, stripe: int = 0, stripes: int = 1) -> Iterator[Arrival]:
     """Draw the segment's arrivals in order of time, lazily: memory does not grow with the segment.
 

@@ -20,6 +20,7 @@ from locust.exception import RescheduleTask, StopTest, StopUser
 from locust.user.task import DefaultTaskSet, TaskSet
 
 from harness.errors import UsageError
+from harness.generator.arrivals import WHOLE, Share
 from harness.generator.book import Execution, Turn, describe
 from harness.generator.client import RequestLog
 from harness.generator.launch import HotLaunch
@@ -31,8 +32,9 @@ _SEAT = "_poolbench_seat"
 class ClosedUsers:
     """The users of one launch in the closed model."""
 
-    def __init__(self, launch: HotLaunch) -> None:
+    def __init__(self, launch: HotLaunch, share: Share = WHOLE) -> None:
         self.launch = launch
+        self._share = share
         self._turn: Turn | None = None
         self._users = 0
         self._executions = 0
@@ -41,9 +43,10 @@ class ClosedUsers:
         _count_executions()
 
     def make_ready(self, count: int) -> dict[str, int]:
-        """Start `count` users, divided by the classes' weights, and wait until each is held at its first task."""
+        """Start this process's share of `count` users and wait until each is held at its first task."""
         made: dict[str, int] = {}
-        for user_class in _divide(self.launch.scenario.user_classes, count):
+        everybody = _divide(self.launch.scenario.user_classes, count)
+        for user_class in everybody[self._share.stripe :: self._share.stripes]:
             seat = _Seat(self, user_class, len(self._seats))
             self._seats.append(seat)
             seat.start()
@@ -52,9 +55,9 @@ class ClosedUsers:
         return made
 
     def open(self, turn: Turn, users: int) -> None:
-        """Let the first `users` users go."""
-        self._turn, self._users = turn, users
-        for seat in self._seats[:users]:
+        """Let the first `users` users go, as far as they are here."""
+        self._turn, self._users = turn, self._share.of(users)
+        for seat in self._seats[: self._users]:
             seat.gate.set()
 
     def close(self) -> None:
@@ -69,7 +72,7 @@ class ClosedUsers:
             seat.gate.clear()
             seat.held.set()
             seat.gate.wait()
-        execution = Execution(turn, self._executions, task, None)
+        execution = Execution(turn, self._share.number(self._executions), task, None)
         self._executions += 1
         self.launch.book.offered(turn, task)
         self.launch.in_flight.enter()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import gevent
 from gevent.event import AsyncResult
@@ -12,10 +12,11 @@ from harness.domain.load import Ledger, LoadPlan, Segment, SegmentRun
 from harness.generator.alarm import Alarm, make_alarm
 from harness.generator.arrivals import (
     NS_PER_S,
+    WHOLE,
     Dispatcher,
+    Share,
     Step,
     Timeline,
-    is_saturated,
     schedule,
     users_to_make,
 )
@@ -29,13 +30,23 @@ from harness.generator.tally import Tally
 class Engine:
     """The hot launches of a plan and the clock they share."""
 
-    def __init__(self, plan: LoadPlan, launches: Sequence[HotLaunch], tally: Tally) -> None:
+    def __init__(
+        self,
+        plan: LoadPlan,
+        launches: Sequence[HotLaunch],
+        tally: Tally,
+        *,
+        share: Share = WHOLE,
+        was_too_much: Callable[[Turn], bool],
+    ) -> None:
         self._plan = plan
+        self._share = share
+        self._was_too_much = was_too_much
         self._launches: Mapping[str, HotLaunch] = {launch.id: launch for launch in launches}
         self._tally = tally
         models = {(segment.launch_id, segment.model) for segment in plan.segments}
         self._open = {hot.id: OpenUsers(hot) for hot in launches if (hot.id, "open") in models}
-        self._closed = {hot.id: ClosedUsers(hot) for hot in launches if (hot.id, "closed") in models}
+        self._closed = {hot.id: ClosedUsers(hot, share) for hot in launches if (hot.id, "closed") in models}
         self._over: AsyncResult = AsyncResult()
         self._dispatcher: Dispatcher | None = None
         self._turn = Turn(0)
@@ -67,7 +78,7 @@ class Engine:
             made[launch_id] = {}
             if launch_id in self._open:
                 rate_rps = max(segment.rate_rps or 0.0 for segment in segments)
-                count = users_to_make(rate_rps=rate_rps, cap=hot.in_flight.cap)
+                count = users_to_make(rate_rps=rate_rps / self._share.stripes, cap=hot.in_flight.cap)
                 made[launch_id] |= self._open[launch_id].make_ready(count)
             if launch_id in self._closed:
                 users = max(segment.users or 0 for segment in segments)
@@ -108,7 +119,7 @@ class Engine:
         end_ns = time.monotonic_ns()
         if segment.phase == "staircase":
             self._sleep_until(step.end_ns + round(segment.guard_s * NS_PER_S))
-            if is_saturated(offered=turn.offered, served=turn.served, dropped=turn.dropped):
+            if self._was_too_much(turn):
                 timeline.saturated(segment.launch_id)
         return SegmentRun(
             segment=segment.index,
@@ -125,7 +136,8 @@ class Engine:
         users = self._open[segment.launch_id]
         weights = [task.weight for task in users.tasks]
         self._users, self._turn = users, turn
-        self._dispatcher = Dispatcher(schedule(segment, weights), start_ns=turn.start_ns)
+        own = schedule(segment, weights, stripe=self._share.stripe, stripes=self._share.stripes)
+        self._dispatcher = Dispatcher(own, start_ns=turn.start_ns)
         try:
             self._sleep_until(turn.end_ns)
         finally:

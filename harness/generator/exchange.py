@@ -1,12 +1,24 @@
-"""The files by which the generator and the orchestrator signal each other (docs/formats.md)."""
+"""The files by which the generator and the orchestrator signal each other (docs/formats.md), and what is in them."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from harness.domain.load import LaunchLoad, LoadPlan, Segment
+import gevent
+
+from harness.domain.experiment import Workers
+from harness.domain.load import EndpointCount, LaunchLoad, Ledger, LoadPlan, Segment, SegmentRun, TaskCount
+from harness.errors import InfrastructureError, PoolbenchError, UsageError
+
+POLL_S = 0.002
+_KINDS: Mapping[str, type[PoolbenchError]] = {
+    "usage": UsageError,
+    "infrastructure": InfrastructureError,
+    "bug": PoolbenchError,
+}
 
 
 def publish(path: Path, value: Any) -> None:
@@ -16,11 +28,47 @@ def publish(path: Path, value: Any) -> None:
     beside.replace(path)
 
 
+def wait_for(path: Path, meanwhile: Callable[[], None] = lambda: None) -> Any:
+    """The content of a file that the orchestrator is about to write. It kills this process if it never does."""
+    while not path.exists():
+        meanwhile()
+        gevent.sleep(POLL_S)
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
 def read_plan(path: Path) -> LoadPlan:
     """The load plan as the orchestrator wrote it."""
-    raw = json.loads(path.read_text(encoding="utf-8"))
+    return plan_of(json.loads(path.read_text(encoding="utf-8")))
+
+
+def plan_of(raw: Mapping[str, Any]) -> LoadPlan:
+    """A load plan from plain values."""
+    workers = raw.get("workers")
     return LoadPlan(
         launches=tuple(LaunchLoad(**{**launch, "scenario": Path(launch["scenario"])}) for launch in raw["launches"]),
         segments=tuple(Segment(**segment) for segment in raw["segments"]),
         output_dir=Path(raw["output_dir"]),
+        environment=raw.get("environment", {}),
+        processes=raw.get("processes", 1),
+        workers=None if workers is None else Workers(**workers),
     )
+
+
+def ledger_of(raw: Mapping[str, Any]) -> Ledger:
+    """A ledger from plain values."""
+    return Ledger(
+        tasks=tuple(TaskCount(**count) for count in raw["tasks"]),
+        endpoints=tuple(EndpointCount(**count) for count in raw["endpoints"]),
+        segments=tuple(SegmentRun(**run) for run in raw["segments"]),
+    )
+
+
+def failure(error: PoolbenchError) -> dict[str, str]:
+    """An error as plain values."""
+    kind = next((name for name, error_type in _KINDS.items() if isinstance(error, error_type)), "bug")
+    return {"kind": kind, "cause": error.cause, "next_step": error.next_step, "detail": error.detail}
+
+
+def error_of(raw: Mapping[str, str]) -> PoolbenchError:
+    """The error that `failure` described."""
+    return _KINDS[raw["kind"]](raw["cause"], next_step=raw["next_step"], detail=raw["detail"])

@@ -11,7 +11,7 @@ from locust.exception import StopTest
 
 from harness.domain.load import LaunchLoad
 from harness.errors import UsageError
-from harness.generator.arrivals import InFlight
+from harness.generator.arrivals import WHOLE, InFlight, Share
 from harness.generator.book import Book, Execution, describe
 from harness.generator.client import RequestLog
 from harness.generator.deadlines import Deadlines
@@ -26,6 +26,7 @@ class HotLaunch:
     scenario: Scenario
     book: Book
     in_flight: InFlight
+    share: Share = WHOLE
     fail: Callable[[BaseException], None] | None = None
     """stops the plan when the scenario asks for it; set by the engine"""
     deadlines: Deadlines = field(init=False)
@@ -42,8 +43,8 @@ class HotLaunch:
 
     def make_user(self, user_class: type[locust.User]) -> tuple[Any, RequestLog]:
         """A new instance with its client recorded; whatever its constructor raises passes through."""
+        log = RequestLog(self.book, self.deadlines, self.book.setup(self.share.number(self.users)))
         self.users += 1
-        log = RequestLog(self.book, self.deadlines, self.book.setup(self.users))
         user = user_class(self.scenario.environment)
         if not log.attach(getattr(user, "client", None)):
             self.note(f"Requests of {user_class.__name__} are not recorded: it does not use Locust's HTTP clients.")

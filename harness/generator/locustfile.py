@@ -1,8 +1,10 @@
-"""What Locust loads: a class it may idle with, and a listener that starts the engine once Locust is up.
+"""What Locust loads: a class it may idle with, and a listener that starts this process's part once Locust is up.
 
 Started by harness.drive. POOLBENCH_LOADPLAN names the load plan, POOLBENCH_FOLDER the folder that scenarios see as the
 current one, POOLBENCH_PARENT_PID the process to live no longer than. The engine is a greenlet and no User, which
 Locust's dispatcher would move about and count.
+
+One process alone executes the plan. With several, Locust's master coordinates and each of its workers executes a share.
 """
 
 from __future__ import annotations
@@ -13,8 +15,10 @@ from typing import Any
 
 import gevent
 from locust import User, events, task
+from locust.runners import MasterRunner, WorkerRunner
 
-from harness.generator import session
+from harness.generator import coordinator, member, session
+from harness.generator.monitor import live_no_longer_than
 
 
 class Idle(User):
@@ -26,16 +30,27 @@ class Idle(User):
 
 
 def _start(environment: Any, **_: Any) -> None:
-    gevent.spawn(_run, environment)
+    if isinstance(environment.runner, WorkerRunner):
+        live_no_longer_than(os.getppid())  # Locust's master, or the launcher on another machine
+        role = member.join(environment)
+    else:
+        live_no_longer_than(int(os.environ.get("POOLBENCH_PARENT_PID", "0")))
+        plan = Path(os.environ["POOLBENCH_LOADPLAN"])
+        if isinstance(environment.runner, MasterRunner):
+            role = coordinator.open_for_workers(environment, plan)
+        else:
+            role = _alone(environment, plan)
+    gevent.spawn(_run, environment, role)
 
 
-def _run(environment: Any) -> None:
-    os.chdir(os.environ["POOLBENCH_FOLDER"])
-    environment.process_exit_code = session.run(
-        Path(os.environ["POOLBENCH_LOADPLAN"]),
-        int(os.environ.get("POOLBENCH_PARENT_PID", "0")),
-        environment.parsed_options,
-    )
+def _alone(environment: Any, plan: Path) -> Any:
+    return lambda: session.run(plan, environment.parsed_options)
+
+
+def _run(environment: Any, role: Any) -> None:
+    if folder := os.environ.get("POOLBENCH_FOLDER"):
+        os.chdir(folder)
+    environment.process_exit_code = role()
     environment.runner.quit()
 
 

@@ -18,14 +18,23 @@ TICK_S = 0.01
 """how often the stall probe looks whether the event loop comes round"""
 
 
-@contextmanager
-def watching(path: Path, engine: Engine, flushes: Sequence[Callable[[], None]], parent_pid: int) -> Iterator[None]:
-    """Append a line a second to `path` while in the block, and call each of `flushes` as often.
+def live_no_longer_than(parent_pid: int) -> None:
+    """End this process at once when `parent_pid` is no longer its parent; 0: whoever its parent is."""
+    if parent_pid:
+        gevent.spawn(_follow, parent_pid)
 
-    When `parent_pid` is no longer the parent, the orchestrator is gone: the process ends itself at once.
-    """
+
+def _follow(parent_pid: int) -> None:
+    while os.getppid() == parent_pid:
+        gevent.sleep(1.0)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@contextmanager
+def watching(path: Path, engine: Engine, flushes: Sequence[Callable[[], None]]) -> Iterator[None]:
+    """Append a line a second to `path` while in the block, and call each of `flushes` as often."""
     with path.open("w", encoding="utf-8") as lines:
-        greenlet = gevent.spawn(_watch, lines.write, lines.flush, engine, flushes, parent_pid)
+        greenlet = gevent.spawn(_watch, lines.write, lines.flush, engine, flushes)
         try:
             yield
         finally:
@@ -37,7 +46,6 @@ def _watch(
     flush: Callable[[], None],
     engine: Engine,
     flushes: Sequence[Callable[[], None]],
-    parent_pid: int,
 ) -> None:
     seen_ns, cpu_s, stall_max_ns = time.monotonic_ns(), time.process_time(), 0
     while True:
@@ -47,8 +55,6 @@ def _watch(
         stall_max_ns = max(stall_max_ns, now_ns - before_ns - round(TICK_S * 1e9))
         if now_ns - seen_ns < 1e9:
             continue
-        if parent_pid and os.getppid() != parent_pid:
-            os.kill(os.getpid(), signal.SIGKILL)
         used_s = time.process_time()
         line = {
             "t_ns": now_ns,

@@ -4,65 +4,107 @@ from __future__ import annotations
 
 import dataclasses
 import gc
-import json
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any
-
-import gevent
+from typing import Any, Protocol
 
 from harness.domain.load import LaunchLoad, LoadPlan
-from harness.errors import InfrastructureError, PoolbenchError, UsageError
-from harness.generator.arrivals import InFlight
-from harness.generator.book import Book
+from harness.errors import PoolbenchError
+from harness.generator.arrivals import WHOLE, InFlight, Share, is_saturated
+from harness.generator.book import Book, Turn
 from harness.generator.engine import Engine
-from harness.generator.exchange import publish, read_plan
+from harness.generator.exchange import failure, publish, read_plan, wait_for
 from harness.generator.launch import HotLaunch
 from harness.generator.monitor import watching
 from harness.generator.recorder import Recorder
 from harness.generator.scenario import Scenario, load_scenario
 from harness.generator.tally import Tally
 
-POLL_S = 0.002
+Users = dict[str, dict[str, int]]
+"""instances by launch and class"""
 
 
-def run(plan_path: Path, parent_pid: int, parsed_options: Any) -> int:
-    """Execute the plan at `plan_path`. Returns the exit code; a failure is described in failed.json."""
-    output_dir = plan_path.parent
+class Control(Protocol):
+    """Whoever tells this process when, and wants to know what became of it."""
+
+    def wait_for_targets(self) -> None:
+        """Until every target answers."""
+
+    def ready(self, users: Users, notes: Sequence[str]) -> int:
+        """Say that the users are made. Returns the plan's time zero, once it is set."""
+
+    def was_too_much(self, turn: Turn) -> bool:
+        """Whether a step of the staircase, which is over, saturated its launch."""
+
+
+class Files:
+    """The orchestrator, on the other side of the output folder."""
+
+    def __init__(self, output_dir: Path) -> None:
+        self._output_dir = output_dir
+
+    def wait_for_targets(self) -> None:
+        wait_for(self._output_dir / "targets_up.json")
+
+    def ready(self, users: Users, notes: Sequence[str]) -> int:
+        publish(self._output_dir / "ready.json", {"users": users, "notes": list(notes)})
+        return int(wait_for(self._output_dir / "go.json")["start_ns"])
+
+    def was_too_much(self, turn: Turn) -> bool:
+        return is_saturated(offered=turn.offered, served=turn.served, dropped=turn.dropped)
+
+
+def run(plan_path: Path, parsed_options: Any) -> int:
+    """Execute the plan at `plan_path` alone. Returns the exit code; a failure is described in failed.json."""
+
+    def alone() -> None:
+        plan = read_plan(plan_path)
+        result = execute(plan, Files(plan.output_dir), parsed_options)
+        publish(plan.output_dir / "ledger.json", result)
+
+    return reporting(alone, lambda raw: publish(plan_path.parent / "failed.json", raw))
+
+
+def reporting(work: Callable[[], None], report: Callable[[dict[str, str]], None]) -> int:
+    """Do the work; a failure is reported as plain values. Returns the exit code."""
     try:
-        _execute(read_plan(plan_path), parent_pid, parsed_options)
+        work()
     except PoolbenchError as error:
-        publish(output_dir / "failed.json", _failure(error))
+        report(failure(error))
         return error.exit_code
     except Exception as error:  # noqa: BLE001 -- the orchestrator reports it
         cause = f"The load generator failed: {type(error).__name__}: {error}."
         bug = PoolbenchError(cause, detail="".join(traceback.format_exception(error)))
-        publish(output_dir / "failed.json", _failure(bug))
+        report(failure(bug))
         return bug.exit_code
     return 0
 
 
-def _execute(plan: LoadPlan, parent_pid: int, parsed_options: Any) -> None:
+def execute(plan: LoadPlan, control: Control, parsed_options: Any, share: Share = WHOLE) -> dict[str, Any]:
+    """Execute this process's share of the plan. Returns what belongs into ledger.json."""
     tally, output_dir = Tally(), plan.output_dir
     with ExitStack() as stack:
-        launches = [_heat(stack, load, plan, tally, parsed_options) for load in plan.launches]
-        engine = Engine(plan, launches, tally)
+        heat = partial(_heat, stack, plan=plan, tally=tally, parsed_options=parsed_options, share=share)
+        launches = [heat(load) for load in plan.launches]
+        engine = Engine(plan, launches, tally, share=share, was_too_much=control.was_too_much)
         flushes = [hot.book.recorder.flush for hot in launches]
-        stack.enter_context(watching(output_dir / "generator.jsonl", engine, flushes, parent_pid))
-        _wait_for(output_dir / "targets_up.json")
+        stack.enter_context(watching(output_dir / "generator.jsonl", engine, flushes))
+        control.wait_for_targets()
         for hot in launches:
             _fire(hot.scenario, "test_start")
         users = engine.make_ready()
         with _quiet_collector():
-            publish(output_dir / "ready.json", {"users": users, "notes": _notes(launches)})
-            start_ns = int(_wait_for(output_dir / "go.json")["start_ns"])
+            start_ns = control.ready(users, _notes(launches))
             ledger = engine.execute(start_ns)
-    publish(output_dir / "ledger.json", dataclasses.asdict(ledger) | {"start_ns": start_ns, "notes": _notes(launches)})
+    return dataclasses.asdict(ledger) | {"start_ns": start_ns, "notes": _notes(launches)}
 
 
-def _heat(stack: ExitStack, load: LaunchLoad, plan: LoadPlan, tally: Tally, parsed_options: Any) -> HotLaunch:
+def _heat(
+    stack: ExitStack, load: LaunchLoad, *, plan: LoadPlan, tally: Tally, parsed_options: Any, share: Share
+) -> HotLaunch:
     """Load one launch's scenario and open its books."""
     segments = [segment for segment in plan.segments if segment.launch_id == load.launch_id]
     scenario = load_scenario(load, {segment.model for segment in segments}, parsed_options)
@@ -73,7 +115,8 @@ def _heat(stack: ExitStack, load: LaunchLoad, plan: LoadPlan, tally: Tally, pars
         load=load,
         scenario=scenario,
         book=Book(recorder, tally),
-        in_flight=InFlight(max(load.max_in_flight, users)),
+        in_flight=InFlight(max(1, share.of(load.max_in_flight), share.of(users))),
+        share=share,
         notes=list(scenario.notes),
     )
 
@@ -102,22 +145,9 @@ def _quiet_collector() -> Iterator[None]:
         gc.unfreeze()
 
 
-def _wait_for(path: Path) -> Any:
-    """The content of a file that the orchestrator is about to write. It kills this process if it never does."""
-    while not path.exists():
-        gevent.sleep(POLL_S)
-    return json.loads(path.read_text(encoding="utf-8"))
-
-
 def _notes(launches: Sequence[HotLaunch]) -> list[str]:
     """What is to be said to the user, each thing once."""
     notes = [note for hot in launches for note in hot.notes]
     if any(hot.book.recorder.endpoints.overflown for hot in launches):
         notes.append('The scenario calls too many different paths: give its requests name="/items/{id}".')
     return list(dict.fromkeys(notes))
-
-
-def _failure(error: PoolbenchError) -> dict[str, str]:
-    kinds = ((UsageError, "usage"), (InfrastructureError, "infrastructure"))
-    kind = next((name for error_type, name in kinds if isinstance(error, error_type)), "bug")
-    return {"kind": kind, "cause": error.cause, "next_step": error.next_step, "detail": error.detail}

@@ -11,6 +11,7 @@ from harness.domain.experiment import Cell, DatabaseSpec, Experiment, Load
 from harness.errors import UsageError
 from harness.plan.ceilings import DEFAULT_MAX_CONNECTIONS, DEFAULT_RESERVED, check_ceilings
 from harness.plan.lines import Source
+from harness.plan.reach import check_reach
 from harness.plan.sense import check_sense
 
 MAX_CELLS = 1000
@@ -41,6 +42,7 @@ def check(experiment: Experiment, cells: Sequence[Cell], source: Source) -> None
     _check_name(experiment.name, source)
     for cell in cells:
         _check_load(cell.load, source)
+        check_reach(cell, source)
         _check_database(cell.database, source)
         _check_network(cell, source)
         check_sense(cell, source)
@@ -63,6 +65,12 @@ def _check_name(name: str, source: Source) -> None:
 
 
 def _check_load(load: Load, source: Source) -> None:
+    if load.measure_s < load.warmup_s:
+        raise UsageError(
+            f"{_at(source, 'load.measure_s')}: load.measure_s = {load.measure_s:g} is shorter than "
+            f"load.warmup_s = {load.warmup_s:g}: most of the load would not be measured.",
+            next_step="Raise load.measure_s or lower load.warmup_s.",
+        )
     if load.model == "closed":
         _check_closed(load, source)
     else:

@@ -49,6 +49,8 @@ _NOT_VARIABLE: Mapping[str, str] = {
     "load.rate": "a run has one share of one capacity",
     "load.warmup_s": "it belongs to the measurement, not to a configuration",
     "load.measure_s": "it belongs to the measurement, not to a configuration",
+    "load.processes": "it belongs to the measurement, not to a configuration",
+    "load.workers": "it belongs to the measurement, not to a configuration",
     "database.url": "a run has one server",
 }
 _INSTEAD: Mapping[str, str] = {

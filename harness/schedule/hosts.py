@@ -39,9 +39,14 @@ def with_hosts(
         )
         for launch in sitting.launches
     )
-    rows = sitting.launches[0].cell.database.rows  # launches that are hot together share a database spec
+    first = sitting.launches[0].cell  # launches that are hot together share a database spec and generators
     return LoadPlan(
-        launches=launches, segments=sitting.segments, output_dir=output_dir, environment={"HEROES": str(rows)}
+        launches=launches,
+        segments=sitting.segments,
+        output_dir=output_dir,
+        environment={"HEROES": str(first.database.rows)},
+        processes=first.load.processes,
+        workers=first.load.workers,
     )
 
 
@@ -50,7 +55,12 @@ def _max_in_flight(launch: Launch, sitting: Sitting) -> int:
     if sitting.purpose == "staircase":
         return STAIRCASE_IN_FLIGHT_PER_WORKER * launch.cell.target.workers
     needs = (_needs(segment, launch) for segment in sitting.segments if segment.launch_id == launch.id)
-    return min(MAX_IN_FLIGHT, max(needs, default=1))
+    return min(MAX_IN_FLIGHT * _generators(launch), max(needs, default=1))
+
+
+def _generators(launch: Launch) -> int:
+    load = launch.cell.load
+    return load.processes if load.workers is None else load.workers.expect
 
 
 def _needs(segment: Segment, launch: Launch) -> int:

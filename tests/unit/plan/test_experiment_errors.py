@@ -239,7 +239,9 @@ TOGETHER = {
         'design.kind = "blocked"',
     ),
     "running target": (
-        HEAD + RATE + "[target]\nurl = 'http://h'\n[design]\nkind = 'blocked'\n[matrix]\npool.pool_size = [5, 6]\n",
+        HEAD
+        + RATE
+        + "[target]\nurl = 'http://localhost'\n[design]\nkind = 'blocked'\n[matrix]\npool.pool_size = [5, 6]\n",
         "x.toml:10: pool.pool_size cannot be varied with target.url, since nothing is deployed.",
         "target.url",
     ),

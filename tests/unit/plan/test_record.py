@@ -23,6 +23,7 @@ database.settings."pg_stat_statements.track" = ["all", "none"]
 [target]
 env = { A = "b" }
 url = "http://me:hunter2@host/?token=hunter2&x=1"
+mine = true
 [database]
 provider = "url"
 url = "postgresql://me:hunter2@host:5432/db?password=hunter2"
