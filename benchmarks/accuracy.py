@@ -8,6 +8,9 @@ server itself witnessed of each request (when it had read it, when it had answer
   included;
 - drops are replayed arrival by arrival: one finds no place when as many as the cap have been sent and not answered.
 
+- several processes are expected to send what one sends on the same schedule, arrival by arrival, and to measure the
+  same.
+
 So neither the way to the server nor any lateness of the generator is part of what is expected: both are errors. On a
 shared machine both have bad moments, so a short case is repeated: its figures are those of the repeat with the median
 error, and `errors` holds all. `beyond_the_server_p99_ms` says where a repeat lost time: before sending, on the way to
@@ -42,6 +45,7 @@ FREE_MS = 1.0
 GOAL = 0.01
 OTHERS_S = 6.0
 REPEATS = 3
+WORKERS = 3
 OTHERS_CONNECTIONS = 20
 Figures = Mapping[str, float]
 
@@ -61,14 +65,15 @@ class Case:
     """how long the other load generators run"""
 
 
+BIMODAL = Case(
+    name="bimodal",
+    behaviour=Behaviour(kind="bimodal", delay_s=0.005, slow_s=0.15),
+    rate_rps=200.0,
+    duration_s=7.0,
+)
 CASES = (
     Case(name="constant", behaviour=Behaviour(kind="constant", delay_s=0.02), rate_rps=200.0, duration_s=5.0),
-    Case(
-        name="bimodal",
-        behaviour=Behaviour(kind="bimodal", delay_s=0.005, slow_s=0.15),
-        rate_rps=200.0,
-        duration_s=7.0,
-    ),
+    BIMODAL,
     Case(
         name="freeze",
         behaviour=Behaviour(kind="freeze", delay_s=0.002, freeze_at_s=30.0, freeze_s=2.0),
@@ -97,6 +102,7 @@ CASES = (
 def measure(scale: float = 1.0) -> Mapping[str, Any]:
     """Every case, expected and measured; `max_error` of them all. `scale` shortens everything alike."""
     cases = [_measure_case(_scaled(case, scale)) for case in CASES]
+    cases.append(_measure_workers(_scaled(BIMODAL, scale)))
     return {
         "cases": cases,
         "max_error": max(case["error"] for case in cases),
@@ -143,9 +149,35 @@ def _measure_once(case: Case) -> dict[str, Any]:
     }
 
 
-def _drive(case: Case, stub: Stub, folder: Path) -> Driven:
+def _measure_workers(case: Case) -> Mapping[str, Any]:
+    """WORKERS processes beside one on the same schedule, each with a fresh server of the same behaviour."""
+    repeats = sorted((_compare_workers(case) for _ in range(case.repeats)), key=lambda found: found["error"])
+    return {
+        "name": f"one_process_and_{WORKERS}",
+        **repeats[len(repeats) // 2],
+        "errors": [found["error"] for found in repeats],
+        "rate_rps": case.rate_rps,
+        "duration_s": case.duration_s,
+    }
+
+
+def _compare_workers(case: Case) -> dict[str, Any]:
+    figures, sent = [], []
+    for processes in (1, WORKERS):
+        with tempfile.TemporaryDirectory() as folder, serving(case.behaviour) as stub:
+            driven = _drive(case, stub, Path(folder), processes=processes)
+        rows = driven.rows.sort_values("arrival")
+        offsets_ns = rows["intended_ns"] - driven.output.start_ns
+        sent.append(list(zip(rows["arrival"], offsets_ns, strict=True)))
+        figures.append(percentiles(((rows["finished_ns"] - rows["intended_ns"]) / 1e6).to_numpy()))
+    expected = {**figures[0], "same_arrivals": len(sent[0])}
+    measured = {**figures[1], "same_arrivals": len(set(sent[0]) & set(sent[1]))}
+    return {"expected": expected, "measured": measured, "error": round(error(expected, measured), 4)}
+
+
+def _drive(case: Case, stub: Stub, folder: Path, processes: int = 1) -> Driven:
     segment = open_segment(rate_rps=case.rate_rps, duration_s=case.duration_s, arrivals=case.arrivals)
-    return drive_plan(stub.url, [segment], folder, max_in_flight=case.max_in_flight)
+    return drive_plan(stub.url, [segment], folder, max_in_flight=case.max_in_flight, processes=processes)
 
 
 def compare(case: Case, driven: Driven, stub: Stub) -> tuple[Figures, Figures]:

@@ -56,9 +56,15 @@ def open_segment(
 
 
 def drive_plan(
-    url: str, segments: Sequence[Segment], folder: Path, *, max_in_flight: int, request_timeout_s: float = 10.0
+    url: str,
+    segments: Sequence[Segment],
+    folder: Path,
+    *,
+    max_in_flight: int,
+    request_timeout_s: float = 10.0,
+    processes: int = 1,
 ) -> Driven:
-    """Execute the segments against `url`."""
+    """Execute the segments against `url`, in one generator process or several."""
     load = LaunchLoad(
         launch_id=LAUNCH_ID,
         host=url,
@@ -66,7 +72,7 @@ def drive_plan(
         request_timeout_s=request_timeout_s,
         max_in_flight=max_in_flight,
     )
-    plan = LoadPlan(launches=(load,), segments=tuple(segments), output_dir=folder)
+    plan = LoadPlan(launches=(load,), segments=tuple(segments), output_dir=folder, processes=processes)
     with drive.start(plan) as generator:
         generator.targets_up()
         generator.wait_ready()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -13,12 +14,14 @@ from gevent.queue import Empty, Queue
 from locust.runners import STATE_MISSING
 
 from harness import __version__
-from harness.errors import UsageError
+from harness.errors import InfrastructureError, UsageError
 from harness.generator.clocks import SAME, Offset, Ping, identity, offset_from
 from harness.generator.exchange import error_of, failure
 from harness.generator.member import POOLBENCH
 
 PINGS = 15
+GATHER_S = float(os.environ.get("POOLBENCH_GATHER_S", "45"))
+"""Less than what the orchestrator has patience for, so that the reason is told and not that it took long."""
 LOOK_S = 0.1
 """how often a worker that is waited for is looked after; Locust takes one for lost after three seconds of silence"""
 
@@ -54,8 +57,17 @@ class Fleet:
         runner.register_message(POOLBENCH, self._hear)
 
     def gather(self, count: int) -> list[Worker]:
-        """Wait until `count` workers have joined, and number them. Later ones are sent away."""
+        """Wait until `count` workers have joined, and number them; later ones are not needed.
+
+        Raises InfrastructureError when they do not come.
+        """
+        deadline_s = time.monotonic() + GATHER_S
         while len(self._joined) < count:
+            if time.monotonic() > deadline_s:
+                raise InfrastructureError(
+                    f"{len(self._joined)} of {count} workers of the load generator joined within {GATHER_S:g} s.",
+                    next_step="Start the others: python -m harness.generator.worker HOST:PORT (docs/distributed.md).",
+                )
             gevent.sleep(LOOK_S / 10)
         crew = sorted(self._joined.values(), key=lambda worker: self._runner.get_worker_index(worker.client_id))[:count]
         for stripe, worker in enumerate(crew):
