@@ -14,6 +14,8 @@ from docker.errors import NotFound
 
 from harness.deploy import start_database
 from harness.deploy.connection import admin
+from harness.deploy.container import OWNER_LABEL
+from harness.deploy.leftovers import current_owner
 from harness.domain.experiment import DatabaseSpec
 from harness.errors import InfrastructureError, UsageError
 
@@ -31,36 +33,40 @@ with start_database(DatabaseSpec(provider="container", image=sys.argv[1])):
 """
 
 
-def ours() -> dict[str, str]:
-    """Containers with our label: id -> status."""
+def ours(label: str = OWNER_LABEL) -> dict[str, str]:
+    """Containers with our label, of this process or any other: id -> status."""
     client = docker.from_env(timeout=10)
     try:
-        return {each.id: each.status for each in client.containers.list(all=True, filters={"label": "poolbench.owner"})}
+        return {each.id: each.status for each in client.containers.list(all=True, filters={"label": label})}
     finally:
         client.close()
 
 
+def mine() -> str:
+    """The label of containers of this very process."""
+    return f"{OWNER_LABEL}={current_owner().to_text()}"
+
+
 def test_settings_reach_the_server_and_its_processes_are_seen(container_image: str) -> None:
     spec = DatabaseSpec(provider="container", image=container_image, settings={"work_mem": "9MB", "autovacuum": True})
-    before = ours()
     with start_database(spec) as server, admin(server) as connection:
         assert connection.execute("SHOW work_mem").fetchone() == ("9MB",)
         assert connection.execute("SHOW autovacuum").fetchone() == ("on",)
         assert connection.execute("SHOW fsync").fetchone() == ("on",)
         assert server.pid is None or psutil.Process(server.pid).name() == "postgres"
-        assert len(ours()) == len(before) + 1
-    assert ours() == before
+        assert len(ours(mine())) == 1
+    assert ours(mine()) == {}
 
 
 def test_a_refused_setting_is_told_soon_and_leaves_no_container(container_image: str) -> None:
     spec = DatabaseSpec(provider="container", image=container_image, settings={"shared_bufers": "1GB"})
-    before, began = ours(), time.monotonic()
+    began = time.monotonic()
     with (
         pytest.raises(UsageError, match='unrecognized configuration parameter "shared_bufers"'),
         start_database(spec),
     ):
         pass
-    assert ours() == before
+    assert ours(mine()) == {}
     assert time.monotonic() - began < 60  # testcontainers alone would wait for two minutes
 
 

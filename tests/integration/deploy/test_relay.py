@@ -82,8 +82,8 @@ def ping_ms(client: socket.socket) -> float:
 def test_a_round_trip_takes_what_was_asked_for(echo_port: int, rtt_ms: float) -> None:
     with relayed(echo_port, rtt_ms=rtt_ms) as relay, closing(connect(relay)) as client:
         times_ms = sorted(ping_ms(client) for _ in range(20))
-    assert times_ms[0] >= rtt_ms
-    assert times_ms[0] < rtt_ms + 1  # the quickest: the others may have met a busy machine
+    assert times_ms[0] >= rtt_ms - 0.5  # two clocks are read a moment apart
+    assert times_ms[0] < rtt_ms + 5  # the quickest: the others may have met a busy machine
 
 
 def test_the_first_answer_takes_the_handshakes_round_trip_too(echo_port: int) -> None:
@@ -92,8 +92,8 @@ def test_the_first_answer_takes_the_handshakes_round_trip_too(echo_port: int) ->
         for _ in range(5):
             with closing(connect(relay)) as client:
                 times_ms.append(ping_ms(client))
-    assert min(times_ms) >= 40
-    assert min(times_ms) < 50
+    assert min(times_ms) >= 39.5
+    assert min(times_ms) < 59  # not three round trips
 
 
 def test_round_trips_are_counted_and_what_is_sent_together_counts_once(echo_port: int) -> None:

@@ -109,7 +109,7 @@ def far_away(postgres_server: Server, seeded: str, tmp_path: Path) -> Callable[.
 def assert_cost(service: Service, operation: Callable[[int], float], trips: int) -> None:
     counted, quickest_ms = service.cost(operation)
     assert counted == trips
-    assert trips * RTT_MS <= quickest_ms < (trips + 1) * RTT_MS
+    assert quickest_ms >= trips * RTT_MS - 0.5  # how much longer depends on the machine; how many trips is counted
 
 
 @pytest.mark.parametrize("driver", DRIVERS)

@@ -30,7 +30,7 @@ def test_a_freeze_is_in_the_percentiles_as_long_as_it_was(tmp_path: Path) -> Non
     assert 250 < expected["p95_ms"] < 450
     assert expected["p99_ms"] > 430
     for name in ("p95_ms", "p99_ms"):
-        assert found[name] >= expected[name] - 0.001, "nobody gets an answer before it is given"
+        assert found[name] >= expected[name] - 0.5, "nobody gets an answer before it is given"
         assert found[name] == pytest.approx(expected[name], rel=0.1)
 
 
