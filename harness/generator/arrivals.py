@@ -73,7 +73,7 @@ def _whole_schedule(segment: Segment, weights: Sequence[float]) -> Iterator[Arri
 
 def _offsets_s(segment: Segment) -> Iterator[float]:
     """Endless offsets from the segment's start: a Poisson process, or even gaps with a random phase."""
-    if segment.rate_rps is None:
+    if not segment.rate_rps:
         return
     random = Random(f"{segment.seed}/gaps")
     if segment.arrivals == "uniform":

@@ -6,6 +6,7 @@ import importlib.util
 import inspect
 import sys
 import traceback
+from argparse import Namespace
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from typing import Any
 
 import gevent
 import locust
+from locust.argument_parser import get_empty_argument_parser
 from locust.env import Environment
 from locust.event import Events
 from locust.exception import InterruptTaskSet, RescheduleTask, RescheduleTaskImmediately
@@ -69,11 +71,27 @@ def load_scenario(launch: LaunchLoad, models: Set[LoadModel], parsed_options: An
             next_step="Define a class that derives from locust's FastHttpUser or HttpUser and has a @task.",
         )
     classes = tuple(_bind(user_class, launch) for user_class in found)
-    environment = Environment(
-        user_classes=list(classes), events=events, host=launch.host, parsed_options=parsed_options
-    )
+    options = _with_own_arguments(parsed_options, events)
+    environment = Environment(user_classes=list(classes), events=events, host=launch.host, parsed_options=options)
     tasks, notes = _open_tasks(classes, launch.scenario) if "open" in models else ((), ())
-    return Scenario(user_classes=classes, environment=environment, tasks=tasks, notes=notes)
+    return Scenario(user_classes=classes, environment=environment, tasks=tasks, notes=(*_shapes(module), *notes))
+
+
+def _with_own_arguments(parsed_options: Any, events: Events) -> Any:
+    """Locust's options and the scenario's own, those with the values that their variables or their defaults give."""
+    parser = get_empty_argument_parser(add_help=False, default_config_files=[])
+    hook: Any = events.init_command_line_parser
+    hook.fire(parser=parser)
+    return Namespace(**{**vars(parser.parse_args([])), **vars(parsed_options or Namespace())})
+
+
+def _shapes(module: ModuleType) -> tuple[str, ...]:
+    """What is to be said of the load shapes in a scenario."""
+    return tuple(
+        f"The load shape {name} does not apply: the load is the experiment's."
+        for name, value in vars(module).items()
+        if inspect.isclass(value) and issubclass(value, locust.LoadTestShape) and not value.abstract
+    )
 
 
 def _make_events() -> Events:
@@ -206,6 +224,10 @@ def _open_tasks(classes: Sequence[type[locust.User]], path: Path) -> tuple[tuple
                     weight=user_class.weight * count / len(user_class.tasks),
                     run=_runner(user_class, task, path),
                 )
+            )
+        if user_class.fixed_count:
+            notes.append(
+                f"fixed_count of {user_class.__name__} does not apply in the open model: its weight gives its share."
             )
         if user_class.wait_time is not locust.User.wait_time:
             notes.append(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import struct
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -26,7 +27,8 @@ class Seen:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What the stub does about a request. `raw` replaces the whole response; `delay_s` None never answers."""
+    """What the stub does about a request. `raw` replaces the whole response; `delay_s` None never answers;
+    `reset` ends the connection with a RST."""
 
     status: int = 200
     body: bytes = b"{}"
@@ -34,6 +36,7 @@ class Answer:
     headers: dict[str, str] = field(default_factory=dict)
     raw: bytes | None = None
     close: bool = False
+    reset: bool = False
 
 
 class Stub:
@@ -66,6 +69,9 @@ class Stub:
             await asyncio.sleep(3600)
         elif answer.delay_s:
             await asyncio.sleep(answer.delay_s)
+        if answer.reset:
+            writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            return False
         if answer.raw is not None:
             writer.write(answer.raw)
         elif not answer.close:

@@ -123,24 +123,6 @@ def test_what_never_comes_back_is_unfinished(run: Run) -> None:
     assert outcomes(result.rows)["timeout"] > 0
 
 
-@pytest.mark.parametrize(
-    ("answer", "status", "error"),
-    [
-        (Answer(status=503), 503, "HTTP 503"),
-        (Answer(status=404), 404, "HTTP 404"),
-        (Answer(close=True), 0, "HTTPConnectionClosed"),
-        (Answer(raw=b"nonsense\r\n\r\n"), 0, "HTTPParseError"),
-        (Answer(raw=b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\ncut", close=True), 200, ""),
-    ],
-)
-def test_bad_answers_are_errors(run: Run, answer: Answer, status: int, error: str) -> None:
-    result = run(READ, lambda _: answer, segments=[segment(duration_s=0.5)])
-    assert set(result.rows.outcome) == {"error"}
-    assert set(result.rows.status) == {status}
-    assert all(text.startswith(error) and text for text in result.rows.error)
-    assert len(result.seen) == len(result.rows), "each request is sent once"
-
-
 def test_a_refused_connection_is_an_error(run: Run) -> None:
     result = run(READ, host="http://127.0.0.1:1")
     assert set(result.rows.outcome) == {"error"}

@@ -7,10 +7,14 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-import pytest
-from load_stub import Answer, Run, Seen, Stub, segment, serving
+from load_stub import Answer, Seen, Stub, segment, serving
+
+from harness import drive
+from harness.domain.load import LaunchLoad, LoadPlan
 
 SCENARIOS = Path(__file__).parents[3] / "scenarios"
 NAMES = sorted(path.stem for path in SCENARIOS.glob("[!_]*.py"))
@@ -53,27 +57,51 @@ def test_there_are_scenarios_to_test() -> None:
     assert NAMES == ["list_pages", "mixed", "read_heavy", "write_heavy"]
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_in_the_open_model(run: Run, name: str) -> None:
-    result = run((SCENARIOS / f"{name}.py").read_text(), Heroes(), segments=[segment(rate_rps=150.0)])
-    assert set(result.rows.outcome) == {"ok"}
-    assert len(result.rows) > 100
-    assert not any(re.search(r"\d", endpoint) for endpoint in result.rows.endpoint), "endpoints carry no ids"
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_under_plain_locust(name: str, tmp_path: Path) -> None:
-    stub = Stub(Heroes())
-    scenario = str(SCENARIOS / f"{name}.py")
-    with serving(stub) as url:
-        command = [sys.executable, "-m", "locust", "-f", scenario, "--host", url]
-        done = subprocess.run(
-            [*command, "--headless", "-t", "2s", "-u", "2", "-r", "2"],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
+def test_in_the_open_model(tmp_path: Path) -> None:
+    """All in one process, a launch and a service each."""
+    segments = [segment(i, name, start_s=1.1 * i, rate_rps=150.0) for i, name in enumerate(NAMES)]
+    with ExitStack() as stack:
+        launches = tuple(
+            LaunchLoad(
+                launch_id=name,
+                host=stack.enter_context(serving(Stub(Heroes()))),
+                scenario=SCENARIOS / f"{name}.py",
+                request_timeout_s=5.0,
+                max_in_flight=200,
+            )
+            for name in NAMES
         )
-    assert done.returncode == 0, done.stderr
-    assert len(stub.seen) > 5
+        plan = LoadPlan(launches=launches, segments=tuple(segments), output_dir=tmp_path)
+        generator = stack.enter_context(drive.start(plan))
+        generator.targets_up()
+        generator.wait_ready(30.0)
+        generator.go()
+        generator.wait()
+    for name in NAMES:
+        rows = drive.read_rows(tmp_path, name, segments)
+        assert set(rows.outcome) == {"ok"}, name
+        assert len(rows) > 100
+        assert not any(re.search(r"\d", endpoint) for endpoint in rows.endpoint), "endpoints carry no ids"
+
+
+def test_under_plain_locust(tmp_path: Path) -> None:
+    """Side by side, since each only has to work."""
+    stubs = {name: Stub(Heroes()) for name in NAMES}
+    with ExitStack() as stack:
+        runs = {name: stack.enter_context(plain_locust(name, stubs[name], tmp_path)) for name in NAMES}
+        outputs = {name: process.communicate(timeout=60)[1] for name, process in runs.items()}
+    for name in NAMES:
+        assert runs[name].returncode == 0, outputs[name]
+        assert len(stubs[name].seen) > 5
+
+
+@contextmanager
+def plain_locust(name: str, stub: Stub, folder: Path) -> Iterator[subprocess.Popen[str]]:
+    with serving(stub) as url:
+        command = [sys.executable, "-m", "locust", "-f", str(SCENARIOS / f"{name}.py"), "--host", url]
+        options = ["--headless", "-t", "2s", "-u", "2", "-r", "2"]
+        with subprocess.Popen([*command, *options], cwd=folder, stderr=subprocess.PIPE, text=True) as process:
+            try:
+                yield process
+            finally:
+                process.kill()

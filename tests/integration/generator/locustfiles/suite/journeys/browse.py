@@ -1,0 +1,6 @@
+from locust import task
+
+
+@task
+def home(user):
+    user.client.get("/home", headers=user.headers())
