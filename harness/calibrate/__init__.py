@@ -9,11 +9,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from harness import __version__, profiles, run
+from harness import __version__, profiles
 from harness.calibrate.ceiling import RATES_RPS, measure_ceiling
 from harness.calibrate.noise import measure_noise
 from harness.domain.profile import PROFILE_SCHEMA_VERSION, MachineProfile
 from harness.errors import MeasurementError, UsageError
+from harness.sitting import Progress
 
 __all__ = ["calibrate", "read_observer", "sentences"]
 
@@ -22,7 +23,7 @@ RATE_RPS = 60.0
 
 
 def calibrate(
-    *, rung_s: float, measure_s: float, launches: int, observer: Mapping[str, Any], progress: run.Progress
+    *, rung_s: float, measure_s: float, launches: int, observer: Mapping[str, Any], progress: Progress
 ) -> MachineProfile:
     """Measure this machine; nothing is saved.
 

@@ -14,6 +14,7 @@ from harness import plan, run
 from harness.domain.evidence import Evidence
 from harness.domain.profile import Noise
 from harness.errors import MeasurementError
+from harness.sitting import Progress
 from harness.store import RunStore
 
 PERCENTILES = ("p50", "p95", "p99")
@@ -50,7 +51,7 @@ class LaunchLatencies:
 
 
 def measure_noise(
-    folder: Path, *, rate_rps: float, measure_s: float, launches: int, progress: run.Progress
+    folder: Path, *, rate_rps: float, measure_s: float, launches: int, progress: Progress
 ) -> tuple[tuple[Noise, ...], float]:
     """The noise of each percentile, and the requests a launch had.
 
