@@ -33,7 +33,7 @@ COPY . /src
 RUN /venv/bin/pip install --quiet --no-deps --no-build-isolation /src
 
 FROM base AS poolbench
-WORKDIR /work
+WORKDIR /srv
 COPY --from=poolbench-environment /venv /venv
 COPY experiments experiments
 COPY scenarios scenarios
