@@ -77,7 +77,7 @@ CASES = (
     Case(
         name="freeze",
         behaviour=Behaviour(kind="freeze", delay_s=0.002, freeze_at_s=30.0, freeze_s=2.0),
-        rate_rps=200.0,
+        rate_rps=100.0,
         duration_s=60.0,
         repeats=1,
         compared_s=60.0,

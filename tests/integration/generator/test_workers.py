@@ -143,6 +143,15 @@ def test_all_workers_lost_is_an_infrastructure_error(tmp_path: Path) -> None:
             generator.wait()
 
 
+def test_workers_that_do_not_come_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POOLBENCH_GATHER_S", "0.5")
+    workers = Workers(expect=2, bind=f"127.0.0.1:{a_free_port()}")
+    plan = a_plan(tmp_path, "http://127.0.0.1:1", [segment()], workers=workers)
+    with drive.start(plan) as generator, pytest.raises(InfrastructureError, match=r"0 of 2 workers .* joined") as few:
+        generator.wait_ready(30.0)
+    assert "harness.generator.worker" in few.value.next_step
+
+
 def test_a_scenario_that_no_worker_can_run_is_refused(tmp_path: Path) -> None:
     plan = a_plan(tmp_path, "http://127.0.0.1:1", [segment()], processes=2)
     plan.launches[0].scenario.write_text("x = 1\n")
