@@ -3,7 +3,7 @@
 Each round sends the same arrivals (one seed) twice, once observed and once not, in random order, and compares the two.
 p50 comes from the open model at a moderate rate with uniform gaps, so that no bunch of arrivals decides it; throughput
 from the closed model with enough users to saturate one worker. The unit is the round, never the request. A shared
-machine now and then spoils a round altogether, so the effect is the Hodges-Lehmann estimate over the rounds' log ratios,
+machine now and then spoils a round altogether, so the effect is the Hodges-Lehmann estimate over rounds, of log ratios,
 and its interval the one that belongs to Wilcoxon's signed-rank test (Hollander, Wolfe, Chicken: Nonparametric
 Statistical Methods, 3.3).
 """
