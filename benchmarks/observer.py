@@ -38,10 +38,10 @@ rate_rps = {rate_rps}
 """
 RATE_RPS = 200.0
 USERS = 8
-SEGMENT_S = 0.75
+SEGMENT_S = 0.4
 GUARD_S = 0.15
 WARMUP_S = 5.0
-ROUNDS = 45
+ROUNDS = 90
 LAUNCHES = 2
 Model = Literal["open", "closed"]
 

@@ -21,7 +21,8 @@ Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 ARRIVAL_HEADER = b"x-poolbench-arrival"
 LONG_AFTER_NS = 5_000_000
-"""Work after the start of the response is recorded if it used the database or took longer than this."""
+"""Work after the start of the response is recorded if it took longer than this. Nearly every request rolls its session
+back after its response: a record of each would cost the service more than it tells."""
 
 _SEEN = "poolbench.timed"
 
@@ -83,11 +84,11 @@ class TimedRequest(Account):
 
     def finish(self, headers: Headers, completions: deque[Finished]) -> None:
         """Note what went on after the response started, if it is worth a record."""
-        pool_ns = self.pool_ns - self._pool_before_ns
-        db_ns = self.db_ns - self._db_before_ns
         now_ns = monotonic_ns()
         after_ns = now_ns - self.responded_ns
-        if self.responded_ns and (pool_ns or db_ns or after_ns > LONG_AFTER_NS):
+        if self.responded_ns and after_ns > LONG_AFTER_NS:
+            pool_ns = self.pool_ns - self._pool_before_ns
+            db_ns = self.db_ns - self._db_before_ns
             completions.append((headers, now_ns, self.streamed, after_ns, pool_ns, db_ns))
 
 
