@@ -98,5 +98,5 @@ def outline(experiment: Experiment, profile: MachineProfile | None = None) -> Ou
 
 
 def _ceiling(sitting: Sitting) -> int:
-    """Connections the launches of a sitting can hold together; a pool without limit counts as 0."""
-    return sum(launch.cell.connection_ceiling or 0 for launch in sitting.launches)
+    """Connections of the launches of a sitting to Postgres at most; a pool without limit counts as 0."""
+    return sum(launch.cell.server_ceiling or 0 for launch in sitting.launches)

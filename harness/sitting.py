@@ -61,7 +61,7 @@ def run_sitting(
         # around the targets: what their connections did is known for good once they are closed
         log = stack.enter_context(observe.server_log(place.server, _database_names(urls)))
         far = stack.enter_context(deploy.distances(place.server, sitting.launches, urls))
-        starts = _starts(sitting, far.urls, folder)
+        starts = _starts(sitting, stack.enter_context(deploy.bouncers(sitting.launches, far.urls)), folder)
         targets = stack.enter_context(deploy.start_all(starts, probe=experiment.observe.probe))
         load_plan = schedule.with_hosts(sitting, targets.hosts, _scenarios(sitting), folder)
         generator = stack.enter_context(drive.start(load_plan))  # loads the scenarios while the targets start
@@ -151,6 +151,7 @@ def _trial(raw: Raw, launch: Launch, experiment: Experiment, ceiling_rps: float 
         clock_uncertainty_ms=max(environment.clock_uncertainty_ms(), raw.output.clock_uncertainty_ms),
         generator_ceiling_rps=ceiling_rps,
         relay=raw.relays.get(launch.id),
+        pgbouncer=launch.cell.target.pgbouncer,
     )
     trial = Trial(
         id=launch.id,

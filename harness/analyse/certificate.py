@@ -34,6 +34,7 @@ def certify(
     clock_uncertainty_ms: float = math.nan,
     generator_ceiling_rps: float | None = None,
     relay: RelayReadings | None = None,
+    pgbouncer: bool = False,
 ) -> Certificate:
     """The certificate of one trial.
 
@@ -51,6 +52,7 @@ def certify(
         clock_uncertainty_ms: by how much times of different processes may be off; NaN when not known.
         generator_ceiling_rps: what the generator sends at most on this machine; None when not calibrated.
         relay: what lay between the target and Postgres; None when nothing did.
+        pgbouncer: whether a PgBouncer did, where transactions may wait for Postgres.
     """
     evidence = judged(
         Evidence(
@@ -67,6 +69,7 @@ def certify(
             clock_uncertainty_ms=clock_uncertainty_ms,
             generator_ceiling_rps=generator_ceiling_rps,
             relay=relay,
+            pgbouncer=pgbouncer,
         )
     )
     broken = tuple(reason for check in INSTRUMENT if (reason := check(evidence)))

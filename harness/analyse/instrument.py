@@ -158,7 +158,7 @@ def littles_law_postgres(evidence: Judged) -> Reason | None:
     if counted is None or math.isnan(postgres_s):
         return None
     rtt_ms = 0.0 if evidence.relay is None else evidence.relay.rtt_ms
-    found = postgres_difference(counted, postgres_s, rtt_ms=rtt_ms)
+    found = postgres_difference(counted, postgres_s, rtt_ms=rtt_ms, queue=evidence.pgbouncer)
     message = (
         f"Postgres saw connections busy for {postgres_s:.2f} s, the pool held them for {counted.use_s:.2f} s, "
         f"{counted.transaction_s:.2f} s of that in transactions"

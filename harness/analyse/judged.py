@@ -35,6 +35,7 @@ class Evidence:
     clock_uncertainty_ms: float
     generator_ceiling_rps: float | None
     relay: RelayReadings | None
+    pgbouncer: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +57,7 @@ class Judged:
     clock_uncertainty_ms: float
     generator_ceiling_rps: float | None
     relay: RelayReadings | None
+    pgbouncer: bool
     start_ns: int
     end_ns: int
     """of the guard after the last segment"""
@@ -110,6 +112,7 @@ def judged(evidence: Evidence) -> Judged:
         clock_uncertainty_ms=evidence.clock_uncertainty_ms,
         generator_ceiling_rps=evidence.generator_ceiling_rps,
         relay=evidence.relay,
+        pgbouncer=evidence.pgbouncer,
         start_ns=int(spans.start_ns.min(initial=np.iinfo(np.int64).max)),
         end_ns=int(spans.guard_end_ns.max(initial=0)),
         outcome=outcome,

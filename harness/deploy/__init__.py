@@ -9,6 +9,7 @@ from harness.deploy.container import ContainerProvider, docker_problem
 from harness.deploy.databases import checkpoint, clone, template
 from harness.deploy.embedded import EmbeddedProvider
 from harness.deploy.leftovers import clear_leftovers
+from harness.deploy.pgbouncer import bouncers
 from harness.deploy.provider import DatabaseProvider
 from harness.deploy.relay import Distances, Relay, distances, start_relay
 from harness.deploy.target import Starting, TargetStart, launch, launch_all, start_all
@@ -23,6 +24,7 @@ __all__ = [
     "Relay",
     "Starting",
     "TargetStart",
+    "bouncers",
     "checkpoint",
     "clear_leftovers",
     "clone",

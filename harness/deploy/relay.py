@@ -154,7 +154,7 @@ def distances(server: Server | None, launches: Sequence[Launch], urls: Mapping[s
         started = {each: stack.enter_context(_process(server.host, server.port, wanted[each])) for each in wanted}
         relays = {each: _listening(process, wanted[each]) for each, process in started.items()}
         measured = _measure(server, relays)
-        through = {launch_id: _at_port(urls[launch_id], relay.port) for launch_id, relay in relays.items()}
+        through = {launch_id: at_port(urls[launch_id], relay.port) for launch_id, relay in relays.items()}
         yield Distances(urls={**urls, **through}, relays=relays, rtt_ms_measured=measured)
 
 
@@ -186,7 +186,7 @@ def _ping_ms(server: Server, pings: int) -> float:
     return statistics.median(times_ms[1:])
 
 
-def _at_port(url: str, port: int) -> str:
+def at_port(url: str, port: int) -> str:
     """The URL with its host and port replaced; what stands before and after them stays as it is."""
     parts = urlsplit(url)
     credentials = parts.netloc.rpartition("@")[0]

@@ -118,7 +118,9 @@ class Target:
     prepare_threshold: Annotated[int, Ge(-1)] = 5
     """executions after which psycopg prepares a statement; 0 at once, -1 never"""
     pgbouncer: bool = False
-    """a PgBouncer in transaction mode stands before Postgres: keep nothing prepared"""
+    """start a PgBouncer in transaction mode between target and Postgres; the app then keeps nothing prepared"""
+    pgbouncer_pool_size: Annotated[int, Ge(1)] = 20
+    """connections PgBouncer keeps to Postgres"""
     lab: bool = False
     """offer /lab: endpoints that sleep, hold, stream, leak and burn on purpose"""
     cpus: tuple[Annotated[int, Ge(0)], ...] = ()
@@ -301,3 +303,11 @@ class Cell:
         """workers x (pool_size + max_overflow); None when the pool has no limit."""
         per_process = self.pool.ceiling
         return None if per_process is None else self.target.workers * per_process
+
+    @property
+    def server_ceiling(self) -> int | None:
+        """Most connections Postgres may have to hold: what PgBouncer keeps to it, where one stands between."""
+        if not self.target.pgbouncer:
+            return self.connection_ceiling
+        own = self.connection_ceiling
+        return self.target.pgbouncer_pool_size if own is None else min(own, self.target.pgbouncer_pool_size)

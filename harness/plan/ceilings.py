@@ -25,13 +25,13 @@ def check_ceilings(cells: Sequence[Cell], design: Design, max_connections: int, 
     kept = f"{reserved} reserved, {HARNESS_CONNECTIONS} for poolbench"
     left = f"max_connections = {max_connections} leaves {available} ({kept})"
     for cell in cells:
-        if (ceiling := cell.connection_ceiling) is not None and ceiling > available:
+        if (ceiling := cell.server_ceiling) is not None and ceiling > available:
             raise UsageError(
                 f"Cell {cell.id} ({cell.label}) may open {_arithmetic(cell)} = {ceiling} connections, but {left}.",
-                next_step="Lower target.workers, pool.pool_size or pool.max_overflow, "
+                next_step=f"Lower {_keys(cell)}, "
                 f"or raise database.settings.max_connections to {ceiling + max_connections - available} or more.",
             )
-    total = sum(cell.connection_ceiling or 0 for cell in cells)
+    total = sum(cell.server_ceiling or 0 for cell in cells)
     if design.kind == "interleaved" and total > available:
         raise UsageError(
             f"Interleaved, {len(cells)} cells hot together may open {_sum(cells)} = {total} connections, but {left}.",
@@ -41,14 +41,22 @@ def check_ceilings(cells: Sequence[Cell], design: Design, max_connections: int, 
 
 
 def _arithmetic(cell: Cell) -> str:
+    if cell.server_ceiling != cell.connection_ceiling:
+        return "pgbouncer_pool_size"
     workers = f"{cell.target.workers} worker{'s' if cell.target.workers > 1 else ''}"
     return f"{workers} x ({cell.pool.pool_size} pool_size + {cell.pool.max_overflow} max_overflow)"
+
+
+def _keys(cell: Cell) -> str:
+    if cell.server_ceiling != cell.connection_ceiling:
+        return "target.pgbouncer_pool_size"
+    return "target.workers, pool.pool_size or pool.max_overflow"
 
 
 def _sum(cells: Sequence[Cell]) -> str:
     """ "3 x 5 + 3 x 20": equal ceilings counted together, in order of first appearance."""
     counts: dict[int, int] = {}
     for cell in cells:
-        if (ceiling := cell.connection_ceiling) is not None:
+        if (ceiling := cell.server_ceiling) is not None:
             counts[ceiling] = counts.get(ceiling, 0) + 1
     return " + ".join(f"{count} x {ceiling}" for ceiling, count in counts.items())

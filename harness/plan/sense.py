@@ -47,6 +47,12 @@ def _of_driver(cell: Cell) -> Iterator[Objection]:
 def _of_pgbouncer(cell: Cell) -> Iterator[Objection]:
     if not cell.target.pgbouncer:
         return
+    if cell.target.url:
+        yield (
+            "target.pgbouncer",
+            "puts a PgBouncer between Postgres and the app, but nothing is deployed with target.url",
+            "Take it out, or target.url, so that the app is deployed here.",
+        )
     session = cell.session
     if cell.target.driver == "asyncpg" and (session.autocommit_reads or session.isolation == "AUTOCOMMIT"):
         yield (

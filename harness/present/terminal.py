@@ -202,8 +202,8 @@ def _most_connections(block: Sequence[Sitting]) -> str:
 
 
 def _ceiling_text(cells: Sequence[Cell]) -> str:
-    """Connections these cells may hold at once."""
-    ceilings = [cell.connection_ceiling for cell in cells]
+    """Connections these cells may make Postgres hold at once."""
+    ceilings = [cell.server_ceiling for cell in cells]
     return INFINITE if None in ceilings else str(sum(ceiling for ceiling in ceilings if ceiling is not None))
 
 

@@ -59,6 +59,14 @@ def test_time_on_the_way_is_no_contradiction(build: SimpleNamespace) -> None:
     assert reason.code == "littles_law_postgres"
 
 
+def test_time_in_a_queue_before_postgres_is_none_either(build: SimpleNamespace) -> None:
+    assert certificate(build, None, pgbouncer=True, **far_away(build)).valid
+    evidence = far_away(build)
+    evidence["server"]["value"] = 4.0  # 8 s in Postgres, more than the 6 s that the pool held connections
+    (reason,) = certificate(build, None, pgbouncer=True, **evidence).reasons
+    assert reason.code == "littles_law_postgres"
+
+
 def notes(build: SimpleNamespace, *relays: RelayReadings | None) -> list[str]:
     trials = [build.trial(build.cell(1), block, build.rows([10.0] * 100)) for block, _ in enumerate(relays, start=1)]
     run = build.run(

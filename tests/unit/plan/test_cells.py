@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -113,6 +114,21 @@ def test_the_limit_named_as_next_step_is_enough() -> None:
     assert "1 x 40 + 1 x 60 = 100 connections, but max_connections = 100 leaves 94 (4 reserved" in caught.value.cause
     assert "106 or more" in caught.value.next_step
     check_ceilings(cells, Design(kind="interleaved"), 106, reserved=4)
+
+
+def bounced(size: int, pool_size: int, **pool: Any) -> Cell:
+    target = Target(pgbouncer=True, pgbouncer_pool_size=pool_size)
+    return replace(cell(size=5), pool=Pool(pool_size=size, max_overflow=0, **pool), target=target)
+
+
+def test_behind_pgbouncer_the_lower_ceiling_counts() -> None:
+    few, many, unlimited = bounced(5, 20), bounced(500, 20), bounced(5, 20, pool_class="null")
+    assert [each.server_ceiling for each in (few, many, unlimited)] == [5, 20, 20]
+    assert many.connection_ceiling == 500
+    check_ceilings([many], Design(), 25, reserved=3)
+    with pytest.raises(UsageError, match="may open pgbouncer_pool_size = 20 connections") as caught:
+        check_ceilings([many], Design(), 24, reserved=3)
+    assert "Lower target.pgbouncer_pool_size" in caught.value.next_step
 
 
 def test_a_pool_without_limit_is_not_counted() -> None:

@@ -35,6 +35,10 @@ REFUSED = {
         "x.toml:10: session.statement_timeout_ms is refused by PgBouncer",
         "database.settings",
     ),
+    '[target]\npgbouncer = true\nurl = "http://127.0.0.1:1"': (
+        "x.toml:8: target.pgbouncer puts a PgBouncer between Postgres and the app, but nothing is deployed",
+        "target.url",
+    ),
     '[session]\nisolation = "AUTOCOMMIT"\nupdate_mode = "for_update"': (
         "x.toml:9: session.update_mode for_update needs a transaction",
         "another isolation",
