@@ -141,4 +141,10 @@ async def test_without_the_setting_prepared_statements_get_lost(
     serve: Any, driver: str, settings: dict[str, int], bounced_url: str
 ) -> None:
     async with serve(driver=driver, database_url=bounced_url, pool_size=12, max_overflow=0, **settings) as client:
-        assert 500 in await statuses_under_load(client)
+        # Which server connection a client gets is chance: one burst nearly always meets a wrong one, twenty do.
+        seen: set[int] = set()
+        for _ in range(20):
+            seen |= await statuses_under_load(client)
+            if 500 in seen:
+                break
+    assert 500 in seen
