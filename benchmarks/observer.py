@@ -36,12 +36,12 @@ pool_prewarm = true
 scenario = "read_heavy"
 rate_rps = {rate_rps}
 """
-RATE_RPS = 200.0
+RATE_RPS = 100.0
 USERS = 8
 SEGMENT_S = 0.4
 GUARD_S = 0.15
 WARMUP_S = 5.0
-ROUNDS = 90
+ROUNDS = 70
 LAUNCHES = 2
 Model = Literal["open", "closed"]
 
