@@ -116,7 +116,7 @@ def _check_database(database: DatabaseSpec, source: Source) -> None:
     if database.provider == "url" and not database.url:
         raise UsageError(
             f'{_at(source, "database.provider")}: database.provider = "url" needs database.url.',
-            next_step="Set database.url to postgresql://user:password@host:port/database.",
+            next_step="Set database.url, or the variable POOLBENCH_DATABASE_URL, to postgresql://user:password@host:port/database.",
         )
     if database.provider != "url" and database.url:
         raise UsageError(
