@@ -5,7 +5,10 @@ A context is copied into greenlets (AsyncSession) and worker threads (`def` endp
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextvars import ContextVar
+
+Headers = Iterable[tuple[bytes, bytes]]
 
 
 class Account:
@@ -15,9 +18,11 @@ class Account:
     and two threads of one request at the same moment are rare anyway: no lock.
     """
 
-    __slots__ = ("db_ns", "pool_ns")
+    __slots__ = ("db_ns", "headers", "pool_ns")
 
-    def __init__(self) -> None:
+    def __init__(self, headers: Headers = ()) -> None:
+        self.headers = headers
+        """the request's own list, which tells one request from another"""
         self.pool_ns = 0
         self.db_ns = 0
 

@@ -22,6 +22,8 @@ from harness.probe.pool import BEGAN
 _EXECUTE = ("do_execute", "do_executemany")
 _END = ("do_commit", "do_rollback")
 _TIMED = (*_EXECUTE, *_END, "do_execute_no_params", "do_begin", "do_ping")
+_AUTOCOMMIT = "_poolbench_autocommit"
+"""set on a dialect whose connections may be in AUTOCOMMIT; stays when the dialect is restored"""
 _MARK = "_poolbench_timed"
 
 Method = Callable[..., Any]
@@ -39,6 +41,7 @@ def install(dialect: Dialect, counters: Counters) -> None:
     for name in _END:
         timed[name] = _timed_end(getattr(dialect, name), counters)
     timed["do_begin"] = _marked_begin(dialect)
+    _watch_for_autocommit(dialect, timed)
     timed["do_ping"] = _timed_ping(dialect.do_ping, counters)
 
 
@@ -51,6 +54,9 @@ def restore(dialect: Dialect) -> None:
 
 
 def _timed_execute(execute: Method) -> Method:
+    if getattr(execute, "__func__", None) is DefaultDialect.do_execute:
+        return _timed_cursor_execute
+
     # Positional arguments, as SQLAlchemy passes them: unpacking *args would go through C, and every byte of C stack
     # is copied whenever the greenlet of an async session is switched.
     def timed_execute(cursor: Any, statement: Any, parameters: Any, context: Any = None) -> None:
@@ -66,6 +72,20 @@ def _timed_execute(execute: Method) -> Method:
             account.db_ns += spent_ns
 
     return timed_execute
+
+
+def _timed_cursor_execute(cursor: Any, statement: Any, parameters: Any, _context: Any = None) -> None:
+    """In the place of DefaultDialect.do_execute rather than around it: no call more than without the probe."""
+    account = current.get()
+    if account is None:
+        cursor.execute(statement, parameters)
+        return
+    began_ns = monotonic_ns()
+    try:
+        cursor.execute(statement, parameters)
+    finally:
+        spent_ns = monotonic_ns() - began_ns
+        account.db_ns += spent_ns
 
 
 def _timed_execute_no_params(execute: Method) -> Method:
@@ -84,15 +104,36 @@ def _marked_begin(dialect: Dialect) -> Method:
     # The drivers send BEGIN with the first statement, so SQLAlchemy's begin does nothing and takes no time to count.
     begin = None if type(dialect).do_begin is DefaultDialect.do_begin else dialect.do_begin
     in_autocommit = _autocommit_check(dialect)
+    settings = vars(dialect)
 
     def marked_begin(connection: Any) -> None:
         if begin is not None:
             begin(connection)
-        record = getattr(connection, "_connection_record", None)  # None when detached from its pool
-        if record is not None and not in_autocommit(connection.dbapi_connection):
-            record.__dict__[BEGAN] = monotonic_ns()
+        record = getattr(connection, "_connection_record", None)
+        if record is None:  # detached from its pool
+            return
+        # Asking costs three calls in every transaction, so nobody is asked before somebody set it.
+        if _AUTOCOMMIT in settings and in_autocommit(connection.dbapi_connection):
+            return
+        record.__dict__[BEGAN] = monotonic_ns()
 
     return marked_begin
+
+
+def _watch_for_autocommit(dialect: Dialect, settings: dict[str, Any]) -> None:
+    """Note when a connection is set to AUTOCOMMIT. One may have been already, on an engine that was used before."""
+    if "set_isolation_level" in settings:
+        return
+    if getattr(dialect, "server_version_info", None) is not None:
+        settings[_AUTOCOMMIT] = True
+    set_plainly = dialect.set_isolation_level
+
+    def set_isolation_level(connection: Any, level: Any) -> None:
+        if level == "AUTOCOMMIT":  # SQLAlchemy passes it in capitals, however it was written
+            settings[_AUTOCOMMIT] = True
+        set_plainly(connection, level)
+
+    settings["set_isolation_level"] = set_isolation_level
 
 
 def _autocommit_check(dialect: Dialect) -> Callable[[Any], bool]:
@@ -111,10 +152,11 @@ def _timed_end(end: Method, counters: Counters) -> Method:
             account = current.get()
             if account is not None:
                 account.db_ns += ended_ns - began_ns
-            record = getattr(connection, "_connection_record", None)
-            transaction_ns = None if record is None else record.__dict__.pop(BEGAN, None)
-            if transaction_ns is not None and transaction_ns >= counters.enabled_ns:
-                counters.transaction_ended(ended_ns - transaction_ns)
+            record = getattr(connection, "_connection_record", None)  # None when detached from its pool
+            since_ns = -1 if record is None else record.__dict__.pop(BEGAN, -1)
+            if since_ns >= counters.enabled_ns:
+                spent_ns = ended_ns - since_ns
+                counters.transaction_ns += spent_ns
 
     return timed_end
 

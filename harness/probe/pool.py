@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import event
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import Pool, QueuePool
+from sqlalchemy.pool.base import _ConnectionFairy
 
 from harness.probe.accounting import current
 from harness.probe.counters import Counters
@@ -136,15 +137,21 @@ class PoolInstrument:
                 try:
                     return plain_get(queue, True, timeout)
                 finally:
-                    counters.waited(monotonic_ns() - began_ns)
+                    spent_ns = monotonic_ns() - began_ns
+                    counters.wait_ns += spent_ns
 
             self._queue_classes[plain] = type(plain.__name__, (plain,), {"__slots__": (), _PLAIN: plain, "get": get})
         return self._queue_classes[plain]
 
 
 def _timed_methods(plain: Any, counters: Counters) -> dict[str, Callable[..., Any]]:
-    """The methods of the measuring class, around those of the plain one."""
+    """The methods of the measuring class, around those of the plain one.
+
+    The counters' sums stand here as they are: a call for each would cost a request as much as what it adds up.
+    """
     plain_connect, plain_return, plain_close = plain.connect, plain._do_return_conn, plain._close_connection
+    if plain_connect is Pool.connect:
+        plain_connect = _ConnectionFairy._checkout  # all it does
 
     def connect(pool: Any) -> Any:
         account = current.get()
@@ -152,30 +159,38 @@ def _timed_methods(plain: Any, counters: Counters) -> dict[str, Callable[..., An
         try:
             fairy = plain_connect(pool)
         except PoolTimeoutError:
-            counters.timed_out()
+            counters.timeouts += 1
             raise
         finally:
             ended_ns = monotonic_ns()
             if account is not None:
-                account.pool_ns += ended_ns - began_ns
-                current.set(account)
+                spent_ns = ended_ns - began_ns
+                account.pool_ns += spent_ns
+                if current.get() is not account:  # a dial took it
+                    current.set(account)
         marks = fairy._connection_record.__dict__
         # Pools that hand one record to several holders (StaticPool) count it once, until its first checkin.
         if marks.get(USED_SINCE, -1) < counters.enabled_ns:
             marks[USED_SINCE] = ended_ns
-            counters.checked_out(ended_ns)
+            counters.used_integral_ns -= ended_ns
+            counters.used += 1
+            counters.checkouts += 1
         return fairy
 
     def _do_return_conn(pool: Any, record: Any) -> None:
         now_ns = monotonic_ns()
         marks = record.__dict__
-        began_ns = marks.pop(BEGAN, None)
-        if began_ns is not None and began_ns >= counters.enabled_ns:  # lost or detached within a transaction
-            counters.transaction_ended(now_ns - began_ns)
-        since_ns = marks.pop(USED_SINCE, None)
+        began_ns = marks.pop(BEGAN, -1)
+        if began_ns >= counters.enabled_ns:  # lost or detached within a transaction
+            counters.transaction_ns += now_ns - began_ns
+        since_ns = marks.pop(USED_SINCE, -1)
+        if since_ns >= counters.enabled_ns:
+            counters.use_ns += now_ns - since_ns
+            counters.used_integral_ns += now_ns
+            counters.used -= 1
         # Without a mark and without a connection it is the record of a checkout that failed: it was never in use.
-        if since_ns is not None or record.dbapi_connection is not None:
-            counters.checked_in(now_ns, since_ns)
+        elif since_ns > 0 or record.dbapi_connection is not None:
+            counters.carried_in(now_ns)
         plain_return(pool, record)
 
     def _close_connection(pool: Any, connection: Any, *, terminate: bool = False) -> None:

@@ -29,11 +29,11 @@ class ProcessProbe:
     """
 
     def __init__(self, directory: Path | None) -> None:
-        self.pid = os.getpid()
+        self._know_process()
         self.active = True
         """False while turned off at run time"""
-        self.in_loop = False
-        """whether the event loop is known"""
+        self.timing = False
+        """requests are timed: the probe is on and knows the event loop"""
         self.engines = Engines()
         self.gc = GcPauses()
         self.lag = LoopLag()
@@ -44,6 +44,11 @@ class ProcessProbe:
         self._started = False
         self._starting = threading.Lock()
 
+    def _know_process(self) -> None:
+        self.pid = os.getpid()
+        self.process = f'pid;desc="{self.pid}"'
+        """as it stands on every response"""
+
     def watch(self, engine: Engine | AsyncEngine) -> None:
         self.engines.watch(engine)
         self.start()
@@ -52,7 +57,7 @@ class ProcessProbe:
         """Note the running event loop; called from a task on it."""
         self.start()
         self.threadpool.find()
-        self.in_loop = self.active
+        self.timing = self.active
         if self.active:
             self.lag.start(asyncio.get_running_loop())
 
@@ -76,6 +81,7 @@ class ProcessProbe:
             return
         self.active = active
         loop = self.lag.loop
+        self.timing = active and loop is not None
         if active:
             self.engines.on()
             self.gc.start()
@@ -94,7 +100,7 @@ class ProcessProbe:
     def read(self) -> Line:
         """The next line of the time series. Resets the maxima, which are over the time since the previous line."""
         now_ns = monotonic_ns()
-        self.in_loop = self.lag.loop is not None  # a loop that was closed makes room for the next one
+        self.timing = self.active and self.lag.loop is not None  # a loop that was closed makes room for the next one
         return {
             "t_ns": now_ns,
             "pid": self.pid,
@@ -106,12 +112,12 @@ class ProcessProbe:
 
     def after_fork(self) -> None:
         """A forked child counts for itself and writes its own files."""
-        self.pid = os.getpid()
+        self._know_process()
         self._starting = threading.Lock()
         self.engines.after_fork()
         self.gc.forget()
         self.lag = LoopLag()
-        self.in_loop = False
+        self.timing = False
         if self._started and self._series is not None:
             self._series.start()
 

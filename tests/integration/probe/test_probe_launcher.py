@@ -13,7 +13,7 @@ import pytest
 pytestmark = pytest.mark.postgres
 
 APP = "probe_app:create_app"
-SERVER_TIMING = re.compile(r'pool;dur=([\d.]+), db;dur=([\d.]+), app;dur=([\d.]+), pid;desc="(\d+)"')
+SERVER_TIMING = re.compile(r'pool;dur=(\d+e-6), db;dur=(\d+e-6), app;dur=(\d+e-6), pid;desc="(\d+)"')
 
 
 def server_timing(response: Any) -> tuple[float, float, float, int]:

@@ -18,6 +18,7 @@ from harness.generator.waiting import calls_wait
     ("header", "expected"),
     [
         ('pool;dur=1.25, db;dur=3.5, app;dur=2.0, pid;desc="4321"', (1.25, 3.5, 2.0, 4321)),
+        ('pool;dur=1250000e-6, db;dur=0e-6, app;dur=2000000e-6, pid;desc="4321"', (1.25, 0.0, 2.0, 4321)),
         ("pool;dur=1.25", (1.25, math.nan, math.nan, 0)),
         ('pid;desc="7",pool; dur=2', (2.0, math.nan, math.nan, 7)),
         ("cdn-cache;desc=HIT, edge;dur=1, db;dur=4", (math.nan, 4.0, math.nan, 0)),
