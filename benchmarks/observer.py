@@ -1,11 +1,16 @@
 """What probe and samplers cost: both are switched on and off at run time, alternating within a launch.
 
-Each round sends the same arrivals (one seed) twice, once observed and once not, in random order, and compares the two.
-p50 comes from the open model at a moderate rate with uniform gaps, so that no bunch of arrivals decides it; throughput
-from the closed model with enough users to saturate one worker. The unit is the round, never the request. A shared
-machine now and then spoils a round altogether, so the effect is the Hodges-Lehmann estimate over rounds, of log ratios,
-and its interval the one that belongs to Wilcoxon's signed-rank test (Hollander, Wolfe, Chicken: Nonparametric
-Statistical Methods, 3.3).
+Each round measures twice, once observed and once not, in random order, and compares the two: p50 in the open model at
+a moderate rate with uniform gaps, so that no bunch of arrivals decides it; throughput in the closed model without
+pauses and with enough users to saturate one worker. Segments are short, because on a shared
+machine the difference between two neighbours grows with their distance faster than it shrinks with their length.
+
+The unit is the round, never the request. A shared machine now and then spoils a round altogether, so the effect is the
+Hodges-Lehmann estimate over rounds, of log ratios, and its interval the one that belongs to Wilcoxon's signed-rank test
+(Hollander, Wolfe, Chicken: Nonparametric Statistical Methods, 3.3).
+
+The probe's cost is an amount per request, so the share depends on what a request costs without it. The figures at the
+top are those of a page of 100 heroes; `one_hero` are those of the cheapest request the service has, the worst case.
 """
 
 from __future__ import annotations
@@ -23,7 +28,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from harness import deploy, drive, observe, plan, schedule
-from harness.domain.load import Launch, Segment, SegmentRun, Sitting
+from harness.domain.load import Launch, Segment, Sitting
 
 EXPERIMENT = """
 schema_version = 1
@@ -33,17 +38,28 @@ pool_size = 10
 max_overflow = 0
 pool_prewarm = true
 [load]
-scenario = "read_heavy"
+scenario = "{scenario}"
 rate_rps = {rate_rps}
 """
-RATE_RPS = 100.0
 USERS = 8
 SEGMENT_S = 0.4
 GUARD_S = 0.15
 WARMUP_S = 5.0
-ROUNDS = 70
-LAUNCHES = 2
+ROUNDS = 120
 Model = Literal["open", "closed"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workload:
+    """One request, again and again."""
+
+    scenario: Path
+    rate_rps: float
+    """in the open model: half of what the worker carries, or less"""
+
+
+PAGE = Workload(scenario=Path(__file__).parent / "page_locustfile.py", rate_rps=200.0)
+ONE_HERO = Workload(scenario=Path(__file__).parent / "hero_locustfile.py", rate_rps=300.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,43 +72,56 @@ class Turn:
 
 def measure() -> Mapping[str, Any]:
     """Effects as shares: 0.01 means that observing costs 1 % of the p50, or 1 % of the throughput."""
-    slower: list[float] = []
-    fewer: list[float] = []
-    for launch in range(LAUNCHES):
-        with tempfile.TemporaryDirectory() as folder:
-            turns = _turns(seed=launch)
-            p50_ms, done = _measure_launch(turns, Path(folder))
-        slower += _log_ratios(turns, p50_ms, "open")
-        fewer += [-ratio for ratio in _log_ratios(turns, done, "closed")]
+    return {"request": "a page of 100 heroes", **_measure_workload(PAGE), "one_hero": _measure_workload(ONE_HERO)}
+
+
+def _measure_workload(workload: Workload) -> Mapping[str, Any]:
+    turns = _turns(workload)
+    with tempfile.TemporaryDirectory() as folder:
+        p50_ms, rates_rps = _measure_launch(workload, turns, Path(folder))
+    slower = _log_ratios(turns, p50_ms, "open")
+    fewer = [-ratio for ratio in _log_ratios(turns, rates_rps, "closed")]
     p50, throughput = _estimate(slower), _estimate(fewer)
+    closed = [turn.segment.index for turn in turns if turn.segment.model == "closed" and not turn.observed]
     return {
         "p50_effect": p50[0],
         "throughput_effect": throughput[0],
         "p50_ci": p50[1:],
         "throughput_ci": throughput[1:],
         "rounds": len(slower),
-        "launches": LAUNCHES,
         "p50_round_sd": statistics.stdev(slower),
         "throughput_round_sd": statistics.stdev(fewer),
+        "unobserved_rps": statistics.median(rates_rps[index] for index in closed if index in rates_rps),
     }
 
 
-def _turns(seed: int) -> Sequence[Turn]:
-    """Warm-up, then in each round an open and a closed pair, each pair once on and once off in random order."""
-    draw = random.Random(seed)
-    turns = [_turn(0, 0.0, WARMUP_S, "open", round_=-1, observed=True, seed=draw.getrandbits(32))]
+def _turns(workload: Workload) -> Sequence[Turn]:
+    """Warm-up, then all open rounds, then all closed ones; each once on and once off in random order."""
+    draw = random.Random()
+    turns = [_turn(workload, 0, 0.0, WARMUP_S, "open", round_=-1, observed=True, seed=draw.getrandbits(32))]
     start_s = WARMUP_S + GUARD_S
-    for round_ in range(ROUNDS):
-        for model in ("open", "closed"):
-            same = draw.getrandbits(32)
+    models: tuple[Model, ...] = ("open", "closed")
+    for model in models:
+        for round_ in range(ROUNDS):
+            seed = draw.getrandbits(32)
             for observed in draw.sample((True, False), k=2):
-                turns.append(_turn(len(turns), start_s, SEGMENT_S, model, round_=round_, observed=observed, seed=same))
+                turns.append(
+                    _turn(workload, len(turns), start_s, SEGMENT_S, model, round_=round_, observed=observed, seed=seed)
+                )
                 start_s += SEGMENT_S + GUARD_S
     return turns
 
 
 def _turn(
-    index: int, start_s: float, duration_s: float, model: Model, *, round_: int, observed: bool, seed: int
+    workload: Workload,
+    index: int,
+    start_s: float,
+    duration_s: float,
+    model: Model,
+    *,
+    round_: int,
+    observed: bool,
+    seed: int,
 ) -> Turn:
     segment = Segment(
         index=index,
@@ -103,7 +132,7 @@ def _turn(
         duration_s=duration_s,
         guard_s=GUARD_S,
         model=model,
-        rate_rps=RATE_RPS if model == "open" else None,
+        rate_rps=workload.rate_rps if model == "open" else None,
         users=USERS if model == "closed" else None,
         arrivals="uniform",
         seed=seed,
@@ -111,9 +140,13 @@ def _turn(
     return Turn(segment=segment, observed=observed)
 
 
-def _measure_launch(turns: Sequence[Turn], folder: Path) -> tuple[Mapping[int, float], Mapping[int, float]]:
+def _measure_launch(
+    workload: Workload, turns: Sequence[Turn], folder: Path
+) -> tuple[Mapping[int, float], Mapping[int, float]]:
     """One fresh start: median latency in ms and answers per second, by segment."""
-    experiment = plan.parse_experiment(EXPERIMENT.format(rate_rps=RATE_RPS), source="observer")
+    experiment = plan.parse_experiment(
+        EXPERIMENT.format(scenario=workload.scenario, rate_rps=workload.rate_rps), source="observer"
+    )
     (cell,) = plan.expand(experiment)
     launch = Launch(id="b1-c1", cell=cell, block=1)
     sitting = Sitting(index=1, purpose="measure", launches=(launch,), segments=tuple(turn.segment for turn in turns))
@@ -141,17 +174,14 @@ def _measure_launch(turns: Sequence[Turn], folder: Path) -> tuple[Mapping[int, f
             output = generator.wait()
     rows = drive.read_rows(folder, launch.id, sitting.segments)
     answered = rows[rows["outcome"] == "ok"]
-    latency_ms = (answered["finished_ns"] - answered["intended_ns"]) / 1e6
-    medians_ms, rates = {}, {}
+    medians_ms, rates_rps = {}, {}
     for run in output.ledger.segments:
-        own = latency_ms[answered["segment"] == run.segment]
-        medians_ms[run.segment] = float(own.median())
-        rates[run.segment] = len(own) / _span_s(run)
-    return medians_ms, rates
-
-
-def _span_s(run: SegmentRun) -> float:
-    return (run.end_ns - run.start_ns) / 1e9
+        own = answered[answered["segment"] == run.segment]
+        medians_ms[run.segment] = float((own["finished_ns"] - own["intended_ns"]).median()) / 1e6
+        finished_ns = own["finished_ns"][own["finished_ns"] <= run.end_ns]
+        if len(finished_ns) > 1:
+            rates_rps[run.segment] = (len(finished_ns) - 1) * 1e9 / (finished_ns.max() - finished_ns.min())
+    return medians_ms, rates_rps
 
 
 @contextmanager
