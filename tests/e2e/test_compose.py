@@ -18,6 +18,8 @@ from typing import Any
 import docker
 import pytest
 
+from harness.store import RunStore
+
 ROOT = Path(__file__).parents[2]
 pytestmark = [pytest.mark.postgres, pytest.mark.timeout(900)]  # two images are built first
 
@@ -164,6 +166,45 @@ def test_locust_master_and_workers_load_the_service(compose: Compose) -> None:
     assert code == 0, log
     assert "2 workers" in log or log.count("reported as ready") == 2, log
     assert "0(0.00%)" in log
+
+
+LENT = """\
+schema_version = 1
+name = "lent"
+
+[target]
+url = "http://127.0.0.1:{app_port}"
+
+[load]
+scenario = "read_heavy"
+rate_rps = 30
+warmup_s = 0.5
+measure_s = 1.0
+workers = {{ expect = 1, bind = "127.0.0.1:{port}" }}
+
+[design]
+kind = "blocked"
+launches = 1
+
+[database]
+rows = 500
+"""
+
+
+def test_the_worker_profile_lends_a_machine_to_a_run(compose: Compose, poolbench) -> None:
+    port = free_port()
+    experiment = LENT.format(app_port=compose.environment["APP_PORT"], port=port)
+    compose("--profile", "worker", "up", "-d", "worker", COORDINATOR=f"127.0.0.1:{port}")
+    try:
+        done = poolbench("run", poolbench.write("lent.toml", experiment), "--json")
+        log = compose("--profile", "worker", "logs", "worker")
+    finally:
+        compose("--profile", "worker", "rm", "--force", "--stop", "worker")
+    assert done.returncode in (0, 4), done.stdout + done.stderr + log  # 4: a busy machine
+    (trial,) = RunStore.open(Path(json.loads(done.stdout)["run"])).read().trials
+    assert (trial.requests["outcome"] == "ok").all(), log
+    assert len(trial.requests) > 10
+    assert "lost_worker" not in done.stdout
 
 
 def test_the_harness_measures_with_the_same_server(compose: Compose) -> None:
