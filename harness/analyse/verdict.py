@@ -123,7 +123,8 @@ def _resolution(valid: Sequence[CellSummary]) -> str:
     if least < 0.01:
         return ""
     launches = valid[0].all.launches
-    return f"Differences in p95 below about {words.percent(round(least, 2))} do not show in {launches} launches."
+    apart = words.percent(round(least, 2))
+    return f"With {launches} launches a typical comparison here shows differences in p95 from about {apart} on."
 
 
 def _unknown(cells: Sequence[CellSummary], valid: Sequence[CellSummary]) -> str:
