@@ -260,6 +260,19 @@ def test_in_autocommit_there_is_no_transaction(make_service: Make) -> None:
     assert line["connection_use_time_s"] == pytest.approx(timing.held_s, abs=0.05)
 
 
+def test_autocommit_of_one_connection_is_noticed_and_ends_with_it(make_service: Make) -> None:
+    service = make_service()
+
+    def in_autocommit(engine: Engine) -> None:
+        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            sleep(connection, 0.05)
+
+    service.run(in_autocommit)
+    assert service.probe.read()["transaction_time_s"] == 0
+    service.run(use(0.05))
+    assert service.probe.read()["transaction_time_s"] >= 0.05
+
+
 def test_dispose_keeps_the_counters_going(make_service: Make) -> None:
     service = make_service()
     service.run(use(0.0))
