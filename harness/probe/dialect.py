@@ -9,6 +9,7 @@ Fetches from a server-side cursor are not counted: they belong to no statement's
 from __future__ import annotations
 
 from collections.abc import Callable
+from operator import methodcaller
 from time import monotonic_ns
 from typing import Any
 
@@ -17,7 +18,7 @@ from sqlalchemy.engine.default import DefaultDialect
 
 from harness.probe.accounting import current
 from harness.probe.counters import Counters
-from harness.probe.pool import BEGAN
+from harness.probe.pool import NOT_BEGUN
 
 _EXECUTE = ("do_execute", "do_executemany")
 _END = ("do_commit", "do_rollback")
@@ -39,7 +40,7 @@ def install(dialect: Dialect, counters: Counters) -> None:
         timed[name] = _timed_execute(getattr(dialect, name))
     timed["do_execute_no_params"] = _timed_execute_no_params(dialect.do_execute_no_params)
     for name in _END:
-        timed[name] = _timed_end(getattr(dialect, name), counters)
+        timed[name] = _timed_end(*_ending(dialect, name), counters)
     timed["do_begin"] = _marked_begin(dialect)
     _watch_for_autocommit(dialect, timed)
     timed["do_ping"] = _timed_ping(dialect.do_ping, counters)
@@ -109,13 +110,13 @@ def _marked_begin(dialect: Dialect) -> Method:
     def marked_begin(connection: Any) -> None:
         if begin is not None:
             begin(connection)
-        record = getattr(connection, "_connection_record", None)
-        if record is None:  # detached from its pool
-            return
         # Asking costs three calls in every transaction, so nobody is asked before somebody set it.
         if _AUTOCOMMIT in settings and in_autocommit(connection.dbapi_connection):
             return
-        record.__dict__[BEGAN] = monotonic_ns()
+        try:
+            connection._connection_record.poolbench_began_ns = monotonic_ns()
+        except AttributeError:  # detached from its pool
+            return
 
     return marked_begin
 
@@ -142,21 +143,34 @@ def _autocommit_check(dialect: Dialect) -> Callable[[Any], bool]:
     return dialect.detect_autocommit_setting
 
 
-def _timed_end(end: Method, counters: Counters) -> Method:
+def _ending(dialect: Dialect, name: str) -> tuple[Method, bool]:
+    """What ends a transaction, and whether on the driver's own connection: in the place of DefaultDialect's method,
+    which has the pool's proxy look for the driver's."""
+    plain = name == "do_commit" or not getattr(dialect, "skip_autocommit_rollback", False)
+    if plain and getattr(type(dialect), name) is getattr(DefaultDialect, name):
+        return methodcaller(name.removeprefix("do_")), True
+    return getattr(dialect, name), False
+
+
+def _timed_end(end: Method, of_driver: bool, counters: Counters) -> Method:
     def timed_end(connection: Any) -> None:
         began_ns = monotonic_ns()
         try:
-            end(connection)
+            end(connection.dbapi_connection if of_driver else connection)
         finally:
             ended_ns = monotonic_ns()
             account = current.get()
             if account is not None:
                 account.db_ns += ended_ns - began_ns
-            record = getattr(connection, "_connection_record", None)  # None when detached from its pool
-            since_ns = -1 if record is None else record.__dict__.pop(BEGAN, -1)
-            if since_ns >= counters.enabled_ns:
-                spent_ns = ended_ns - since_ns
-                counters.transaction_ns += spent_ns
+            try:
+                record = connection._connection_record
+                since_ns = record.poolbench_began_ns
+            except AttributeError:  # detached from its pool, or never begun
+                since_ns = NOT_BEGUN
+            if since_ns != NOT_BEGUN:
+                record.poolbench_began_ns = NOT_BEGUN
+                if since_ns >= counters.enabled_ns:
+                    counters.transaction_ns += ended_ns - since_ns
 
     return timed_end
 

@@ -20,13 +20,15 @@ from sqlalchemy import event
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import Pool, QueuePool
 from sqlalchemy.pool.base import _ConnectionFairy
+from sqlalchemy.util.queue import AsyncAdaptedQueue
 
 from harness.probe.accounting import current
 from harness.probe.counters import Counters
 
-USED_SINCE = "_poolbench_used_since_ns"
-BEGAN = "_poolbench_began_ns"
-"""Marks left in the `__dict__` of a pool's connection record: when it was checked out, when its transaction began."""
+NOT_USED = NOT_BEGUN = -1
+"""Values of the marks left on a pool's connection record: `poolbench_used_since_ns`, when it was checked out, and
+`poolbench_began_ns`, when its transaction began. Absent before the first; never deleted, because a dictionary that
+loses and gains keys is laid out anew again and again."""
 
 _PLAIN = "_poolbench_plain_class"
 
@@ -129,10 +131,12 @@ class PoolInstrument:
     def _queue_class(self, plain: Any) -> type:
         if plain not in self._queue_classes:
             counters, plain_get = self._counters, plain.get
+            # On an event loop nobody else can take what is there between looking and taking it.
+            alone = issubclass(plain, AsyncAdaptedQueue)
 
             def get(queue: Any, block: bool = True, timeout: float | None = None) -> Any:
-                if not block:
-                    return plain_get(queue, False)
+                if not block or (alone and not queue._queue.empty()):
+                    return plain_get(queue, block, timeout)
                 began_ns = monotonic_ns()
                 try:
                     return plain_get(queue, True, timeout)
@@ -149,7 +153,15 @@ def _timed_methods(plain: Any, counters: Counters) -> dict[str, Callable[..., An
 
     The counters' sums stand here as they are: a call for each would cost a request as much as what it adds up.
     """
-    plain_connect, plain_return, plain_close = plain.connect, plain._do_return_conn, plain._close_connection
+    return {
+        "connect": _timed_connect(plain, counters),
+        "_do_return_conn": _timed_return(plain, counters),
+        "_close_connection": _counted_close(plain, counters),
+    }
+
+
+def _timed_connect(plain: Any, counters: Counters) -> Callable[[Any], Any]:
+    plain_connect = plain.connect
     if plain_connect is Pool.connect:
         plain_connect = _ConnectionFairy._checkout  # all it does
 
@@ -168,36 +180,61 @@ def _timed_methods(plain: Any, counters: Counters) -> dict[str, Callable[..., An
                 account.pool_ns += spent_ns
                 if current.get() is not account:  # a dial took it
                     current.set(account)
-        marks = fairy._connection_record.__dict__
+        record = fairy._connection_record
+        try:
+            since_ns = record.poolbench_used_since_ns
+        except AttributeError:  # the record's first
+            since_ns = NOT_USED
+            record.poolbench_began_ns = NOT_BEGUN
         # Pools that hand one record to several holders (StaticPool) count it once, until its first checkin.
-        if marks.get(USED_SINCE, -1) < counters.enabled_ns:
-            marks[USED_SINCE] = ended_ns
+        if since_ns < counters.enabled_ns:
+            record.poolbench_used_since_ns = ended_ns
             counters.used_integral_ns -= ended_ns
             counters.used += 1
             counters.checkouts += 1
         return fairy
 
+    return connect
+
+
+def _timed_return(plain: Any, counters: Counters) -> Callable[[Any, Any], None]:
+    plain_return = plain._do_return_conn
+
     def _do_return_conn(pool: Any, record: Any) -> None:
         now_ns = monotonic_ns()
-        marks = record.__dict__
-        began_ns = marks.pop(BEGAN, -1)
-        if began_ns >= counters.enabled_ns:  # lost or detached within a transaction
-            counters.transaction_ns += now_ns - began_ns
-        since_ns = marks.pop(USED_SINCE, -1)
+        try:
+            began_ns = record.poolbench_began_ns
+        except AttributeError:
+            began_ns = NOT_BEGUN
+        if began_ns != NOT_BEGUN:  # lost or detached within a transaction
+            record.poolbench_began_ns = NOT_BEGUN
+            if began_ns >= counters.enabled_ns:
+                counters.transaction_ns += now_ns - began_ns
+        try:
+            since_ns = record.poolbench_used_since_ns
+        except AttributeError:
+            since_ns = NOT_USED
+        record.poolbench_used_since_ns = NOT_USED
         if since_ns >= counters.enabled_ns:
             counters.use_ns += now_ns - since_ns
             counters.used_integral_ns += now_ns
             counters.used -= 1
         # Without a mark and without a connection it is the record of a checkout that failed: it was never in use.
-        elif since_ns > 0 or record.dbapi_connection is not None:
+        elif since_ns != NOT_USED or record.dbapi_connection is not None:
             counters.carried_in(now_ns)
         plain_return(pool, record)
+
+    return _do_return_conn
+
+
+def _counted_close(plain: Any, counters: Counters) -> Callable[..., None]:
+    plain_close = plain._close_connection
 
     def _close_connection(pool: Any, connection: Any, *, terminate: bool = False) -> None:
         counters.closed()
         plain_close(pool, connection, terminate=terminate)
 
-    return {"connect": connect, "_do_return_conn": _do_return_conn, "_close_connection": _close_connection}
+    return _close_connection
 
 
 def read_pool(pool: Pool) -> PoolGauges:

@@ -45,6 +45,7 @@ def use(seconds: float = SLEEP_S) -> Callable[[Engine], Timing]:
 
     def used(engine: Engine) -> Timing:
         account = Account()
+        account.pool_ns = account.db_ns = 0
         token = current.set(account)
         began = monotonic()
         connection = engine.connect()
