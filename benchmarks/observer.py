@@ -2,15 +2,14 @@
 
 Each round measures twice, once observed and once not, in random order, and compares the two: p50 in the open model at
 a moderate rate with uniform gaps, so that no bunch of arrivals decides it; throughput in the closed model without
-pauses and with enough users to saturate one worker. Segments are short, because on a shared
-machine the difference between two neighbours grows with their distance faster than it shrinks with their length.
+pauses and with enough users to saturate one worker. Segments are as short as the samplers' interval, because on a
+shared machine the difference between two neighbours grows with their distance faster than it shrinks with their length.
 
 The unit is the round, never the request. A shared machine now and then spoils a round altogether, so the effect is the
 Hodges-Lehmann estimate over rounds, of log ratios, and its interval the one that belongs to Wilcoxon's signed-rank test
 (Hollander, Wolfe, Chicken: Nonparametric Statistical Methods, 3.3).
 
-The probe's cost is an amount per request, so the share depends on what a request costs without it. The figures at the
-top are those of a page of 100 heroes; `one_hero` are those of the cheapest request the service has, the worst case.
+The figures at the top are those of a page of 100 heroes; `one_hero` are those of the cheapest request the service has.
 """
 
 from __future__ import annotations
@@ -22,8 +21,10 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any, Literal
 
@@ -33,6 +34,8 @@ from harness.domain.load import Launch, Segment, Sitting
 EXPERIMENT = """
 schema_version = 1
 name = "observer"
+[target]
+app = "benchmarks.switched_app:create_app"
 [pool]
 pool_size = 10
 max_overflow = 0
@@ -41,11 +44,13 @@ pool_prewarm = true
 scenario = "{scenario}"
 rate_rps = {rate_rps}
 """
-USERS = 8
-SEGMENT_S = 0.4
-GUARD_S = 0.15
+USERS = 4
+SEGMENT_S = 0.05
+GUARD_S = 0.035
 WARMUP_S = 5.0
-ROUNDS = 120
+ROUNDS = 1000
+READING_EVERY_S = 0.1
+"""of observed time: the samplers' interval in a run. Longer than a segment, so each reading has its moment drawn."""
 Model = Literal["open", "closed"]
 
 
@@ -167,16 +172,18 @@ def _measure_launch(
         generator.targets_up()
         generator.wait_ready()
         observation = stack.enter_context(
-            observe.observe(server=server, targets=[target], generator_pid=generator.pid, interval_s=0.1)
+            observe.observe(server=server, targets=[target], generator_pid=generator.pid, interval_s=SEGMENT_S)
         )
         start_ns = generator.go(delay_s=0.3)
-        with _switching(turns, start_ns, observation, probe_dir / "off"):
+        with _switching(turns, start_ns, observation, target.host) as late:
             output = generator.wait()
     rows = drive.read_rows(folder, launch.id, sitting.segments)
-    answered = rows[rows["outcome"] == "ok"]
+    answered = {index: own for index, own in rows[rows["outcome"] == "ok"].groupby("segment") if index not in late}
     medians_ms, rates_rps = {}, {}
     for run in output.ledger.segments:
-        own = answered[answered["segment"] == run.segment]
+        own = answered.get(run.segment)
+        if own is None:
+            continue
         medians_ms[run.segment] = float((own["finished_ns"] - own["intended_ns"]).median()) / 1e6
         finished_ns = own["finished_ns"][own["finished_ns"] <= run.end_ns]
         if len(finished_ns) > 1:
@@ -185,29 +192,42 @@ def _measure_launch(
 
 
 @contextmanager
-def _switching(turns: Sequence[Turn], start_ns: int, observation: observe.Observation, off: Path) -> Iterator[None]:
+def _switching(
+    turns: Sequence[Turn], start_ns: int, observation: observe.Observation, host: str
+) -> Iterator[AbstractSet[int]]:
     """Switch probe and samplers in the guard before each segment, on the load plan's own clock.
 
-    The probe looks for its switch every 100 ms: the guard is longer than that, and the thread acts as it begins.
+    Yields the indexes of the segments that had begun before their switch was done; complete when the block ends.
     """
     stop = threading.Event()
+    late: set[int] = set()
+    draw = random.Random()
+
+    def wait_until(t_ns: int) -> bool:
+        return not stop.wait(max(0.0, (t_ns - time.monotonic_ns()) / 1e9))
 
     def act() -> None:
+        service = HTTPConnection(host.removeprefix("http://"), timeout=10)
         for turn in turns:
-            at_ns = start_ns + round((turn.segment.start_s - GUARD_S) * 1e9)
-            if stop.wait(max(0.0, (at_ns - time.monotonic_ns()) / 1e9)):
-                return
-            if turn.observed:
-                off.unlink(missing_ok=True)
-                observation.resume()
-            else:
-                off.touch()
-                observation.pause()
+            begin_ns = start_ns + round(turn.segment.start_s * 1e9)
+            end_ns = begin_ns + round(turn.segment.duration_s * 1e9)
+            observation.pause()
+            wait_until(begin_ns - round(GUARD_S * 1e9))
+            service.request("POST", f"/observed/{'on' if turn.observed else 'off'}")
+            service.getresponse().read()
+            if time.monotonic_ns() > begin_ns:
+                late.add(turn.segment.index)
+            reading_ns = begin_ns + round(draw.uniform(0, READING_EVERY_S) * 1e9)
+            if turn.observed and reading_ns < end_ns and wait_until(reading_ns):
+                observation.resume()  # which reads at once
+            if not wait_until(end_ns):
+                break
+        service.close()
 
     thread = threading.Thread(target=act, name="observer-switch")
     thread.start()
     try:
-        yield
+        yield late
     finally:
         stop.set()
         thread.join()

@@ -79,7 +79,11 @@ class ProcessProbe:
         """Turn everything on or off at run time, from any thread; off leaves nothing on a request's way."""
         if active == self.active:
             return
+        if not active:
+            self.flush()
         self.active = active
+        if self._series is not None:
+            self._series.active = active
         loop = self.lag.loop
         self.timing = active and loop is not None
         if active:

@@ -35,7 +35,9 @@ class Series:
         self._off = str(directory / "off")
         self._read = read
         self._toggle = toggle
-        self._active = True
+        self.active = True
+        """lines are written; turned by whoever turns the probe"""
+        self._wanted = True
         self.completions: deque[Finished] = deque(maxlen=MOST_COMPLETIONS)
         self._files: dict[str, TextIO] = {}
         self._writing = threading.Lock()
@@ -57,12 +59,13 @@ class Series:
         if self._thread is not None:
             self._thread.join()
         self.flush()
+        self.active = False
         for file in self._files.values():
             file.close()
 
     def flush(self) -> None:
         """Write a last line now; nothing while off."""
-        if self._active:
+        if self.active:
             self._attempt(self._write)
 
     def _run(self) -> None:
@@ -82,17 +85,15 @@ class Series:
             # The service matters more than its measurement: say it once and leave it alone.
             logging.getLogger("harness.probe").warning("The probe cannot write and stops: %s", error)
             self._stopped.set()
-            self._active = False
+            self.active = False
             self._toggle(False)
 
     def _tick(self) -> None:
         wanted = not os.path.exists(self._off)  # noqa: PTH110 -- ten times a second in every idle process
-        if wanted != self._active:
-            if not wanted:
-                self._write()
-            self._active = wanted
+        if wanted != self._wanted:
+            self._wanted = wanted
             self._toggle(wanted)
-        if self._active:
+        if self.active:
             self._write()
 
     def _write(self) -> None:

@@ -70,6 +70,24 @@ def test_lines_and_completions_are_written_and_off_stops_both(tmp_path: Path) ->
     assert {line["pid"] for line in read(lines)} == {os.getpid()}
 
 
+def test_turned_off_by_whoever_it_writes_where_it_stands_and_then_nothing_until_turned_on(tmp_path: Path) -> None:
+    probe = ProcessProbe(tmp_path)
+    probe.start()
+    lines = tmp_path / f"probe-{os.getpid()}.jsonl"
+    try:
+        until(lambda: lines.exists() and read(lines))
+        probe.engines.counters.checkouts = 7
+        probe.toggle(False)
+        written = len(read(lines))
+        assert read(lines)[-1]["connection_checkouts"] == 7
+        time.sleep(0.25)
+        assert len(read(lines)) == written
+        probe.toggle(True)
+        until(lambda: len(read(lines)) > written)
+    finally:
+        probe.stop()
+
+
 def test_a_folder_that_cannot_be_written_turns_the_probe_off_and_says_so(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
