@@ -2,8 +2,9 @@
 
 Each round measures twice, once observed and once not, in random order, and compares the two: p50 in the open model at
 a moderate rate with uniform gaps, so that no bunch of arrivals decides it; throughput in the closed model without
-pauses and with enough users to saturate one worker. Segments are as short as the samplers' interval, because on a
-shared machine the difference between two neighbours grows with their distance faster than it shrinks with their length.
+pauses and with enough users to saturate one worker. Segments are as short as a switch allows, because on a shared
+machine the difference between two neighbours grows with their distance faster than it shrinks with their length.
+A round with a segment that began before its switch was done does not count.
 
 The unit is the round, never the request. A shared machine now and then spoils a round altogether, so the effect is the
 Hodges-Lehmann estimate over rounds, of log ratios, and its interval the one that belongs to Wilcoxon's signed-rank test
