@@ -156,7 +156,8 @@ def _timed_end(end: Method, of_driver: bool, counters: Counters) -> Method:
     def timed_end(connection: Any) -> None:
         began_ns = monotonic_ns()
         try:
-            end(connection.dbapi_connection if of_driver else connection)
+            # Who calls the dialect by hand may pass the driver's connection itself.
+            end(getattr(connection, "dbapi_connection", connection) if of_driver else connection)
         finally:
             ended_ns = monotonic_ns()
             account = current.get()

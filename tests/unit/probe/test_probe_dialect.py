@@ -61,3 +61,13 @@ def test_the_driver_is_asked_to_end_a_transaction_as_without_the_probe(
     dialect.do_rollback(connection)  # type: ignore[arg-type]
     restore(dialect)
     assert driver.asked == asked
+
+
+def test_a_driver_connection_passed_by_hand_is_ended_too() -> None:
+    dialect = create_engine("postgresql+psycopg://").dialect
+    install(dialect, Counters())
+    driver = Driver()
+    dialect.do_commit(driver)  # type: ignore[arg-type]  # what SQLAlchemy itself never does
+    dialect.do_rollback(driver)  # type: ignore[arg-type]
+    restore(dialect)
+    assert driver.asked == ["commit", "rollback"]
