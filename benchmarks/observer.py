@@ -23,8 +23,10 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from http import HTTPStatus
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any, Literal
@@ -215,7 +217,10 @@ def _switching(
             observation.pause()
             wait_until(begin_ns - round(GUARD_S * 1e9))
             service.request("POST", f"/observed/{'on' if turn.observed else 'off'}")
-            service.getresponse().read()
+            answer = service.getresponse()
+            answer.read()
+            if answer.status != HTTPStatus.OK:
+                raise RuntimeError(f"the service did not switch its probe: it answered {answer.status}")
             if time.monotonic_ns() > begin_ns:
                 late.add(turn.segment.index)
             reading_ns = begin_ns + round(draw.uniform(0, READING_EVERY_S) * 1e9)
@@ -225,13 +230,13 @@ def _switching(
                 break
         service.close()
 
-    thread = threading.Thread(target=act, name="observer-switch")
-    thread.start()
-    try:
-        yield late
-    finally:
-        stop.set()
-        thread.join()
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        switching = pool.submit(act)
+        try:
+            yield late
+        finally:
+            stop.set()
+        switching.result()  # raises what ended it: without switching both halves would be the same
 
 
 def _log_ratios(turns: Sequence[Turn], figures: Mapping[int, float], model: Model) -> list[float]:

@@ -4,7 +4,8 @@
 the counters, which live outside the pool, go on. Where each quantity is taken:
 
 - checkout: all of `connect()`, as the request's pool time: wait, dial, ping and what listeners do;
-- wait: the queue's `get(block=True)`, which `_do_get` calls only when nothing more may be opened;
+- wait: the queue's `get(block=True)`, which `_do_get` calls only when nothing more may be opened; the queue of async
+  engines only where it is empty;
 - dial: the creator, which reconnects (recycle, invalidation) use too; only successful ones count;
 - use: from the end of `connect()` to `_do_return_conn`, which runs after the rollback on return;
 - close: `_close_connection`, through which every close goes, overflow included.
