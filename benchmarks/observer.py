@@ -24,7 +24,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from http.client import HTTPConnection
@@ -209,8 +209,7 @@ def _switching(
     def wait_until(t_ns: int) -> bool:
         return not stop.wait(max(0.0, (t_ns - time.monotonic_ns()) / 1e9))
 
-    def act() -> None:
-        service = HTTPConnection(host.removeprefix("http://"), timeout=10)
+    def act(service: HTTPConnection) -> None:
         for turn in turns:
             begin_ns = start_ns + round(turn.segment.start_s * 1e9)
             end_ns = begin_ns + round(turn.segment.duration_s * 1e9)
@@ -228,10 +227,10 @@ def _switching(
                 observation.resume()  # which reads at once
             if not wait_until(end_ns):
                 break
-        service.close()
 
-    with ThreadPoolExecutor(max_workers=1) as pool:
-        switching = pool.submit(act)
+    service = closing(HTTPConnection(host.removeprefix("http://"), timeout=10))
+    with service as connection, ThreadPoolExecutor(max_workers=1) as pool:
+        switching = pool.submit(act, connection)
         try:
             yield late
         finally:
