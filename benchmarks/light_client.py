@@ -97,7 +97,7 @@ async def _run(task: Task) -> list[Turn]:
 async def _median_latency_ms(task: Task, connections: list[Connection]) -> float:
     """Uniform gaps, so that no bunch of arrivals decides the median."""
     loop = asyncio.get_running_loop()
-    idle: asyncio.LifoQueue[Connection] = asyncio.LifoQueue()
+    idle: asyncio.Queue[Connection] = asyncio.Queue()  # all in turn: the server closes one that idles for seconds
     for connection in connections:
         idle.put_nowait(connection)
     latencies_ms: list[float] = []
