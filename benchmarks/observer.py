@@ -3,7 +3,7 @@
 Each round measures twice, once observed and once not, in random order, and compares the two: p50 in the open model at
 a moderate rate; throughput in the closed model without pauses, with enough users to saturate one worker. Segments are
 short, because on a shared machine the difference between two neighbours grows with their distance. Each observed
-segment has one reading of every sampler, at a moment drawn within it: as many as in a run.
+segment has one reading of the samplers, at a moment drawn within it: at least as many as in a run.
 
 The unit is the round, never the request. A shared machine now and then spoils a round altogether, so the effect is the
 Hodges-Lehmann estimate over rounds, of log ratios, and its interval the one that belongs to Wilcoxon's signed-rank test
