@@ -1,0 +1,23 @@
+"""The benchmark of what observing costs runs, and does not go on when the service answers otherwise than it should."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchmarks import observer
+
+
+def test_it_measures_both_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(observer, "ROUNDS", 2)
+    figures = observer._measure_workload(observer.PAGE)
+    assert figures["rounds"] == 2
+    for effect, interval in (("p50_effect", "p50_ci"), ("throughput_effect", "throughput_ci")):
+        low, high = figures[interval]
+        assert low <= figures[effect] <= high
+    assert figures["unobserved_p50_ms"] > 0
+    assert figures["unobserved_rps"] > 0
+
+
+def test_an_answer_but_200_ends_it() -> None:
+    with pytest.raises(RuntimeError, match="before its work was done, with exit code 1"):
+        observer._measure_workload(observer.Workload(path="/nothing", rate_rps=100.0))
