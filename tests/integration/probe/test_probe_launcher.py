@@ -58,7 +58,7 @@ def test_work_after_the_response_leaves_a_completion_record(launcher: Any, drive
     assert background["pool_ms"] > 0
     assert background["seconds"] * 1000 >= background["db_ms"]
     assert (stream["kind"], stream["db_ms"], stream["pool_ms"]) == ("stream", 0, 0)
-    assert stream["seconds"] >= 0.05
+    assert stream["seconds"] >= 0.049  # a timer of the event loop may run up to a millisecond early
 
 
 def test_every_worker_is_measured(launcher: Any) -> None:
