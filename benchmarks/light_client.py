@@ -68,7 +68,7 @@ def running(task: Task) -> Iterator[subprocess.Popen[str]]:
         try:
             yield process
         finally:
-            process.kill()  # nothing to end by then, but where the block was left early
+            process.kill()  # does nothing to one that has ended by itself
 
 
 async def _run(task: Task) -> list[Turn]:
