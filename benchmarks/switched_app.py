@@ -1,6 +1,6 @@
 """The hero API with a switch of its own: `POST /observed/on` and `/observed/off` turn the probe at once.
 
-The file `off`, which every probed service heeds, takes up to a tenth of a second: longer than a segment of the observer
+The file `off`, which every probed service heeds, takes up to half a second: longer than a segment of the observer
 benchmark should be.
 """
 

@@ -82,8 +82,9 @@ def run_sitting(
         generator.go()
         expected_s = schedule.expected_duration_s(sitting)
         output = generator.wait(lambda done_s: progress.load(done_s, expected_s, rest_s))
-        observed = observation.finish()
+        observation.stop()
         relays = far.readings()
+    observed = observation.finish()  # a target writes its last lines as it stops
     observed = replace(observed, server=log.table(), gaps=(*observed.gaps, *log.gaps))
     for note in dict.fromkeys((*notes, *output.notes)):
         progress.note(note)

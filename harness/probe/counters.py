@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from time import monotonic_ns
 
-_SECOND_NS = 1e9
+from harness.probe.line import Reading
 
 
 class Counters:
@@ -91,18 +91,18 @@ class Counters:
     def invalidated(self) -> None:
         self.invalidations += 1
 
-    def totals(self, now_ns: int) -> dict[str, int | float]:
-        """The counters as the time series names them, the integral up to `now_ns`."""
-        return {
-            "connection_checkouts": self.checkouts,
-            "connection_timeouts": self.timeouts,
-            "connection_connects": self.connects,
-            "connection_closes": self.closes,
-            "connection_invalidations": self.invalidations,
-            "connection_wait_time_s": self.wait_ns / _SECOND_NS,
-            "connection_create_time_s": self.create_ns / _SECOND_NS,
-            "connection_ping_time_s": self.ping_ns / _SECOND_NS,
-            "connection_use_time_s": self.use_ns / _SECOND_NS,
-            "connection_used_integral_s": (self.used_integral_ns + self.used * now_ns) / _SECOND_NS,
-            "transaction_time_s": self.transaction_ns / _SECOND_NS,
-        }
+    def read(self, now_ns: int) -> Reading:
+        """From `connection_checkouts` to `transaction_time_s`, the integral up to `now_ns`."""
+        return (
+            self.checkouts,
+            self.timeouts,
+            self.connects,
+            self.closes,
+            self.invalidations,
+            self.wait_ns,
+            self.create_ns,
+            self.ping_ns,
+            self.use_ns,
+            self.used_integral_ns + self.used * now_ns,
+            self.transaction_ns,
+        )

@@ -11,6 +11,7 @@ from sqlalchemy import Engine
 
 from harness.probe import dialect
 from harness.probe.counters import Counters
+from harness.probe.line import Reading
 from harness.probe.pool import PoolInstrument, read_pool
 
 if TYPE_CHECKING:
@@ -62,19 +63,18 @@ class Engines:
         self._instrument.install(engine.pool)
         dialect.install(engine.dialect, self.counters)
 
-    def read(self, now_ns: int) -> dict[str, int | float]:
-        """Gauges and counters, summed over the engines' pools, as the time series names them."""
-        pools = [read_pool(pool) for pool in self._pools()]
-        self.counters.bound_carried(sum(pool.checked_out for pool in pools), now_ns)
-        totals = self.counters.totals(now_ns)
-        return {
-            "connection_max": -1 if any(pool.maximum < 0 for pool in pools) else sum(pool.maximum for pool in pools),
-            "connection_count_used": self.counters.used,
-            "connection_count_idle": sum(pool.idle for pool in pools),
-            "connection_overflow": sum(pool.overflow for pool in pools),
-            "connection_pending_requests": sum(pool.pending for pool in pools),
-            **totals,
-        }
+    def read(self, now_ns: int) -> Reading:
+        """From `connection_max` to `transaction_time_s`, summed over the engines' pools."""
+        maximum = idle = overflow = pending = checked_out = 0
+        for pool in self._pools():
+            gauges = read_pool(pool)
+            maximum = -1 if maximum < 0 or gauges.maximum < 0 else maximum + gauges.maximum
+            idle += gauges.idle
+            overflow += gauges.overflow
+            pending += gauges.pending
+            checked_out += gauges.checked_out
+        self.counters.bound_carried(checked_out, now_ns)
+        return (maximum, self.counters.used, idle, overflow, pending, *self.counters.read(now_ns))
 
     def _pools(self) -> list[Pool]:
         with self._lock:

@@ -11,8 +11,9 @@ from time import monotonic_ns
 from typing import TYPE_CHECKING
 
 from harness.probe.engines import Engines
+from harness.probe.line import Line, Reading, line_of
 from harness.probe.runtime import GcPauses, LoopLag, Threadpool
-from harness.probe.series import Line, Series
+from harness.probe.series import Series
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -38,7 +39,7 @@ class ProcessProbe:
         self.gc = GcPauses()
         self.lag = LoopLag()
         self.threadpool = Threadpool()
-        self._series = Series(directory, read=self.read, toggle=self.toggle) if directory else None
+        self._series = Series(directory, take=self.take, toggle=self.toggle) if directory else None
         self.completions = self._series.completions if self._series else None
         """where requests leave what they did after their response; None when nobody would write it"""
         self._started = False
@@ -102,17 +103,21 @@ class ProcessProbe:
             self._series.flush()
 
     def read(self) -> Line:
-        """The next line of the time series. Resets the maxima, which are over the time since the previous line."""
+        """What there is to see now, by name. Resets the maxima, which are over the time since the previous reading."""
+        return line_of(self.take())
+
+    def take(self) -> Reading:
+        """The same, not yet named."""
         now_ns = monotonic_ns()
         self.timing = self.active and self.lag.loop is not None  # a loop that was closed makes room for the next one
-        return {
-            "t_ns": now_ns,
-            "pid": self.pid,
-            **self.engines.read(now_ns),
-            **self.gc.read(),
-            **self.lag.read(now_ns),
-            **self.threadpool.read(),
-        }
+        return (
+            now_ns,
+            self.pid,
+            *self.engines.read(now_ns),
+            *self.gc.read(),
+            self.lag.read(now_ns),
+            *self.threadpool.read(),
+        )
 
     def after_fork(self) -> None:
         """A forked child counts for itself and writes its own files."""

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import math
 import sys
 from time import monotonic_ns
 from typing import Any
+
+from harness.probe.line import Reading
 
 BUSY_BEAT_S, IDLE_BEAT_S = 0.02, 0.1
 """Interval of the timer on the event loop while requests come and while none do: a block shorter than this may go
@@ -49,13 +52,10 @@ class GcPauses:
             if pause_ns > self._worst_ns:  # noqa: PLR1730 -- max() is a call: threads could change between
                 self._worst_ns = pause_ns
 
-    def read(self) -> dict[str, int | float]:
+    def read(self) -> Reading:
+        """From `gc_pauses` to `gc_pause_max_ms`."""
         worst_ns, self._worst_ns = self._worst_ns, 0
-        return {
-            "gc_pauses": self._pauses,
-            "gc_pause_s": self._pause_ns / 1e9,
-            "gc_pause_max_ms": worst_ns / 1e6,
-        }
+        return self._pauses, self._pause_ns, worst_ns
 
 
 class LoopLag:
@@ -80,31 +80,32 @@ class LoopLag:
         """Watch this loop; call from within it, or through `call_soon_threadsafe`."""
         self._loop = loop
         self._beating = beating = object()
-        self._schedule(loop, beating)
+        self._schedule(loop, beating, monotonic_ns())
 
     def stop(self) -> None:
         """From any thread: the next beat is the last."""
         self._beating = None
 
-    def _schedule(self, loop: asyncio.AbstractEventLoop, beating: object) -> None:
+    def _schedule(self, loop: asyncio.AbstractEventLoop, beating: object, now_ns: int) -> None:
         beat_s = BUSY_BEAT_S if self.busy else IDLE_BEAT_S
         self.busy = False
-        self._due_ns = monotonic_ns() + round(beat_s * 1e9)
+        self._due_ns = now_ns + int(beat_s * 1e9)
         loop.call_later(beat_s, self._beat, loop, beating)
 
     def _beat(self, loop: asyncio.AbstractEventLoop, beating: object) -> None:
         if self._beating is beating:
-            lag_ns = monotonic_ns() - self._due_ns
+            now_ns = monotonic_ns()
+            lag_ns = now_ns - self._due_ns
             if lag_ns > self._worst_ns:  # noqa: PLR1730 -- as in GcPauses
                 self._worst_ns = lag_ns
-            self._schedule(loop, beating)
+            self._schedule(loop, beating, now_ns)
 
-    def read(self, now_ns: int) -> dict[str, int | float]:
+    def read(self, now_ns: int) -> int:
         """The worst lag since the last reading, or that of the beat overdue now. Swaps the maximum as GcPauses does."""
         worst_ns, self._worst_ns = self._worst_ns, 0
         if self._beating is not None and self.loop is not None:
             worst_ns = max(worst_ns, now_ns - self._due_ns)
-        return {"loop_lag_max_ms": max(0, worst_ns) / 1e6}
+        return max(0, worst_ns)
 
 
 class Threadpool:
@@ -120,12 +121,10 @@ class Threadpool:
 
             self._limiter = to_thread.current_default_thread_limiter()
 
-    def read(self) -> dict[str, int | float]:
+    def read(self) -> Reading:
+        """`threadpool_tokens_borrowed` and `threadpool_tokens_total`."""
         limiter = self._limiter
         if limiter is None:
-            return {"threadpool_tokens_borrowed": 0, "threadpool_tokens_total": 0}
+            return 0, 0
         total = limiter.total_tokens
-        return {
-            "threadpool_tokens_borrowed": limiter.borrowed_tokens,
-            "threadpool_tokens_total": -1 if total == float("inf") else int(total),
-        }
+        return limiter.borrowed_tokens, -1 if total == math.inf else int(total)

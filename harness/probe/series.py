@@ -1,24 +1,30 @@
-"""The thread that writes: a line of the time series ten times a second, completion records, and it heeds `off`."""
+"""The thread that takes a reading ten times a second, writes time series and completion records, and heeds `off`.
+
+Each time the thread asks for the interpreter a busy event loop stands still until it has come and gone, about a tenth
+of a millisecond, and every look at a file is one more such time. So files are seen to twice a second only.
+"""
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from itertools import cycle
 from pathlib import Path
 from time import monotonic, sleep
-from typing import TextIO
+from typing import TextIO, TypeVar
 
+from harness.probe.line import Reading, text_of
 from harness.probe.request import Finished, completion_line
 
 INTERVAL_S = 0.1
+READINGS_A_WRITE = 5
 MOST_COMPLETIONS = 20_000
 """kept for the writer at most; if it falls behind by more, the oldest are dropped"""
 
-Line = dict[str, int | float]
+T = TypeVar("T")
 
 
 class Series:
@@ -26,28 +32,31 @@ class Series:
 
     Args:
         directory: where to write, and where a file `off` turns the probe off.
-        read: gives the next line.
+        take: gives the next reading.
         toggle: turns the probe on (True) or off.
     """
 
-    def __init__(self, directory: Path, *, read: Callable[[], Line], toggle: Callable[[bool], None]) -> None:
+    def __init__(self, directory: Path, *, take: Callable[[], Reading], toggle: Callable[[bool], None]) -> None:
         self._directory = directory
         self._off = str(directory / "off")
-        self._read = read
+        self._take = take
         self._toggle = toggle
         self.active = True
-        """lines are written; turned by whoever turns the probe"""
+        """readings are taken and written; turned by whoever turns the probe"""
         self._wanted = True
         self.completions: deque[Finished] = deque(maxlen=MOST_COMPLETIONS)
+        self._readings: deque[Reading] = deque()
         self._files: dict[str, TextIO] = {}
-        self._writing = threading.Lock()
+        self._busy = threading.Lock()
+        """held by who reads or writes: lines come in the order of time"""
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
         """Start the thread; again in a forked child, which has none."""
-        self._writing = threading.Lock()
+        self._busy = threading.Lock()
         self._files = {}  # a parent's files stay the parent's: names carry the pid
+        self._readings.clear()
         self.completions.clear()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="poolbench-probe", daemon=True)
@@ -64,19 +73,27 @@ class Series:
             file.close()
 
     def flush(self) -> None:
-        """Write a last line now; nothing while off."""
+        """Take a last reading and write all there is; nothing while off."""
         if self.active:
+            self._read()
             self._attempt(self._write)
 
     def _run(self) -> None:
         due_s = monotonic()
-        while True:
+        for files_are_due in cycle([True] + [False] * (READINGS_A_WRITE - 1)):
             sleep(max(0.0, due_s - monotonic()))  # a third of what waiting for the event costs an idle process
             if self._stopped.is_set():
                 return
-            self._attempt(self._tick)
+            if self.active:
+                self._read()
+            if files_are_due:
+                self._attempt(self._see_to_files)
             # From now on if late: a stopped machine must not be followed by a burst of lines.
             due_s = max(due_s + INTERVAL_S, monotonic())
+
+    def _read(self) -> None:
+        with self._busy:
+            self._readings.append(self._take())
 
     def _attempt(self, write: Callable[[], None]) -> None:
         try:
@@ -88,8 +105,8 @@ class Series:
             self.active = False
             self._toggle(False)
 
-    def _tick(self) -> None:
-        wanted = not os.path.exists(self._off)  # noqa: PTH110 -- ten times a second in every idle process
+    def _see_to_files(self) -> None:
+        wanted = not os.path.exists(self._off)  # noqa: PTH110 -- ten times as quick, in every idle process
         if wanted != self._wanted:
             self._wanted = wanted
             self._toggle(wanted)
@@ -97,15 +114,21 @@ class Series:
             self._write()
 
     def _write(self) -> None:
-        with self._writing:
-            self._append("probe", json.dumps(self._read()) + "\n")
-            finished = [self.completions.popleft() for _ in range(len(self.completions))]
-            if text := "".join(map(completion_line, finished)):
-                self._append("completions", text)
+        with self._busy:
+            self._append("probe", map(text_of, _emptied(self._readings)))
+            self._append("completions", map(completion_line, _emptied(self.completions)))
 
-    def _append(self, name: str, text: str) -> None:
+    def _append(self, name: str, lines: Iterable[str]) -> None:
+        text = "".join(lines)
+        if not text:
+            return
         if name not in self._files:
             path = self._directory / f"{name}-{os.getpid()}.jsonl"
             self._files[name] = path.open("a", encoding="ascii")
         self._files[name].write(text)
         self._files[name].flush()
+
+
+def _emptied(queue: deque[T]) -> list[T]:
+    """What is in it, taken out; others may go on filling it."""
+    return [queue.popleft() for _ in range(len(queue))]
