@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Any
-from weakref import WeakSet
+from weakref import ref
 
 from sqlalchemy import Engine
 
@@ -16,7 +16,6 @@ from harness.probe.pool import PoolInstrument, read_pool
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
-    from sqlalchemy.pool import Pool
 
 
 class Engines:
@@ -26,14 +25,15 @@ class Engines:
         self.counters = Counters()
         self._instrument = PoolInstrument(self.counters)
         self._instrument.active = True
-        self._engines: WeakSet[Engine] = WeakSet()
+        self._references: list[ref[Engine]] = []
         self._lock = threading.Lock()
 
     def watch(self, engine: Engine | AsyncEngine) -> None:
         """Measure this engine, now or once measuring is on again."""
         plain = _plain_engine(engine)
         with self._lock:
-            self._engines.add(plain)
+            if plain not in self._engines():
+                self._references = [*map(ref, self._engines()), ref(plain)]
             if self._instrument.active:
                 self._install(plain)
 
@@ -42,14 +42,14 @@ class Engines:
         with self._lock:
             self._instrument.active = True
             self.counters.resume(monotonic_ns())
-            for engine in self._engines:
+            for engine in self._engines():
                 self._install(engine)
 
     def off(self) -> None:
         """Give pools and dialects back their own methods."""
         with self._lock:
             self._instrument.active = False
-            for engine in self._engines:
+            for engine in self._engines():
                 self._instrument.restore(engine.pool)
                 dialect.restore(engine.dialect)
             self.counters.pause(monotonic_ns())
@@ -65,20 +65,19 @@ class Engines:
 
     def read(self, now_ns: int) -> Reading:
         """From `connection_max` to `transaction_time_s`, summed over the engines' pools."""
-        maximum = idle = overflow = pending = checked_out = 0
-        for pool in self._pools():
-            gauges = read_pool(pool)
-            maximum = -1 if maximum < 0 or gauges.maximum < 0 else maximum + gauges.maximum
-            idle += gauges.idle
-            overflow += gauges.overflow
-            pending += gauges.pending
-            checked_out += gauges.checked_out
+        maximum = checked_out = idle = overflow = pending = 0
+        for pool in {engine.pool for engine in self._engines()}:
+            pool_maximum, pool_checked_out, pool_idle, pool_overflow, pool_pending = read_pool(pool)
+            maximum = -1 if maximum < 0 or pool_maximum < 0 else maximum + pool_maximum
+            checked_out += pool_checked_out
+            idle += pool_idle
+            overflow += pool_overflow
+            pending += pool_pending
         self.counters.bound_carried(checked_out, now_ns)
         return (maximum, self.counters.used, idle, overflow, pending, *self.counters.read(now_ns))
 
-    def _pools(self) -> list[Pool]:
-        with self._lock:
-            return list({id(engine.pool): engine.pool for engine in self._engines}.values())
+    def _engines(self) -> list[Engine]:
+        return [engine for reference in self._references if (engine := reference()) is not None]
 
 
 def _plain_engine(engine: Any) -> Engine:

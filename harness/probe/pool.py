@@ -37,13 +37,14 @@ Dial = Callable[[Any], Any]
 
 
 class PoolGauges(NamedTuple):
-    """What a pool says of itself now. `maximum` is -1 without limit."""
+    """What a pool says of itself now."""
 
     maximum: int
+    """-1 without limit"""
+    checked_out: int
     idle: int
     overflow: int
     pending: int
-    checked_out: int
 
 
 class PoolInstrument:
@@ -136,7 +137,7 @@ class PoolInstrument:
             alone = issubclass(plain, AsyncAdaptedQueue)
 
             def get(queue: Any, block: bool = True, timeout: float | None = None) -> Any:
-                if not block or (alone and not queue._queue.empty()):
+                if not block or (alone and queue._queue._queue):
                     return plain_get(queue, block, timeout)
                 began_ns = monotonic_ns()
                 try:
@@ -241,25 +242,26 @@ def _counted_close(plain: Any, counters: Counters) -> Callable[..., None]:
 def read_pool(pool: Pool) -> PoolGauges:
     """Read a pool from any thread, without touching what it has not made yet."""
     if not isinstance(pool, QueuePool):
-        return PoolGauges(maximum=-1, idle=0, overflow=0, pending=0, checked_out=0)
+        return PoolGauges(-1, 0, 0, 0, 0)
     queue: Any = pool._pool
     idle, pending = _queue_lengths(queue)
     size, overflow, limit = queue.maxsize, pool._overflow, pool._max_overflow
+    open_ = size + overflow
     return PoolGauges(
-        maximum=-1 if limit < 0 else size + limit,
-        idle=idle,
-        overflow=max(0, overflow),
-        pending=pending,
-        checked_out=max(0, size - idle + overflow),
+        -1 if limit < 0 else size + limit,
+        open_ - idle if open_ > idle else 0,
+        idle,
+        overflow if overflow > 0 else 0,
+        pending,
     )
 
 
 def _queue_lengths(queue: Any) -> tuple[int, int]:
     """Connections in the queue and requests waiting for one: len() of both, atomic, and right at any moment."""
-    condition = getattr(queue, "not_empty", None)
-    if condition is not None:
-        return len(queue.queue), len(condition._waiters)
+    parts = vars(queue)
+    if "not_empty" in parts:
+        return len(queue.queue), len(queue.not_empty._waiters)
     # The async queue makes its asyncio.Queue at first use. Asking for it from here could make a second one, and a
     # connection put into the first would be lost.
-    inner = vars(queue).get("_queue")
-    return (0, 0) if inner is None else (inner.qsize(), len(inner._getters))
+    inner = parts.get("_queue")
+    return (0, 0) if inner is None else (len(inner._queue), len(inner._getters))
