@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from benchmarks import observer
 
 
-def test_it_measures_both_models(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(observer, "ROUNDS", 2)
-    figures = observer._measure_workload(observer.PAGE)
+def test_it_measures_both_models() -> None:
+    figures = observer._measure_workload(replace(observer.PAGE, rounds=2))
     assert figures["rounds"] == 2
     for effect, interval in (("p50_effect", "p50_ci"), ("throughput_effect", "throughput_ci")):
         low, high = figures[interval]
@@ -20,4 +21,4 @@ def test_it_measures_both_models(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_an_answer_but_200_ends_it() -> None:
     with pytest.raises(RuntimeError, match="before its work was done, with exit code 1"):
-        observer._measure_workload(observer.Workload(path="/nothing", rate_rps=100.0))
+        observer._measure_workload(observer.Workload(path="/nothing", rate_rps=100.0, rounds=2))
