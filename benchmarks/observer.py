@@ -3,8 +3,8 @@
 Each round measures twice, once observed and once not, in random order, and compares the two: p50 in the open model at
 a moderate rate; throughput in the closed model without pauses, with enough users to saturate one worker. Segments are
 short, because on a shared machine the difference between two neighbours grows with their distance. The service keeps to
-one core where the system allows it: rounds scatter by a third less when it does not move between them. Each observed
-segment has one reading of the samplers, at a moment drawn within it: at least as many as in a run.
+one core where the system allows it: rounds scatter by a third less when it does not move between them. The samplers'
+clocks stand still while nothing is observed, so that an observed second has as many readings as one of a run.
 
 The unit is the round, never the request. A shared machine now and then spoils a round altogether, so the effect is the
 Hodges-Lehmann estimate over rounds, of log ratios, and its interval the one that belongs to Wilcoxon's signed-rank test
@@ -18,11 +18,9 @@ from __future__ import annotations
 import json
 import math
 import os
-import random
 import statistics
 import sys
 import tempfile
-import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -49,6 +47,8 @@ rate_rps = 300
 """
 USERS = 4
 SEGMENT_S = 0.1
+INTERVAL_S = 0.1
+"""between two readings, as in a run"""
 GUARD_S = 0.03
 
 
@@ -121,7 +121,7 @@ def _measure_launch(workload: Workload, folder: Path) -> Sequence[Turn]:
         )
         client = stack.enter_context(light_client.running(task))
         observation = stack.enter_context(
-            observe.observe(server=server, targets=[target], generator_pid=client.pid, interval_s=SEGMENT_S)
+            observe.observe(server=server, targets=[target], generator_pid=client.pid, interval_s=INTERVAL_S)
         )
         observation.pause()
         assert client.stdout is not None
@@ -131,8 +131,7 @@ def _measure_launch(workload: Workload, folder: Path) -> Sequence[Turn]:
                 return [Turn(**turn) for turn in message]
             observation.pause()
             if message:
-                time.sleep(GUARD_S + random.uniform(0, SEGMENT_S))
-                observation.resume()  # which reads at once
+                observation.resume()
         raise RuntimeError(f"the client ended before its work was done, with exit code {client.wait()}")
 
 

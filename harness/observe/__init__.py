@@ -46,7 +46,10 @@ class Observation:
             loop.start()
 
     def pause(self) -> None:
-        """Read nothing until `resume`; it leaves no gap. The probe inside the targets has a switch of its own."""
+        """Read nothing until `resume`, and let no interval pass; it leaves no gap.
+
+        The probe inside the targets has a switch of its own.
+        """
         for loop in self._loops:
             loop.pause()
 

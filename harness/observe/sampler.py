@@ -63,7 +63,9 @@ class SamplerLoop:
         self._interval_s = interval_s
         self._tracker = GapTracker(sampler.name, interval_s)
         self._changed = threading.Condition()  # held during a reading, so that `pause` returns after its end
-        self._paused = False
+        self._paused_s: float | None = None
+        """when `pause` was called; None while readings are taken"""
+        self._due_s = 0.0
         self._stopped = False
         self._jitter = random.Random()
         self._thread = threading.Thread(target=self._run, name=f"sampler {sampler.name}", daemon=True)
@@ -74,20 +76,23 @@ class SamplerLoop:
         return tuple(self._tracker.gaps)
 
     def start(self) -> None:
+        self._due_s = time.monotonic()
         self._tracker.opened(time.monotonic_ns())
         self._thread.start()
 
     def pause(self) -> None:
         """No reading is under way when this returns, and none is taken until `resume`."""
         with self._changed:
-            if not self._paused and not self._stopped:
-                self._paused = True
+            if self._paused_s is None and not self._stopped:
+                self._paused_s = time.monotonic()
                 self._tracker.closed(time.monotonic_ns())
 
     def resume(self) -> None:
+        """Go on; the interval goes on too, where `pause` interrupted it."""
         with self._changed:
-            if self._paused and not self._stopped:
-                self._paused = False
+            if self._paused_s is not None and not self._stopped:
+                self._due_s += time.monotonic() - self._paused_s
+                self._paused_s = None
                 self._tracker.opened(time.monotonic_ns())
                 self._changed.notify()
 
@@ -95,27 +100,27 @@ class SamplerLoop:
         """End the thread; calling it again does nothing."""
         with self._changed:
             if not self._stopped:
-                if not self._paused:
+                if self._paused_s is None:
                     self._tracker.closed(time.monotonic_ns())
                 self._stopped = True
                 self._changed.notify()
         self._thread.join()
 
     def _run(self) -> None:
-        due_s = time.monotonic()
-        while self._wait_until(due_s):
-            step_s = self._interval_s * self._jitter.uniform(1 - _JITTER, 1 + _JITTER)
-            due_s = max(due_s + step_s, time.monotonic())  # after a stall or a pause, no burst to catch up
+        while self._read_when_due():
+            pass
 
-    def _wait_until(self, due_s: float) -> bool:
+    def _read_when_due(self) -> bool:
         """Wait and take one reading; False when the loop is to end."""
         with self._changed:
             while not self._stopped:
-                delay_s = due_s - time.monotonic()
-                if not self._paused and delay_s <= 0:
+                delay_s = self._due_s - time.monotonic()
+                if self._paused_s is None and delay_s <= 0:
                     self._read()
+                    step_s = self._interval_s * self._jitter.uniform(1 - _JITTER, 1 + _JITTER)
+                    self._due_s = max(self._due_s + step_s, time.monotonic())  # after a stall, no burst to catch up
                     return True
-                self._changed.wait(None if self._paused else delay_s)
+                self._changed.wait(delay_s if self._paused_s is None else None)
         return False
 
     def _read(self) -> None:

@@ -90,6 +90,24 @@ def test_nothing_is_read_while_paused_and_it_is_no_gap() -> None:
     assert not any(gap.length_s >= 0.2 for gap in loop.gaps[len(gaps_before) :])
 
 
+def test_no_interval_passes_while_paused() -> None:
+    sampler = FakeSampler()
+    loop = SamplerLoop(sampler, interval_s=0.05)
+    loop.start()
+    sampler.wait_for(1)
+    loop.pause()
+    observed_s = 0.0
+    for _ in range(20):
+        time.sleep(0.05)
+        began_s = time.monotonic()
+        loop.resume()
+        time.sleep(0.01)
+        loop.pause()
+        observed_s += time.monotonic() - began_s
+    loop.stop()
+    assert 2 <= sampler.readings <= 3 + observed_s / (0.8 * 0.05)
+
+
 def test_pause_waits_for_the_reading_under_way() -> None:
     ended = threading.Event()
 
