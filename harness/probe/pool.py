@@ -247,6 +247,7 @@ def read_pool(pool: Pool) -> PoolGauges:
     idle, pending = _queue_lengths(queue)
     size, overflow, limit = queue.maxsize, pool._overflow, pool._max_overflow
     open_ = size + overflow
+    # Neither keywords nor max(): each call counts where a service waits for the reading.
     return PoolGauges(
         -1 if limit < 0 else size + limit,
         open_ - idle if open_ > idle else 0,

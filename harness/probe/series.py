@@ -106,7 +106,7 @@ class Series:
             self._toggle(False)
 
     def _see_to_files(self) -> None:
-        wanted = not os.path.exists(self._off)  # noqa: PTH110 -- ten times as quick, in every idle process
+        wanted = not os.path.exists(self._off)  # noqa: PTH110 -- one call less, in every idle process
         if wanted != self._wanted:
             self._wanted = wanted
             self._toggle(wanted)

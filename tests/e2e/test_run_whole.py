@@ -51,6 +51,8 @@ def test_every_trial_is_kept_with_its_evidence(small_run: Small) -> None:
         assert evidence.activity.groupby("t_ns")["connections"].sum().max() <= pool_size
         assert (evidence.probe["connection_max"] == pool_size).all()
         assert evidence.probe["connection_checkouts"].iloc[-1] >= len(measured)
+        # written as the target stopped, which is after the samplers had
+        assert evidence.probe["t_ns"].max() > evidence.process["t_ns"].max()
 
 
 def test_offered_load_is_what_was_planned(small_run: Small) -> None:

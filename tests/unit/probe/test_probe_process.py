@@ -17,9 +17,11 @@ from sqlalchemy.pool import QueuePool, SingletonThreadPool, StaticPool
 
 from harness.domain.evidence import PROBE_COLUMNS
 from harness.probe import asgi, watch
+from harness.probe.line import Reading
 from harness.probe.process import ProcessProbe, process_probe
 from harness.probe.request import TimedApp
 from harness.probe.runtime import IDLE_BEAT_S, GcPauses, LoopLag
+from harness.probe.series import READINGS_A_WRITE, Series
 from harness.probe.serve import is_factory
 
 
@@ -68,6 +70,21 @@ def test_lines_and_completions_are_written_and_off_stops_both(tmp_path: Path) ->
     times = [line["t_ns"] for line in read(lines)]
     assert times == sorted(times)
     assert {line["pid"] for line in read(lines)} == {os.getpid()}
+
+
+def test_every_reading_is_written_in_its_turn(tmp_path: Path) -> None:
+    probe = ProcessProbe(tmp_path)
+    taken: list[int] = []
+
+    def take() -> Reading:
+        taken.append(time.monotonic_ns())
+        return (taken[-1], *ProcessProbe.take(probe)[1:])
+
+    series = Series(tmp_path, take=take, toggle=probe.toggle)
+    series.start()
+    until(lambda: len(taken) > READINGS_A_WRITE + 2)  # a whole write, and the next not due yet
+    series.stop()
+    assert [line["t_ns"] for line in read(tmp_path / f"probe-{os.getpid()}.jsonl")] == taken
 
 
 def test_turned_off_by_whoever_it_writes_where_it_stands_and_then_nothing_until_turned_on(tmp_path: Path) -> None:
