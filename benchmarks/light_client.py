@@ -1,7 +1,8 @@
 """A light client for the observer benchmark: it sends one request again and again and switches the probe itself.
 
 `python -m benchmarks.light_client TASK`, with the fields of `Task` as JSON, prints a line before each segment, `true`
-or `false` for whether it is observed, and at the end the list of `Turn`s. A process of its own, so that the samplers'
+or `false` for whether it is observed, and after each that counts the `Turn`. Lines this short are written whole, which
+one long line is not where PYTHONUNBUFFERED is set and a signal comes. A process of its own, so that the samplers'
 threads do not delay it; and lighter than the generator, because what it leaves of two cores steadies what is measured.
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import itertools
 import json
 import random
 import re
@@ -71,27 +73,28 @@ def running(task: Task) -> Iterator[subprocess.Popen[str]]:
             process.kill()  # does nothing to one that has ended by itself
 
 
-async def _run(task: Task) -> list[Turn]:
+async def _run(task: Task) -> None:
     """Warm-up, then all open rounds, then all closed ones; each once observed and once not, in random order."""
     address = urlsplit(task.host)
     switch, *connections = [
         await asyncio.open_connection(address.hostname, address.port) for _ in range(1 + task.users)
     ]
 
-    async def turn(model: Model, round_: int, *, observed: bool) -> Turn:
-        print(json.dumps(observed), flush=True)
+    async def segment(model: Model, *, observed: bool) -> float:
+        _tell(observed)
         await _ask(switch, f"POST /observed/{'on' if observed else 'off'}")
-        figure = await {"open": _median_latency_ms, "closed": _answers_per_s}[model](task, connections)
-        return Turn(model=model, round=round_, observed=observed, figure=figure)
+        return await {"open": _median_latency_ms, "closed": _answers_per_s}[model](task, connections)
 
-    for warming in range(_WARMUP_SEGMENTS):
-        await turn("closed", warming, observed=True)
-    return [
-        await turn(model, round_, observed=observed)
-        for model in get_args(Model)
-        for round_ in range(task.rounds)
-        for observed in random.sample((True, False), k=2)
-    ]
+    for _ in range(_WARMUP_SEGMENTS):
+        await segment("closed", observed=True)
+    for model, round_ in itertools.product(get_args(Model), range(task.rounds)):
+        for observed in random.sample((True, False), k=2):
+            figure = await segment(model, observed=observed)
+            _tell(dataclasses.asdict(Turn(model=model, round=round_, observed=observed, figure=figure)))
+
+
+def _tell(message: object) -> None:
+    print(json.dumps(message), flush=True)
 
 
 async def _median_latency_ms(task: Task, connections: list[Connection]) -> float:
@@ -149,5 +152,4 @@ async def _ask(connection: Connection, request: str) -> None:
 
 
 if __name__ == "__main__":
-    turns = uvloop.run(_run(Task(**json.loads(sys.argv[1]))))
-    print(json.dumps([dataclasses.asdict(turn) for turn in turns]))
+    uvloop.run(_run(Task(**json.loads(sys.argv[1]))))

@@ -123,16 +123,19 @@ def _measure_launch(workload: Workload, folder: Path) -> Sequence[Turn]:
         observation = stack.enter_context(
             observe.observe(server=server, targets=[target], generator_pid=client.pid, interval_s=INTERVAL_S)
         )
-        observation.pause()
+        turns: list[Turn] = []
         assert client.stdout is not None
         for line in client.stdout:
             message = json.loads(line)
-            if isinstance(message, list):
-                return [Turn(**turn) for turn in message]
+            if isinstance(message, dict):
+                turns.append(Turn(**message))
+                continue
             observation.pause()
             if message:
                 observation.resume()
-        raise RuntimeError(f"the client ended before its work was done, with exit code {client.wait()}")
+        if client.wait() != 0:
+            raise RuntimeError(f"the client ended before its work was done, with exit code {client.returncode}")
+        return turns
 
 
 def _unobserved(turns: Sequence[Turn], model: Model) -> list[float]:

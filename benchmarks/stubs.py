@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -129,7 +130,9 @@ async def _serve(behaviour: Behaviour) -> None:
     print(listener.getsockname()[1], flush=True)
     await stop.wait()
     first_ns = server.first_ns or 0
-    print(json.dumps({"first_ns": first_ns, "frozen_ns": server.frozen_ns, "log": server.log.tolist()}))
+    # a buffered file: with PYTHONUNBUFFERED, print loses the rest of a long line when a signal interrupts it
+    with os.fdopen(sys.stdout.fileno(), "w", closefd=False) as output:
+        json.dump({"first_ns": first_ns, "frozen_ns": server.frozen_ns, "log": server.log.tolist()}, output)
 
 
 class Stub:
