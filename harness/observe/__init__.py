@@ -17,7 +17,7 @@ from harness.domain.evidence import (
 from harness.observe.frames import table
 from harness.observe.postgres import activity_sampler
 from harness.observe.probe import read_probe
-from harness.observe.process import PostgresTreeSampler, ProcessSampler, Root
+from harness.observe.process import PostgresTreeSampler, ProcessSampler, Root, spare_cpus
 from harness.observe.sampler import Sampler, SamplerLoop
 from harness.observe.server import ServerLog, server_log
 
@@ -87,24 +87,27 @@ def observe(
 ) -> Iterator[Observation]:
     """Watch `targets`, their databases on `server` (None: there is none to see) and the generator within the block.
 
-    `interval_s` is the mean time between two readings. `Observation.finish` gives the readings, inside the block or
-    after it.
+    `interval_s` is the mean time between two readings. Where the targets are pinned to some processors, the samplers
+    keep to the others. `Observation.finish` gives the readings, inside the block or after it.
 
     Raises:
         InfrastructureError: Postgres gives the observer no connection.
     """
     with ExitStack() as stack:
+        cpus = spare_cpus(pid for target in targets for pid in target.pids)
         activity: list[SamplerLoop] = []
         process: list[SamplerLoop] = [
-            SamplerLoop(ProcessSampler(_roots(targets, generator_pid, relay_pids or {})), interval_s=interval_s)
+            SamplerLoop(
+                ProcessSampler(_roots(targets, generator_pid, relay_pids or {})), interval_s=interval_s, cpus=cpus
+            )
         ]
         databases = _launch_of_database(targets)
         if server is not None and databases:
             sampler = stack.enter_context(activity_sampler(server, databases))
-            activity.append(SamplerLoop(sampler, interval_s=interval_s))
+            activity.append(SamplerLoop(sampler, interval_s=interval_s, cpus=cpus))
         if server is not None and server.pid is not None:
             interval_tree_s = max(interval_s, _POSTGRES_TREE_INTERVAL_S)
-            process.append(SamplerLoop(PostgresTreeSampler(server.pid), interval_s=interval_tree_s))
+            process.append(SamplerLoop(PostgresTreeSampler(server.pid), interval_s=interval_tree_s, cpus=cpus))
         observation = Observation(activity=activity, process=process, targets=targets)
         observation.start()
         stack.callback(observation.stop)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -124,6 +126,21 @@ def children_of(pid: int) -> list[int]:
     except (FileNotFoundError, ProcessLookupError):
         pass  # the process or a thread ended as we looked
     return found
+
+
+def spare_cpus(pids: Iterable[int]) -> Set[int]:
+    """This process's processors that none of `pids` may run on; all of its own where that leaves none.
+
+    Empty on systems that do not pin processes.
+    """
+    if sys.platform != "linux":
+        return frozenset()
+    own = os.sched_getaffinity(0)
+    taken: set[int] = set()
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            taken |= os.sched_getaffinity(pid)
+    return own - taken or own
 
 
 def usage_of(pid: int, *, shared: bool = False) -> Usage | None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import random
+import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Protocol
 
 from harness.domain.evidence import SamplerGap
@@ -56,11 +58,15 @@ class GapTracker:
 
 
 class SamplerLoop:
-    """One sampler, one thread. `rows` and `gaps` are complete once `stop` returned."""
+    """One sampler, one thread. `rows` and `gaps` are complete once `stop` returned.
 
-    def __init__(self, sampler: Sampler, *, interval_s: float) -> None:
+    `cpus` are the processors its thread keeps to; without any it runs where this process does.
+    """
+
+    def __init__(self, sampler: Sampler, *, interval_s: float, cpus: Set[int] = frozenset()) -> None:
         self._sampler = sampler
         self._interval_s = interval_s
+        self._cpus = cpus
         self._tracker = GapTracker(sampler.name, interval_s)
         self._changed = threading.Condition()  # held during a reading, so that `pause` returns after its end
         self._paused_s: float | None = None
@@ -107,6 +113,8 @@ class SamplerLoop:
         self._thread.join()
 
     def _run(self) -> None:
+        if self._cpus and sys.platform == "linux":
+            os.sched_setaffinity(0, self._cpus)  # of this thread, and of what it starts
         while self._read_when_due():
             pass
 

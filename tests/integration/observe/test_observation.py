@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -23,7 +24,7 @@ from harness.domain.evidence import ACTIVITY_COLUMNS, PROBE_COLUMNS, PROCESS_COL
 from harness.errors import InfrastructureError
 from harness.observe import observe
 from harness.observe.postgres import APPLICATION_NAME, ActivitySampler, activity_sampler
-from harness.observe.process import PostgresTreeSampler, ProcessSampler, Root, tree, usage_of
+from harness.observe.process import PostgresTreeSampler, ProcessSampler, Root, spare_cpus, tree, usage_of
 
 BUSY = "import sys, time; print('up', flush=True)\nwhile True: sum(range(1000))"
 IDLE = "import time; print('up', flush=True); time.sleep(600)"
@@ -281,3 +282,17 @@ def test_readings_come_in_the_order_of_time() -> None:
     frame = observation.finish().process
     assert len(frame) > 2
     assert frame["t_ns"].is_monotonic_increasing
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux pins processes")
+def test_samplers_keep_off_the_processors_a_target_is_pinned_to(child: Callable[[str], subprocess.Popen[str]]) -> None:
+    own = os.sched_getaffinity(0)
+    pinned = child(f"import os; os.sched_setaffinity(0, {{{min(own)}}}); {IDLE}")
+    anywhere = child(IDLE)
+    assert spare_cpus([pinned.pid]) == (own - {min(own)} or own)
+    assert spare_cpus([pinned.pid, anywhere.pid]) == own
+    with observe(server=None, targets=[target(pids=(pinned.pid,))], generator_pid=os.getpid(), interval_s=0.01):
+        (sampler,) = (thread for thread in threading.enumerate() if thread.name.startswith("sampler "))
+        assert sampler.native_id is not None
+        until(lambda: os.sched_getaffinity(sampler.native_id or 0) == spare_cpus([pinned.pid]))
+    assert os.sched_getaffinity(0) == own
