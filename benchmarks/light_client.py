@@ -10,18 +10,17 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import itertools
 import json
 import random
 import re
 import statistics
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from time import monotonic_ns
-from typing import Literal, get_args
+from typing import Literal
 from urllib.parse import urlsplit
 
 import uvloop
@@ -44,8 +43,7 @@ class Task:
     """in the open model"""
     users: int
     """in the closed model; the open one has as many connections, and an arrival that finds none idle waits"""
-    rounds: int
-    """of each model"""
+    rounds: Mapping[Model, int]
     guard_s: float
     """after a switch the load runs for so long before anything counts"""
     segment_s: float
@@ -87,10 +85,11 @@ async def _run(task: Task) -> None:
 
     for _ in range(_WARMUP_SEGMENTS):
         await segment("closed", observed=True)
-    for model, round_ in itertools.product(get_args(Model), range(task.rounds)):
-        for observed in random.sample((True, False), k=2):
-            figure = await segment(model, observed=observed)
-            _tell(dataclasses.asdict(Turn(model=model, round=round_, observed=observed, figure=figure)))
+    for model, rounds in task.rounds.items():
+        for round_ in range(rounds):
+            for observed in random.sample((True, False), k=2):
+                figure = await segment(model, observed=observed)
+                _tell(dataclasses.asdict(Turn(model=model, round=round_, observed=observed, figure=figure)))
 
 
 def _tell(message: object) -> None:

@@ -59,12 +59,11 @@ class Workload:
     path: str
     rate_rps: float
     """in the open model: half of what the worker carries, or less"""
-    rounds: int
-    """of each model"""
+    rounds: Mapping[Model, int]
 
 
-PAGE = Workload(path="/heroes?offset=0&limit=100", rate_rps=200.0, rounds=2000)
-ONE_HERO = Workload(path="/heroes/4711", rate_rps=300.0, rounds=500)
+PAGE = Workload(path="/heroes?offset=0&limit=100", rate_rps=200.0, rounds={"open": 1500, "closed": 3500})
+ONE_HERO = Workload(path="/heroes/4711", rate_rps=300.0, rounds={"open": 400, "closed": 400})
 
 
 def measure() -> Mapping[str, Any]:
@@ -83,7 +82,8 @@ def _measure_workload(workload: Workload) -> Mapping[str, Any]:
         "throughput_effect": throughput[0],
         "p50_ci": p50[1:],
         "throughput_ci": throughput[1:],
-        "rounds": len(slower),
+        "p50_rounds": len(slower),
+        "throughput_rounds": len(fewer),
         "p50_round_sd": statistics.stdev(slower),
         "throughput_round_sd": statistics.stdev(fewer),
         "unobserved_p50_ms": statistics.median(_unobserved(turns, "open")),

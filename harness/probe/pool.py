@@ -4,8 +4,8 @@
 the counters, which live outside the pool, go on. Where each quantity is taken:
 
 - checkout: all of `connect()`, as the request's pool time: wait, dial, ping and what listeners do;
-- wait: the queue's `get(block=True)`, which `_do_get` calls only when nothing more may be opened; the queue of async
-  engines only where it is empty;
+- wait: the queue's `get(block=True)`, which `_do_get` calls only when nothing more may be opened; that of async engines
+  only where the queue is empty;
 - dial: the creator, which reconnects (recycle, invalidation) use too; only successful ones count;
 - use: from the end of `connect()` to `_do_return_conn`, which runs after the rollback on return;
 - close: `_close_connection`, through which every close goes, overflow included.
@@ -13,6 +13,7 @@ the counters, which live outside the pool, go on. Where each quantity is taken:
 
 from __future__ import annotations
 
+from asyncio import QueueEmpty
 from collections.abc import Callable
 from time import monotonic_ns
 from typing import Any, NamedTuple
@@ -21,7 +22,7 @@ from sqlalchemy import event
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import Pool, QueuePool
 from sqlalchemy.pool.base import _ConnectionFairy
-from sqlalchemy.util.queue import AsyncAdaptedQueue
+from sqlalchemy.util.queue import AsyncAdaptedQueue, Full
 
 from harness.probe.accounting import current
 from harness.probe.counters import Counters
@@ -132,22 +133,35 @@ class PoolInstrument:
 
     def _queue_class(self, plain: Any) -> type:
         if plain not in self._queue_classes:
-            counters, plain_get = self._counters, plain.get
-            # On an event loop nobody else can take what is there between looking and taking it.
-            alone = issubclass(plain, AsyncAdaptedQueue)
-
-            def get(queue: Any, block: bool = True, timeout: float | None = None) -> Any:
-                if not block or (alone and queue._queue._queue):
-                    return plain_get(queue, block, timeout)
-                began_ns = monotonic_ns()
-                try:
-                    return plain_get(queue, True, timeout)
-                finally:
-                    spent_ns = monotonic_ns() - began_ns
-                    counters.wait_ns += spent_ns
-
+            get = _timed_get(plain, self._counters)
             self._queue_classes[plain] = type(plain.__name__, (plain,), {"__slots__": (), _PLAIN: plain, "get": get})
         return self._queue_classes[plain]
+
+
+def _timed_get(plain: Any, counters: Counters) -> Callable[..., Any]:
+    plain_get = plain.get
+
+    def get(queue: Any, block: bool = True, timeout: float | None = None) -> Any:
+        if not block:
+            return plain_get(queue, False)
+        began_ns = monotonic_ns()
+        try:
+            return plain_get(queue, True, timeout)
+        finally:
+            spent_ns = monotonic_ns() - began_ns
+            counters.wait_ns += spent_ns
+
+    if plain_get is not AsyncAdaptedQueue.get:
+        return get
+
+    def get_at_once(queue: Any, block: bool = True, timeout: float | None = None) -> Any:
+        """In the place of AsyncAdaptedQueue.get, which begins so too: no call more where there is no wait."""
+        try:
+            return queue._queue.get_nowait()
+        except QueueEmpty:
+            return get(queue, block, timeout)
+
+    return get_at_once
 
 
 def _timed_methods(plain: Any, counters: Counters) -> dict[str, Callable[..., Any]]:
@@ -201,6 +215,7 @@ def _timed_connect(plain: Any, counters: Counters) -> Callable[[Any], Any]:
 
 def _timed_return(plain: Any, counters: Counters) -> Callable[[Any, Any], None]:
     plain_return = plain._do_return_conn
+    short = plain_return is QueuePool._do_return_conn
 
     def _do_return_conn(pool: Any, record: Any) -> None:
         now_ns = monotonic_ns()
@@ -224,6 +239,13 @@ def _timed_return(plain: Any, counters: Counters) -> Callable[[Any, Any], None]:
         # Without a mark and without a connection it is the record of a checkout that failed: it was never in use.
         elif since_ns != NOT_USED or record.dbapi_connection is not None:
             counters.carried_in(now_ns)
+        if short:  # all that QueuePool does, unless the queue is full
+            try:
+                pool._pool.put_nowait(record)
+            except Full:
+                pass
+            else:
+                return
         plain_return(pool, record)
 
     return _do_return_conn

@@ -10,8 +10,8 @@ from benchmarks import observer
 
 
 def test_it_measures_both_models() -> None:
-    figures = observer._measure_workload(replace(observer.PAGE, rounds=2))
-    assert figures["rounds"] == 2
+    figures = observer._measure_workload(replace(observer.PAGE, rounds={"open": 2, "closed": 3}))
+    assert (figures["p50_rounds"], figures["throughput_rounds"]) == (2, 3)
     for effect, interval in (("p50_effect", "p50_ci"), ("throughput_effect", "throughput_ci")):
         low, high = figures[interval]
         assert low <= figures[effect] <= high
@@ -21,4 +21,4 @@ def test_it_measures_both_models() -> None:
 
 def test_an_answer_but_200_ends_it() -> None:
     with pytest.raises(RuntimeError, match="before its work was done, with exit code 1"):
-        observer._measure_workload(observer.Workload(path="/nothing", rate_rps=100.0, rounds=2))
+        observer._measure_workload(observer.Workload(path="/nothing", rate_rps=100.0, rounds={"open": 2}))
