@@ -94,13 +94,11 @@ def observe(
         InfrastructureError: Postgres gives the observer no connection.
     """
     with ExitStack() as stack:
+        processes = ProcessSampler(_roots(targets, generator_pid, relay_pids or {}))
+        stack.callback(processes.close)
         cpus = spare_cpus(pid for target in targets for pid in target.pids)
         activity: list[SamplerLoop] = []
-        process: list[SamplerLoop] = [
-            SamplerLoop(
-                ProcessSampler(_roots(targets, generator_pid, relay_pids or {})), interval_s=interval_s, cpus=cpus
-            )
-        ]
+        process: list[SamplerLoop] = [SamplerLoop(processes, interval_s=interval_s, cpus=cpus)]
         databases = _launch_of_database(targets)
         if server is not None and databases:
             sampler = stack.enter_context(activity_sampler(server, databases))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,8 @@ _LINUX = Path("/proc/self/stat").exists()
 _LISTS_CHILDREN = Path(f"/proc/self/task/{os.getpid()}/children").exists()
 _TICK_S = 1.0 / os.sysconf("SC_CLK_TCK")
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+_MOST_BYTES = 1 << 16
+_GONE = (FileNotFoundError, ProcessLookupError)
 _ATTEMPTS = 3
 _TREE_AGE_S = 1.0  # how long a process tree is taken as known before it is looked up again
 
@@ -55,19 +57,58 @@ class ProcessSampler:
     def __init__(self, roots: Sequence[Root]) -> None:
         self._roots = roots
         self._members: Mapping[int, Root] = {}
+        self._open: dict[int, Process] = {}
         self._looked_up_s = -_TREE_AGE_S
 
     def read(self) -> Sequence[Row]:
         now_s = time.monotonic()
         if now_s - self._looked_up_s >= _TREE_AGE_S:
-            # an earlier root keeps its processes where the trees of two overlap
-            self._members = {pid: root for root in reversed(self._roots) for pid in _members(root)}
+            self._look_up()
             self._looked_up_s = now_s
         return [
             _row(root, pid, usage.cpu_s, usage.rss_bytes, usage.threads)
             for pid, root in self._members.items()
-            if (usage := usage_of(pid)) is not None and not usage.ended
+            if (usage := self._open[pid].usage()) is not None and not usage.ended
         ]
+
+    def close(self) -> None:
+        self._keep_open(())
+
+    def _look_up(self) -> None:
+        # an earlier root keeps its processes where the trees of two overlap
+        self._members = {pid: root for root in reversed(self._roots) for pid in _members(root)}
+        self._keep_open(self._members)
+
+    def _keep_open(self, pids: Collection[int]) -> None:
+        for pid in self._open.keys() - pids:
+            self._open.pop(pid).close()
+        for pid in pids - self._open.keys():
+            self._open[pid] = Process(pid)
+
+
+class Process:
+    """A process that is read again and again. Linux's file of it stays open: opening it costs more than reading it."""
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+        self._stat: int | None = None
+        if _LINUX:
+            with suppress(*_GONE):
+                self._stat = os.open(f"/proc/{pid}/stat", os.O_RDONLY)
+
+    def usage(self) -> Usage | None:
+        """What it uses; None when it is not there any more, even if another has its number."""
+        if not _LINUX:
+            return _usage_portable(self._pid)
+        try:
+            return None if self._stat is None else _usage(os.pread(self._stat, _MOST_BYTES, 0))
+        except ProcessLookupError:
+            return None
+
+    def close(self) -> None:
+        if self._stat is not None:
+            os.close(self._stat)
+            self._stat = None
 
 
 class PostgresTreeSampler:
@@ -123,7 +164,7 @@ def children_of(pid: int) -> list[int]:
     try:
         for thread in os.listdir(f"/proc/{pid}/task"):  # noqa: PTH208 -- names are all that is needed, often
             found.extend(map(int, _read(f"/proc/{pid}/task/{thread}/children").split()))
-    except (FileNotFoundError, ProcessLookupError):
+    except _GONE:
         pass  # the process or a thread ended as we looked
     return found
 
@@ -148,17 +189,21 @@ def usage_of(pid: int, *, shared: bool = False) -> Usage | None:
     if not _LINUX:
         return _usage_portable(pid)
     try:
-        state, *fields = _read(f"/proc/{pid}/stat").rpartition(b")")[2].split()
-        statm = _read(f"/proc/{pid}/statm").split() if shared else None
-    except (FileNotFoundError, ProcessLookupError):
+        return _usage(_read(f"/proc/{pid}/stat"), _read(f"/proc/{pid}/statm") if shared else b"")
+    except _GONE:
         return None
+
+
+def _usage(stat: bytes, statm: bytes = b"") -> Usage:
+    state, *fields = stat.rpartition(b")")[2].split()
+    pages = statm.split()
     return Usage(
         ended=state in b"ZX",
         cpu_s=(int(fields[10]) + int(fields[11])) * _TICK_S,
         reaped_cpu_s=(int(fields[12]) + int(fields[13])) * _TICK_S,
         threads=int(fields[16]),
-        rss_bytes=int(statm[1] if statm else fields[20]) * _PAGE_BYTES,
-        shared_bytes=int(statm[2]) * _PAGE_BYTES if statm else 0,
+        rss_bytes=int(pages[1] if pages else fields[20]) * _PAGE_BYTES,
+        shared_bytes=int(pages[2]) * _PAGE_BYTES if pages else 0,
     )
 
 
@@ -181,7 +226,7 @@ def _read(path: str) -> bytes:
     """A small file of /proc, whole. Four times as quick as Path.read_text, which counts at ten readings a second."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        return os.read(descriptor, 1 << 16)
+        return os.read(descriptor, _MOST_BYTES)
     finally:
         os.close(descriptor)
 
