@@ -124,7 +124,7 @@ class Target:
     lab: bool = False
     """offer /lab: endpoints that sleep, hold, stream, leak and burn on purpose"""
     cpus: tuple[Annotated[int, Ge(0)], ...] = ()
-    """cores the target is pinned to, and the samplers keep off; empty: any"""
+    """cores the target is pinned to; empty: any"""
     port: Annotated[int, Ge(0), Le(65535)] = 0
     """first port to listen on; 0: any free port"""
     start_timeout_s: Annotated[float, Gt(0)] = 30.0
