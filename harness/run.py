@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness import __version__, analyse, environment, plan, present, schedule
+from harness.domain.design import design_kind
 from harness.domain.evidence import RunInfo
 from harness.domain.experiment import Cell, Experiment
 from harness.domain.load import Sitting
@@ -73,7 +74,8 @@ def _check_ceilings(experiment: Experiment, cells: Sequence[Cell], place: Place)
     """Once more with the server's own limits; the file did not tell them all."""
     if place.server is not None:
         here = [cell for cell in cells if cell.database == cells[0].database]
-        plan.check_ceilings(here, experiment.design, place.server.max_connections, place.server.reserved_connections)
+        kind, _ = design_kind(experiment, cells)
+        plan.check_ceilings(here, kind, place.server.max_connections, place.server.reserved_connections)
 
 
 def _info(experiment: Experiment, store: RunStore, place: Place, rate_rps: float | None, rate_source: str) -> RunInfo:

@@ -63,7 +63,8 @@ def run_sitting(
         far = stack.enter_context(deploy.distances(place.server, sitting.launches, urls))
         starts = _starts(sitting, stack.enter_context(deploy.bouncers(sitting.launches, far.urls)), folder)
         targets = stack.enter_context(deploy.start_all(starts, probe=experiment.observe.probe))
-        load_plan = schedule.with_hosts(sitting, targets.hosts, _scenarios(sitting), folder)
+        gauges = {start.launch.id: start.probe_dir for start in starts} if experiment.observe.probe else {}
+        load_plan = schedule.with_hosts(sitting, targets.hosts, _scenarios(sitting), folder, gauges)
         generator = stack.enter_context(drive.start(load_plan))  # loads the scenarios while the targets start
         running = targets.wait()
         generator.targets_up()
@@ -132,7 +133,7 @@ def trials(raw: Raw, experiment: Experiment, *, ceiling_rps: float | None) -> It
 
 def _trial(raw: Raw, launch: Launch, experiment: Experiment, ceiling_rps: float | None) -> Kept:
     segments = tuple(s for s in raw.sitting.segments if s.launch_id == launch.id)
-    ledger = _own_ledger(raw.output.ledger, {s.index for s in segments})
+    ledger = _own_ledger(raw.output.ledger, launch.id, {s.index for s in segments})
     rows = raw.rows(launch.id)
     gaps = tuple(gap for gap in raw.observed.gaps if gap.launch_id in ("", launch.id))
     tables = {
@@ -170,11 +171,11 @@ def _trial(raw: Raw, launch: Launch, experiment: Experiment, ceiling_rps: float 
     return Kept(evidence=TrialEvidence(trial=trial, requests=rows, **tables), logs=logs)
 
 
-def _own_ledger(ledger: Ledger, segments: set[int]) -> Ledger:
+def _own_ledger(ledger: Ledger, launch_id: str, segments: set[int]) -> Ledger:
     return Ledger(
         tasks=tuple(t for t in ledger.tasks if t.segment in segments),
         endpoints=tuple(e for e in ledger.endpoints if e.segment in segments),
-        segments=tuple(s for s in ledger.segments if s.segment in segments),
+        turns=tuple(t for t in ledger.turns if t.launch_id == launch_id),
     )
 
 

@@ -17,6 +17,9 @@ from harness.analyse.steady import BIN_S, settled_after_s
 from harness.domain.evidence import Reason
 
 GC_PAUSE_MS_MAX = 20.0
+EMPTY_SHARE_MAX = 0.01
+FAILING_SHARE = 0.01
+"""of the arrivals; more than this is no service to run, whether anything was promised or not"""
 LOOP_LAG_MS_MAX = 100.0
 STEAL_SHARE_MAX = 0.02
 THROTTLED_SHARE_MAX = 0.01
@@ -39,11 +42,12 @@ def dropped(evidence: Judged) -> Reason | None:
 
 
 def errors(evidence: Judged) -> Reason | None:
-    """More failed than the SLO allows, in whatever way."""
-    offered = len(evidence.ok)
+    """More failed than the SLO allows, or than anybody would accept, in whatever way."""
+    offered, promised = len(evidence.ok), evidence.slo.error_rate
     value = (offered - int(evidence.ok.sum())) / offered if offered else 0.0
-    message = f"{value:.1%} of what was offered failed; the SLO allows {evidence.slo.error_rate:.1%}"
-    return above("finding", "errors", value, evidence.slo.error_rate, message)
+    allowed = "" if promised is None else f"; the SLO allows {promised:.1%}"
+    message = f"{value:.1%} of what was offered failed{allowed}"
+    return above("finding", "errors", value, FAILING_SHARE if promised is None else promised, message)
 
 
 def timeouts(evidence: Judged) -> Reason | None:
@@ -56,6 +60,22 @@ def unfinished(evidence: Judged) -> Reason | None:
     """Requests never came back."""
     value = share_of(evidence, "unfinished")
     return above("finding", "unfinished", value, 0.0, f"{value:.1%} of what was offered never came back")
+
+
+def still_at_work(evidence: Judged) -> Reason | None:
+    """The service went on with requests long after its load, and others had their turn meanwhile."""
+    busy = [turn for turn in evidence.ledger.turns if not turn.idle]
+    value = max(((turn.idle_ns - turn.end_ns) / 1e9 for turn in busy), default=0.0)
+    message = f"the service was still at work {value:.0f} s after its load had ended"
+    return above("finding", "still_at_work", value, 0.0, message)
+
+
+def empty_tasks(evidence: Judged) -> Reason | None:
+    """Tasks returned without having sent a request."""
+    arrivals = len(evidence.outcome) + evidence.empty
+    value = evidence.empty / arrivals if arrivals else 0.0
+    message = f"{value:.1%} of the arrivals sent no request: they are neither success nor failure"
+    return above("finding", "empty_tasks", value, EMPTY_SHARE_MAX, message)
 
 
 def gc_pause(evidence: Judged) -> Reason | None:
@@ -145,6 +165,8 @@ FINDINGS: tuple[Callable[[Judged], Reason | None], ...] = (
     errors,
     timeouts,
     unfinished,
+    still_at_work,
+    empty_tasks,
     gc_pause,
     loop_lag,
     pool_timeouts,

@@ -20,7 +20,7 @@ def doubts(run: Run, cells: Sequence[CellSummary], launches: Launches) -> tuple[
     found = (
         _partial(run),
         _excluded(launches),
-        *_left_out(launches),
+        _still_at_work(launches),
         _closed(run),
         _different_loads(run),
         _few_launches(launches),
@@ -44,14 +44,16 @@ def _excluded(launches: Launches) -> str:
     return f"{count} of {total} launches are invalid and feed no figure: {launches.why_excluded}." if count else ""
 
 
-def _left_out(launches: Launches) -> list[str]:
-    return [
-        f"{len(left.rounds)} of {left.planned} rounds of sitting {number} are left out for all of its launches: "
-        f"requests were still in flight as they began (after {words.listed(left.after) or 'an unknown launch'}). "
-        "A longer design.guard_s, less load or the blocked design avoids it."
-        for number, left in launches.sittings.items()
-        if left.rounds
-    ]
+def _still_at_work(launches: Launches) -> str:
+    """Services that went on with abandoned requests while others had their turn."""
+    trials = [launch.trial for launch in launches.counted] + [launch.trial for launch in launches.excluded]
+    busy = {trial.launch.cell.label for trial in trials if any(not turn.idle for turn in trial.ledger.turns)}
+    if not busy:
+        return ""
+    return (
+        f"Services went on with requests that their users had given up, while others had their turn: "
+        f'{words.listed(sorted(busy))}. design.kind = "blocked" keeps them apart.'
+    )
 
 
 def _closed(run: Run) -> str:

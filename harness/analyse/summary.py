@@ -12,6 +12,7 @@ from statistics import fmean
 
 from harness.analyse.estimate import over_launches
 from harness.analyse.launches import ALL, SHARES, EndpointFigures, Excluded, LaunchFigures
+from harness.analyse.queueing import QueueVerdict, judge_queue
 from harness.domain.experiment import Cell, Slo
 from harness.domain.verdict import CellSummary, EndpointSummary, Estimate
 
@@ -25,6 +26,7 @@ def summarise_cell(
     everything = _endpoint(cell.id, ALL, launches)
     names = sorted({name for launch in launches for name in launch.by_endpoint} - {ALL})
     used = [launch.connections for launch in launches]
+    queue = judge_queue([launch.queue for launch in launches if launch.queue is not None])
     return CellSummary(
         cell=cell,
         rank=0,
@@ -35,10 +37,17 @@ def summarise_cell(
         connections_peak=max((readings.peak for readings in used), default=0),
         connections_active_mean=_mean([readings.active_mean for readings in used]),
         cpu_ms_per_request=_cpu_ms_per_request(launches),
-        slo_met=_slo_met(everything, slo) if launches else None,
+        slo_met=_slo_met(everything, slo) if launches and slo.is_given else None,
+        saturated=queue.saturated,
+        near_its_limit=queue.near_its_limit,
+        from_empty=queue.from_empty,
+        utilisation=queue.utilisation,
+        empty_tasks=sum(launch.empty for launch in launches),
+        own_mean_ms=_mean([launch.own_mean_ms for launch in launches]),
+        turns=sum(len(launch.trial.ledger.turns) for launch in launches),
         valid=bool(launches),
         invalid_launches=len(excluded),
-        findings=_findings(launches, excluded),
+        findings=_findings(launches, excluded, queue),
     )
 
 
@@ -53,6 +62,7 @@ def _endpoint(cell_id: str, endpoint: str, launches: Sequence[LaunchFigures]) ->
         launches=len(figures),
         requests=requests,
         achieved_rps=_ratio(sum(own.answered for own in figures), seconds),
+        carried_rps=_ratio(sum(own.carried for own in figures), seconds),
         goodput_rps=_ratio(sum(own.good for own in figures), seconds),
         p50_ms=p50,
         p90_ms=p90,
@@ -79,7 +89,8 @@ def _cpu_ms_per_request(launches: Sequence[LaunchFigures]) -> float:
 
 def _slo_met(everything: EndpointSummary, slo: Slo) -> bool:
     promises = ((everything.p50_ms, slo.p50_ms), (everything.p95_ms, slo.p95_ms), (everything.p99_ms, slo.p99_ms))
-    return everything.error_rate <= slo.error_rate and all(_keeps(figure, limit) for figure, limit in promises)
+    allowed = 1.0 if slo.error_rate is None else slo.error_rate
+    return everything.error_rate <= allowed and all(_keeps(figure, limit) for figure, limit in promises)
 
 
 def _keeps(figure: Estimate, limit_ms: float | None) -> bool:
@@ -87,13 +98,14 @@ def _keeps(figure: Estimate, limit_ms: float | None) -> bool:
     return limit_ms is None or figure.value <= limit_ms * (1 + 1e-9)
 
 
-def _findings(launches: Sequence[LaunchFigures], excluded: Sequence[Excluded]) -> tuple[str, ...]:
+def _findings(launches: Sequence[LaunchFigures], excluded: Sequence[Excluded], queue: QueueVerdict) -> tuple[str, ...]:
     """Codes of what was found, and of why launches do not count, in the order of the certificates."""
     if not launches and not excluded:
         return (NOT_MEASURED,)
     trials = [launch.trial for launch in launches] + [launch.trial for launch in excluded]
     codes = [reason.code for trial in trials for reason in trial.certificate.reasons]
-    return tuple(dict.fromkeys(codes + [code for launch in excluded for code in launch.codes]))
+    marks = [name for name in ("saturated", "near_its_limit", "from_empty") if getattr(queue, name)]
+    return tuple(dict.fromkeys(marks + codes + [code for launch in excluded for code in launch.codes]))
 
 
 def _ratio(part: float, whole: float) -> float:

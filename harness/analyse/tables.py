@@ -75,6 +75,7 @@ def _figures(own: CellSummary, figures: EndpointSummary) -> dict[str, Any]:
         "launches": figures.launches,
         "requests": figures.requests,
         "achieved_rps": figures.achieved_rps,
+        "carried_rps": figures.carried_rps,
         "goodput_rps": figures.goodput_rps,
         "p50_ms": figures.p50_ms.value,
         "p50_low_ms": figures.p50_ms.low,
@@ -92,6 +93,10 @@ def _figures(own: CellSummary, figures: EndpointSummary) -> dict[str, Any]:
         "connections_active_mean": own.connections_active_mean,
         "cpu_ms_per_request": own.cpu_ms_per_request,
         "slo_met": own.slo_met,
+        "saturated": own.saturated,
+        "from_empty": own.from_empty,
+        "turns": own.turns,
+        "empty_tasks": own.empty_tasks,
         "valid": own.valid,
         "findings": ";".join(own.findings),
     }

@@ -102,6 +102,8 @@ def _next(valid: Sequence[CellSummary]) -> str:
 
 
 def _slo(pick: CellSummary, valid: Sequence[CellSummary], info: RunInfo) -> str:
+    if not info.experiment.slo.is_given:
+        return ""
     promise = words.promise(info.experiment.slo)
     if pick.slo_met:
         return f"It meets the SLO ({promise})."

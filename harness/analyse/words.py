@@ -76,7 +76,8 @@ def promise(slo: Slo) -> str:
     """The SLO as "p95 at most 50 ms, at most 1 % failed"."""
     limits = (("p50", slo.p50_ms), ("p95", slo.p95_ms), ("p99", slo.p99_ms))
     parts = [f"{name} at most {limit:g} ms" for name, limit in limits if limit is not None]
-    return ", ".join([*parts, f"at most {percent(slo.error_rate)} failed"])
+    failed = [] if slo.error_rate is None else [f"at most {percent(slo.error_rate)} failed"]
+    return ", ".join([*parts, *failed])
 
 
 def listed(names: Sequence[str], most: int = 4) -> str:

@@ -31,6 +31,7 @@ REQUEST_COLUMNS: Mapping[str, str] = {
     "status": "uint16",  # HTTP status, 0 when there was none
     "error": "category",  # what failed, "" when nothing did
     "intended_ns": "int64",  # when it should have been sent; open model, sequence 0 only, else = started_ns
+    "handed_ns": "int64",  # when the engine handed the arrival to a user; sequence 0 only, else = started_ns; -1 never
     "started_ns": "int64",  # -1 when never sent
     "finished_ns": "int64",  # -1 when it never came back
     "response_bytes": "uint32",

@@ -24,14 +24,21 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndpointSummary:
-    """One cell and endpoint ("*" = all). Percentiles are of what was offered, failures infinitely slow."""
+    """One cell and endpoint, by its requests; of "*" (all) by its arrivals, which may send several.
+
+    Percentiles are of what was offered, failures infinitely slow. Rates are of answers, counted when they came.
+    """
 
     cell_id: str
     endpoint: str
     launches: int
     requests: int
     achieved_rps: float
+    """answered, well or not"""
+    carried_rps: float
+    """answered well"""
     goodput_rps: float
+    """answered well and within the latency that is promised"""
     p50_ms: Estimate
     p90_ms: Estimate
     p95_ms: Estimate
@@ -61,6 +68,19 @@ class CellSummary:
     connections_active_mean: float
     cpu_ms_per_request: float
     slo_met: bool | None
+    saturated: bool
+    """more load than it could carry, beyond what chance explains"""
+    near_its_limit: bool
+    from_empty: bool
+    """its queue had not settled: in a steady state latency is higher"""
+    utilisation: float
+    """work offered / what its connections can do; NaN where not known"""
+    empty_tasks: int
+    """arrivals whose task sent nothing"""
+    own_mean_ms: float
+    """of an arrival's latency, what its task took for itself"""
+    turns: int
+    """in which its load was sent, over all launches"""
     valid: bool
     invalid_launches: int
     findings: tuple[str, ...]

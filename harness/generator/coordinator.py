@@ -77,13 +77,15 @@ def _start(fleet: Fleet, crew: Sequence[Worker], raw: Mapping[str, Any], plan: L
 
 
 def _results(fleet: Fleet, crew: Sequence[Worker]) -> Results:
-    """Judge the staircase's steps as they end; then take what each worker has to hand over."""
+    """Judge the staircase's steps and begin turns as all are ready; then take what each worker has to hand over."""
     going, finished = list(crew), {}
     while going:
         messages = _from_each(fleet, going)
         going = [worker for worker in going if worker.stripe in messages]
         if any(message["kind"] == "step" for message in messages.values()):
             _judge(fleet, going, messages)
+        elif any(message["kind"] == "turn" for message in messages.values()):
+            _begin(fleet, going, messages)
         else:
             finished = {worker.stripe: worker for worker in going}
             break
@@ -118,6 +120,13 @@ def _judge(fleet: Fleet, workers: Sequence[Worker], steps: Mapping[int, Any]) ->
         fleet.tell(worker, "judged", too_much=too_much)
 
 
+def _begin(fleet: Fleet, workers: Sequence[Worker], ready: Mapping[int, Any]) -> None:
+    """The next turn begins for all when the last of them can."""
+    at_ns = max(ready[worker.stripe]["at_ns"] - worker.offsets[0].offset_ns for worker in workers)
+    for worker in workers:
+        fleet.tell(worker, "begin", at_ns=at_ns + worker.offsets[0].offset_ns)
+
+
 def _take_files(fleet: Fleet, worker: Worker, files: Mapping[str, Any]) -> None:
     """Store what a worker on another machine has written, piece by piece, and check that it is all there."""
     for name, (size, checksum) in files.items():
@@ -140,9 +149,15 @@ def _publish(plan: LoadPlan, crew: Sequence[Worker], results: Results, start_ns:
     for stripe, result in results.items():
         ledger, offset_ns = ledger_of(result), crew[stripe].offsets[0].offset_ns
         runs = (
-            replace(run, start_ns=run.start_ns - offset_ns, end_ns=run.end_ns - offset_ns) for run in ledger.segments
+            replace(
+                run,
+                start_ns=run.start_ns - offset_ns,
+                end_ns=run.end_ns - offset_ns,
+                idle_ns=run.idle_ns - offset_ns,
+            )
+            for run in ledger.turns
         )
-        ledgers.append(replace(ledger, segments=tuple(runs)))
+        ledgers.append(replace(ledger, turns=tuple(runs)))
     publish(plan.output_dir / "workers.json", [_described(worker, worker.stripe in results) for worker in crew])
     raw = asdict(merge_ledgers(ledgers)) | {"start_ns": start_ns, "notes": _notes(results.values())}
     publish(plan.output_dir / "ledger.json", raw)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from harness.domain.design import design_kind
 from harness.domain.evidence import RunInfo
 from harness.domain.experiment import Cell
 from harness.domain.verdict import CellSummary, Report
@@ -87,7 +88,8 @@ def slo_text(info: RunInfo) -> str:
     slo = info.experiment.slo
     limits = (("p50", slo.p50_ms), ("p95", slo.p95_ms), ("p99", slo.p99_ms))
     latency = [f"{name} at most {value:g} ms" for name, value in limits if value is not None]
-    return ", ".join((*latency, f"at most {slo.error_rate * 100:g} % of arrivals fail"))
+    failed = [] if slo.error_rate is None else [f"at most {slo.error_rate * 100:g} % of arrivals fail"]
+    return ", ".join((*latency, *failed))
 
 
 def fingerprint(environment: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
@@ -141,12 +143,16 @@ def _time_fact(info: RunInfo) -> str:
 
 def _design_fact(info: RunInfo) -> str:
     design = info.experiment.design
-    if design.kind == "interleaved":
+    kind, why_blocked = design_kind(info.experiment, info.cells)
+    if kind == "interleaved":
         return (
-            f"interleaved: the cells of a block run side by side and take turns of {duration(design.segment_s)} "
-            f"in random order, so that the machine's drift touches all alike; seed {design.seed}"
+            f"interleaved: the cells of a block run side by side and take turns of at least "
+            f"{duration(design.segment_s)}, in balanced order, so that the machine's drift touches all alike; a turn "
+            f"ends where the service has nothing in progress, so that all turns together are one run; "
+            f"seed {design.seed}"
         )
-    return f"blocked: one cell at a time, in random order within each block; seed {design.seed}"
+    because = f" (because {why_blocked})" if why_blocked else ""
+    return f"blocked{because}: one cell at a time, in balanced order over the blocks; seed {design.seed}"
 
 
 def _service_fact(info: RunInfo) -> str:

@@ -32,14 +32,13 @@ def expected_duration_s(sitting: Sitting) -> float:
     """How long the load of a sitting will last; a staircase is expected to end above TYPICAL_CAPACITY_RPS."""
     if sitting.purpose == "measure":
         return sitting.duration_s
-    kept: list[float] = []
-    passed: set[str] = set()
+    reached_rps: dict[str, float] = {}
+    ends_s: dict[str, float] = {}
     for segment in sitting.segments:
-        if segment.launch_id not in passed:
-            kept.append(segment.duration_s + segment.guard_s)
-        if segment.phase == "staircase" and (segment.rate_rps or 0.0) > TYPICAL_CAPACITY_RPS:
-            passed.add(segment.launch_id)
-    return math.fsum(kept)
+        if reached_rps.get(segment.launch_id, 0.0) <= TYPICAL_CAPACITY_RPS:
+            reached_rps[segment.launch_id] = segment.rate_rps or 0.0
+            ends_s[segment.launch_id] = segment.end_s + 2 * sitting.pause_s  # judged, then the next pilot's turn
+    return math.fsum(ends_s.values())
 
 
 def run_duration_s(planned: Sequence[Sitting]) -> float:

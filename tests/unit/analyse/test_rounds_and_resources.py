@@ -6,10 +6,10 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from harness.analyse.rounds import took_turns, windows
 
 from harness.analyse import analyse
 from harness.analyse.resources import connection_readings, target_cpu_s
-from harness.analyse.rounds import took_turns, windows
 from harness.domain.evidence import ACTIVITY_COLUMNS, PROCESS_COLUMNS, Run
 
 SECOND = 1_000_000_000
