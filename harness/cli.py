@@ -54,27 +54,30 @@ def run(  # noqa: PLR0917 -- typer calls it by keyword; one parameter an option
         Path | None,
         typer.Option("--resume", metavar="RUN", help="Measure what a run that was cut short still lacks."),
     ] = None,
+    events: Annotated[
+        Path | None, typer.Option("--events", metavar="FILE", help="Write what happens as JSON, one event a line.")
+    ] = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Measure an experiment and show the result; without a file, the quickstart."""
     from harness import plan
     from harness import run as sequencing
-    from harness.progress import progress
+    from harness.handlers import telling
 
     if resume is not None and (experiment is not None or overrides):
         raise UsageError(
             "--resume takes neither a file nor --set: the run keeps the experiment it began with.",
             next_step="Leave them out, or start a new run without --resume.",
         )
-    with progress(quiet=quiet or as_json) as shown:
+    with telling(quiet=quiet or as_json, events=events) as emit:
         if resume is not None:
             store = _open(resume)
-            work = partial(sequencing.resume, store, progress=shown)
+            work = partial(sequencing.resume, store, emit=emit)
         else:
             loaded = plan.load_experiment(experiment, overrides or ())
             store = sequencing.create_store(loaded, results)
-            work = partial(sequencing.run_experiment, loaded, store, progress=shown)
+            work = partial(sequencing.run_experiment, loaded, store, emit=emit)
         try:
             work()
         except PoolbenchError as error:
@@ -162,14 +165,12 @@ def calibrate(  # noqa: PLR0917 -- typer calls it by keyword; one parameter an o
 ) -> None:
     """Measure this machine once: the generator's ceiling and lag, and how much equal cells differ."""
     from harness import calibrate as calibration
+    from harness.handlers import telling
     from harness.profiles import save_profile
-    from harness.progress import progress
 
     cost = {} if observer is None else calibration.read_observer(observer)
-    with progress(quiet=quiet or as_json) as shown:
-        profile = calibration.calibrate(
-            rung_s=rung_s, measure_s=measure_s, launches=launches, observer=cost, progress=shown
-        )
+    with telling(quiet=quiet or as_json) as emit:
+        profile = calibration.calibrate(rung_s=rung_s, measure_s=measure_s, launches=launches, observer=cost, emit=emit)
     path = save_profile(profile)
     if as_json:
         _print_json({"path": str(path), **dataclasses.asdict(profile)})

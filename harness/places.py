@@ -7,6 +7,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from harness import deploy
+from harness.domain.events import Emit, ServerStarting
 from harness.domain.evidence import Server
 from harness.domain.experiment import Cell, DatabaseSpec
 from harness.domain.load import Launch
@@ -42,10 +43,10 @@ PlaceFor = Callable[[Cell], Place]
 
 
 @contextmanager
-def places(run_id: str, say: Callable[[str], None]) -> Iterator[PlaceFor]:
+def places(run_id: str, emit: Emit) -> Iterator[PlaceFor]:
     """A function that returns the place for a cell, and changes the server when the cell asks for another one.
 
-    `say` is told when a server is started.
+    It emits when a server is started.
     """
     with ExitStack() as stack:
         current: tuple[tuple[DatabaseSpec, bool], Place] | None = None
@@ -55,15 +56,15 @@ def places(run_id: str, say: Callable[[str], None]) -> Iterator[PlaceFor]:
             wanted = (cell.database, cell.target.url is None)
             if current is None or current[0] != wanted:
                 stack.close()
-                current = (wanted, _place(stack, cell, f"poolbench_{run_id[-4:]}_", say))
+                current = (wanted, _place(stack, cell, f"poolbench_{run_id[-4:]}_", emit))
             return current[1]
 
         yield place_for
 
 
-def _place(stack: ExitStack, cell: Cell, prefix: str, say: Callable[[str], None]) -> Place:
+def _place(stack: ExitStack, cell: Cell, prefix: str, emit: Emit) -> Place:
     if cell.target.url is not None:
         return Place(server=None, template=None, prefix=prefix)
-    say(f"Postgres ({cell.database.provider}), {cell.database.rows} heroes")
+    emit(ServerStarting(provider=cell.database.provider, rows=cell.database.rows))
     server = stack.enter_context(deploy.start_database(cell.database))
     return Place(server=server, template=deploy.template(server, cell.database, cell.database.prepare), prefix=prefix)

@@ -10,6 +10,7 @@ import pandas as pd
 
 from harness.analyse.measured import OUTCOME_PLACES, category_codes
 from harness.analyse.windows import windows
+from harness.domain.events import RateChosen
 from harness.domain.load import Ledger, Segment
 from harness.errors import MeasurementError
 
@@ -40,30 +41,32 @@ def staircase_capacity_rps(rows: pd.DataFrame, segments: Sequence[Segment], ledg
     return capacity_rps
 
 
-def choose_rate(capacities: Mapping[str, float], share: float) -> tuple[float, str]:
+def choose_rate(capacities: Mapping[str, float], labels: Mapping[str, str], share: float) -> RateChosen:
     """The rate that is `share` of what the strongest pilot carries, and how it was found.
 
     A share of the weakest one's would be easy for every cell: a pool that is too small could never be seen.
 
     Args:
-        capacities: arrivals a second that each pilot sustained, by the label of its cell.
+        capacities: arrivals a second that each pilot sustained, by the id of its cell.
+        labels: of the cells, by id.
         share: of the strongest pilot's capacity, above 0.
 
     Raises:
         MeasurementError: no pilot answered anything well.
     """
-    strongest = max(capacities, key=lambda label: capacities[label])
+    strongest = max(capacities, key=lambda cell_id: capacities[cell_id])
     capacity_rps = capacities[strongest]
     if capacity_rps <= 0:
         raise MeasurementError(
-            f"The staircase found no capacity: {strongest} gave no good answer.",
+            f"The staircase found no capacity: {labels[strongest]} gave no good answer.",
             next_step="Look at that target's log, or give the rate yourself with load.rate_rps.",
         )
-    rate_rps = _two_digits(capacity_rps * share)
-    of = f"the strongest of {len(capacities)} pilots" if len(capacities) > 1 else "the pilot"
-    return (
-        rate_rps,
-        f"{share:.0%} of the {capacity_rps:.0f} arrivals/s that {of} sustained in a staircase ({strongest})",
+    return RateChosen(
+        rate_rps=_two_digits(capacity_rps * share),
+        capacity_rps=capacity_rps,
+        share=share,
+        label=labels[strongest],
+        pilots=len(capacities),
     )
 
 

@@ -180,7 +180,8 @@ def _is_in(segment: NDArray[np.uint32], windows: Windows) -> Bools:
 
 
 def _answered(rows: pd.DataFrame, outcome: Codes) -> Bools:
-    return (outcome == _OK) | ((outcome == OUTCOME_PLACES["error"]) & (rows["status"].to_numpy() > 0))
+    answered: Bools = (outcome == _OK) | ((outcome == OUTCOME_PLACES["error"]) & (rows["status"].to_numpy() > 0))
+    return answered
 
 
 def _endpoints(rows: pd.DataFrame, owners: Mapping[str, str]) -> tuple[Codes, tuple[str, ...]]:

@@ -13,9 +13,9 @@ from harness import plan, run
 from harness.analyse.arrays import Floats
 from harness.analyse.estimate import quantiles
 from harness.analyse.launches import LaunchFigures, measure_launches
+from harness.domain.events import Emit
 from harness.domain.profile import Noise
 from harness.errors import MeasurementError
-from harness.sitting import Progress
 from harness.store import RunStore
 
 PERCENTILES = ("p50", "p95", "p99")
@@ -52,7 +52,7 @@ class LaunchLatencies:
 
 
 def measure_noise(
-    folder: Path, *, rate_rps: float, measure_s: float, launches: int, progress: Progress
+    folder: Path, *, rate_rps: float, measure_s: float, launches: int, emit: Emit
 ) -> tuple[tuple[Noise, ...], float]:
     """The noise of each percentile, and the requests a launch had.
 
@@ -64,7 +64,7 @@ def measure_noise(
         rate_rps=rate_rps, warmup_s=min(2.0, measure_s / 2), measure_s=measure_s, launches=launches
     )
     store = RunStore.create(folder, "calibrate")
-    run.run_experiment(plan.parse_experiment(text, source="calibrate"), store, progress=progress)
+    run.run_experiment(plan.parse_experiment(text, source="calibrate"), store, emit=emit)
     found = [latencies(launch) for launch in measure_launches(store.read()).counted]
     if not found:
         raise MeasurementError(
