@@ -10,7 +10,6 @@ from collections.abc import Callable
 
 import numpy as np
 
-from harness.analyse.instrument import lag
 from harness.analyse.judged import Judged
 from harness.analyse.reasons import above, increase, largest, share_of
 from harness.analyse.steady import BIN_S, settled_after_s
@@ -33,9 +32,7 @@ UNSETTLED_STANDARD_ERRORS = 4.0
 
 
 def dropped(evidence: Judged) -> Reason | None:
-    """Arrivals found the in-flight cap reached although the generator was on time: the target is saturated."""
-    if lag(evidence):  # a late generator sends in bunches: what it drops then is not the target's doing
-        return None
+    """Arrivals found the in-flight cap reached: the target is saturated."""
     value = share_of(evidence, "dropped")
     message = f"saturated: {value:.1%} of the arrivals were dropped because too many were in flight"
     return above("finding", "dropped", value, 0.0, message)

@@ -1,4 +1,7 @@
-"""Reasons why the figures are not the target's: the generator was late, counts do not add up, a sampler was silent.
+"""Reasons why the figures are not the target's: counts do not add up, a sampler was silent, the generator was starved.
+
+That the generator was late is none of them: by how much it can have moved a figure is known and stands beside it
+(`lateness`), so that no launch is left out for how slow or fast its target was.
 
 One function a reason, from Judged to a Reason or None; INSTRUMENT lists them.
 """
@@ -16,9 +19,6 @@ from harness.analyse.littles_law import held, postgres_difference, probe_differe
 from harness.analyse.reasons import above
 from harness.domain.evidence import Reason
 
-LAG_MS_MAX = 5.0
-LAG_SHARE_MAX = 0.05
-"""Lag is part of every latency, so what is allowed grows with the median: 5 ms, or 5 % of it where that is more."""
 GENERATOR_CPU_SHARE_MAX = 0.9
 STALL_SHARE_MAX = 0.05
 SCHEDULE_SHARE_MIN = 0.98
@@ -27,15 +27,6 @@ SCHEDULE_SIGMAS = 5.0
 CEILING_SHARE_MAX = 0.9
 CLOCK_UNCERTAINTY_MS_MAX = 1.0
 RELAY_LATE_MS_MAX = 5.0
-
-
-def lag(evidence: Judged) -> Reason | None:
-    """Arrivals were handed over late."""
-    value = quantile(evidence.lag_ms, 0.99)
-    median_ms = quantile(evidence.latency_ms, 0.5)
-    threshold = LAG_MS_MAX if math.isnan(median_ms) else max(LAG_MS_MAX, LAG_SHARE_MAX * median_ms)
-    message = f"one arrival in a hundred was handed over {value:.1f} ms late or later; up to {threshold:.1f} ms is fine"
-    return above("instrument", "lag", value, threshold, message)
 
 
 def generator_cpu(evidence: Judged) -> Reason | None:
@@ -160,7 +151,6 @@ def _last(evidence: Judged, key: str) -> float:
 
 
 INSTRUMENT: tuple[Callable[[Judged], Reason | None], ...] = (
-    lag,
     generator_cpu,
     stalled,
     schedule,

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from harness.analyse.arrays import Floats, Times, Where
 from harness.analyse.certificate import reread
 from harness.analyse.estimate import quantile, quantile_of, quantiles
+from harness.analyse.lateness import lateness_bound_s
 from harness.analyse.measured import (
     MEASURED_COLUMNS,
     OWNER_COLUMNS,
@@ -95,6 +96,10 @@ class LaunchFigures:
     over_time: OverTime
     outcomes: Times
     """how many arrivals had each of OUTCOMES"""
+    least_ms: tuple[float, ...]
+    """at SHARES: what would be left of the quantiles if all of the generator's lateness had gone into them"""
+    late_p99_ms: float
+    """how late one arrival in a hundred was handed over, or later"""
     empty: int
     """arrivals beside these whose task sent nothing"""
     own_mean_ms: float
@@ -208,6 +213,8 @@ def launch_figures(
         if len(own_ms):
             by_endpoint[name] = _figures(requests, requests, own, own_ms, spans, limit_ms)
     task_ms = arrivals.own_ms[arrivals.measured]
+    bound_ms = 1000 * lateness_bound_s(arrivals.load_s, arrivals.there_s, arrivals.late_s)
+    least_ms = np.sort(np.maximum(arrivals.latency_ms - bound_ms, 0.0)[arrivals.measured])
     return LaunchFigures(
         trial=trial,
         seconds=spans.seconds,
@@ -215,6 +222,8 @@ def launch_figures(
         cdf_ms=quantiles(measured_ms, CDF_SHARES),
         over_time=_over_time(arrivals, trial),
         outcomes=np.bincount(arrivals.outcome[arrivals.measured], minlength=len(OUTCOMES)).astype(np.int64),
+        least_ms=tuple(quantile(least_ms, share) for share in SHARES),
+        late_p99_ms=1000 * quantile(np.sort(arrivals.late_s[arrivals.measured]), 0.99),
         empty=arrivals.empty,
         own_mean_ms=float(np.nanmean(task_ms)) if np.isfinite(task_ms).any() else math.nan,
         queue=_queue(arrivals, trial),

@@ -67,6 +67,8 @@ class Arrivals:
     there_s: Floats
     """how long it was there, answered or not: 0 when it was dropped, infinite when it never ended"""
     measured: Bools
+    late_s: Floats
+    """how late the engine handed it over; 0 where it was dropped"""
     own_ms: Floats
     """of this the task itself took for pauses and computing between and before its requests; NaN unless answered"""
     empty: int
@@ -108,7 +110,7 @@ def arrivals_of(rows: pd.DataFrame, loaded: Windows, measured: Windows) -> Arriv
     handed, started, finished = (rows[name].to_numpy() for name in ("handed_ns", "started_ns", "finished_ns"))
     segment, intended = rows["segment"].to_numpy(), rows["intended_ns"].to_numpy()
     sent = category_codes(rows["endpoint"], {"": 0}) != 0
-    own_ns = started - handed
+    own_ns, handed_head = started - handed, handed
     if sequence.any():
         order = np.lexsort((sequence, rows["arrival"].to_numpy(), segment))
         first = np.flatnonzero(sequence[order] == 0)
@@ -116,7 +118,8 @@ def arrivals_of(rows: pd.DataFrame, loaded: Windows, measured: Windows) -> Arriv
         taken_ns = np.add.reduceat((finished - started)[order], first)
         finished = np.maximum.reduceat(finished[order], first)
         # requests that a task sends side by side add up to more than the time they take together
-        own_ns = finished - handed[head] - np.minimum(taken_ns, finished - started[head])
+        handed_head = handed[head]
+        own_ns = finished - handed_head - np.minimum(taken_ns, finished - started[head])
         outcome, answered = np.maximum.reduceat(outcome[order], first), np.logical_and.reduceat(answered[order], first)
         sent, segment, intended = np.logical_or.reduceat(sent[order], first), segment[head], intended[head]
     empty, is_measured = ~sent & (outcome == _OK), _is_in(segment, measured)
@@ -132,6 +135,7 @@ def arrivals_of(rows: pd.DataFrame, loaded: Windows, measured: Windows) -> Arriv
         answered=answered[kept],
         finished_ns=finished[kept],
         measured=is_measured[kept],
+        late_s=np.where(handed_head >= 0, np.maximum(handed_head - intended, 0) / 1e9, 0.0)[kept],
         own_ms=np.where(answered, own_ns / 1e6, np.nan)[kept],
         empty=int(np.count_nonzero(empty & is_measured)),
     )

@@ -68,6 +68,9 @@ def _endpoint(cell_id: str, endpoint: str, launches: Sequence[LaunchFigures]) ->
         p90_ms=p90,
         p95_ms=p95,
         p99_ms=p99,
+        p95_bound_low_ms=over_launches(
+            launch.least_ms[SHARES.index(0.95)] for launch in launches if endpoint == ALL
+        ).value,
         served_p99_ms=over_launches(own.served_p99_ms for own in figures).value,
         error_rate=_ratio(requests - sum(own.ok for own in figures), requests),
         dropped=sum(own.dropped for own in figures),

@@ -84,6 +84,7 @@ def _figures(own: CellSummary, figures: EndpointSummary) -> dict[str, Any]:
         "p95_ms": figures.p95_ms.value,
         "p95_low_ms": figures.p95_ms.low,
         "p95_high_ms": figures.p95_ms.high,
+        "p95_bound_low_ms": figures.p95_bound_low_ms,
         "p99_ms": figures.p99_ms.value,
         "served_p99_ms": figures.served_p99_ms,
         "error_rate": figures.error_rate,

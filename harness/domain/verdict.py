@@ -43,6 +43,8 @@ class EndpointSummary:
     p90_ms: Estimate
     p95_ms: Estimate
     p99_ms: Estimate
+    p95_bound_low_ms: float
+    """of "*": what the p95 is at least, if all of the generator's lateness had gone into it; NaN for an endpoint"""
     served_p99_ms: float
     error_rate: float
     dropped: int
