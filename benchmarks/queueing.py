@@ -171,7 +171,9 @@ def _poolbench(*arguments: str) -> str:
     return subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
-def _case(group: Group, design: str, run: Path, row: pd.Series, place: int, pairs: Sequence[Mapping[str, Any]]) -> Case:
+def _case(  # noqa: PLR0917 -- one row of a run, with what is known around it
+    group: Group, design: str, run: Path, row: pd.Series, place: int, pairs: Sequence[Mapping[str, Any]]
+) -> Case:
     service, permits, cell = str(row["SERVICE"]), int(row["pool_size"]), str(row["cell"])
     launches = [launch_percentiles_ms(run / "trials" / f"b{block}-{cell}", permits) for block in range(1, LAUNCHES + 1)]
     apart = {

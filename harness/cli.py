@@ -18,7 +18,7 @@ import typer
 from rich.console import Console
 
 from harness import __version__
-from harness.errors import AnswerIsNo, Interrupted, MeasurementError, PoolbenchError, UsageError
+from harness.errors import AnswerIsNo, Inconclusive, Interrupted, MeasurementError, PoolbenchError, UsageError
 
 if TYPE_CHECKING:
     from harness.domain.verdict import Report
@@ -193,12 +193,15 @@ def _present(store: RunStore, *, as_json: bool) -> int:
 
 
 def _answer(report: Report) -> int:
-    """The exit code of a report: 4 where a cell has no valid trial, 1 where an SLO is given and no cell meets it."""
+    """The exit code of a report: 4 where a cell has no valid trial; of a given SLO, 1 where no cell meets it, 3 where
+    none surely does."""
     cells = report.summary.cells
     if not all(cell.valid for cell in cells):
         return MeasurementError.exit_code
-    met = [cell.slo_met for cell in cells if cell.slo_met is not None]
-    return AnswerIsNo.exit_code if met and not any(met) else 0
+    promises = [cell.slo for cell in cells if cell.slo is not None]
+    if not promises or "met" in promises:
+        return 0
+    return Inconclusive.exit_code if "unclear" in promises else AnswerIsNo.exit_code
 
 
 def _cut_short(store: RunStore, error: PoolbenchError) -> PoolbenchError:

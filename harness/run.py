@@ -95,6 +95,7 @@ def _info(experiment: Experiment, store: RunStore, place: Place, rate_rps: float
         environment=environment.fingerprint(place.server),
         rate_rps=rate_rps,
         rate_source=rate_source,
+        profile=load_profile(),
     )
 
 

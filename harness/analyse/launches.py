@@ -6,7 +6,6 @@ Launches are taken one after the other, and of each only its figures stay: a run
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -30,7 +29,7 @@ from harness.analyse.measured import (
     requests_of,
 )
 from harness.analyse.queueing import GAVE_UP_SHARE, Queue, queue_of
-from harness.analyse.resources import ConnectionReadings, connection_readings, target_cpu_s
+from harness.analyse.resources import ConnectionReadings, connection_readings, pool_used_mean, target_cpu_s
 from harness.analyse.windows import Windows, loaded_segments, measured_segments, windows
 from harness.domain.evidence import OUTCOMES, Certificate, Evidence, Run, Trial
 from harness.domain.experiment import Slo
@@ -107,6 +106,8 @@ class LaunchFigures:
     queue: Queue | None
     """None in the closed model, whose users wait for each other's answers"""
     connections: ConnectionReadings
+    pool_used_mean: float
+    """connections out on average; NaN without the probe"""
     target_cpu_s: float
     """NaN where the target's processes were not seen"""
 
@@ -156,12 +157,6 @@ class Launches:
     def excluded_of(self, cell_id: str) -> list[Excluded]:
         """The cell's launches that do not count."""
         return [launch for launch in self.excluded if launch.trial.launch.cell.id == cell_id]
-
-    @property
-    def why_excluded(self) -> str:
-        """ "lag 3x, sampler_gap 1x" """
-        codes = Counter(code for launch in self.excluded for code in launch.codes)
-        return ", ".join(f"{code} {count}x" for code, count in codes.most_common())
 
 
 def measure_launches(run: Run) -> Launches:
@@ -228,6 +223,7 @@ def launch_figures(
         own_mean_ms=float(np.nanmean(task_ms)) if np.isfinite(task_ms).any() else math.nan,
         queue=_queue(arrivals, trial),
         connections=connection_readings(evidence.activity, spans),
+        pool_used_mean=pool_used_mean(evidence.probe, spans),
         target_cpu_s=target_cpu_s(evidence.process, spans),
     )
 

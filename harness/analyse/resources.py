@@ -62,6 +62,20 @@ def target_cpu_s(process: pd.DataFrame, windows: Windows) -> float:
     return sum(_cpu_s(own, windows) for _, own in readings.groupby("pid", observed=True))
 
 
+def pool_used_mean(probe: pd.DataFrame, windows: Windows) -> float:
+    """Connections that were out on average over the measured stretches, all processes together; NaN without a probe."""
+    if probe.empty or not windows.seconds:
+        return math.nan
+    used_s = 0.0
+    for _, own in probe.groupby("pid", observed=True):
+        ordered = own.sort_values("t_ns")
+        t_ns, integral_s = ordered["t_ns"].to_numpy(dtype=np.float64), ordered["connection_used_integral_s"].to_numpy()
+        used_s += float(
+            (np.interp(windows.end_ns, t_ns, integral_s) - np.interp(windows.start_ns, t_ns, integral_s)).sum()
+        )
+    return used_s / windows.seconds
+
+
 def _cpu_s(readings: pd.DataFrame, windows: Windows) -> float:
     ordered = readings.sort_values("t_ns")
     t_ns: Floats = ordered["t_ns"].to_numpy(dtype=np.float64)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from harness.domain.experiment import Cell, Experiment
 from harness.domain.load import Launch, Ledger, Segment, Sitting
+from harness.domain.profile import MachineProfile
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -302,6 +303,8 @@ class RunInfo:
     """the open model's rate once it is known"""
     rate_source: str
     """"given", or how the staircase arrived at it"""
+    profile: MachineProfile | None = None
+    """what calibration knew of the machine as the run began; None where it was not calibrated"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

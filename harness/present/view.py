@@ -10,16 +10,26 @@ from harness.domain.evidence import RunInfo
 from harness.domain.experiment import Cell
 from harness.domain.verdict import CellSummary, Report
 from harness.present.numbers import UNKNOWN, count, duration, number
+from harness.present.phrases import promise_text
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
 def rank_text(cell: CellSummary) -> str:
-    """ "1", "1=" when the rank is shared, a dash when the cell has no valid launch to rank."""
+    """ "1", or a dash when the cell has no valid launch to rank."""
+    return str(cell.rank) if cell.valid else UNKNOWN
+
+
+def ties_text(cell: CellSummary, cells: Sequence[CellSummary]) -> str:
+    """The ranks of the cells that it is not told apart from: "2, 3"; "all" of several, "none" where there are none."""
     if not cell.valid:
         return UNKNOWN
-    return f"{cell.rank}=" if cell.tied else str(cell.rank)
+    others = [other for other in cells if other.valid and other is not cell]
+    tied = [str(other.rank) for other in others if other.cell.id in cell.ties]
+    if not tied:
+        return "none" if others else UNKNOWN
+    return "all" if len(tied) == len(others) > 2 else ", ".join(tied)
 
 
 def peak_text(cell: CellSummary) -> str:
@@ -85,11 +95,7 @@ def facts(report: Report) -> tuple[tuple[str, str], ...]:
 
 def slo_text(info: RunInfo) -> str:
     """The service level objective in one line."""
-    slo = info.experiment.slo
-    limits = (("p50", slo.p50_ms), ("p95", slo.p95_ms), ("p99", slo.p99_ms))
-    latency = [f"{name} at most {value:g} ms" for name, value in limits if value is not None]
-    failed = [] if slo.error_rate is None else [f"at most {slo.error_rate * 100:g} % of arrivals fail"]
-    return ", ".join((*latency, *failed))
+    return promise_text(info.experiment.slo)
 
 
 def fingerprint(environment: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
