@@ -6,11 +6,12 @@ from harness.analyse.capacity import choose_rate, staircase_capacity_rps
 from harness.analyse.certificate import certify
 from harness.analyse.coverage import coverage_of
 from harness.analyse.launches import ALL, measure_launches
+from harness.analyse.metrics import METRICS, compare_by
 from harness.analyse.power import smallest_findable
 from harness.analyse.priors import prior_of
 from harness.analyse.ranking import Kind, kind_of, ranked
 from harness.analyse.series import figure_tables
-from harness.analyse.summary import P95, compare_carried, compare_percentile, compare_percentiles, summarise_cell
+from harness.analyse.summary import P95, compare_percentiles, summarise_cell
 from harness.analyse.tables import summary_rows
 from harness.analyse.verdict import conclude
 from harness.domain.evidence import Run
@@ -32,8 +33,8 @@ def analyse(run: Run) -> Report:
     kinds = {summary.cell.id: kind_of(summary) for summary in unranked}
     sound = [launch for launch in measured.counted if kinds[launch.cell_id] == Kind.SOUND]
     others = [launch for launch in measured.counted if kinds[launch.cell_id] != Kind.SOUND]
-    by_p95 = compare_percentile(sound, ALL, P95, prior_of(profile, P95))
-    cells, pairs = ranked(unranked, by_p95, compare_carried(others))
+    by_p95 = compare_by(METRICS["p95_ms"], sound, ALL, prior_of(profile, P95))
+    cells, pairs = ranked(unranked, by_p95, compare_by(METRICS["carried_rps"], others))
     summary = Summary(
         cells=cells,
         pairs=pairs,

@@ -12,10 +12,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from harness.analyse.compare import Comparison, compare
+from harness.analyse.compare import Comparison
 from harness.analyse.estimate import over_launches
 from harness.analyse.findings import FAILING_SHARE
 from harness.analyse.launches import ALL, SHARES, EndpointFigures, Excluded, LaunchFigures
+from harness.analyse.metrics import METRICS, compare_by
 from harness.analyse.promise import all_of, error_rate_promise, latency_promise
 from harness.analyse.queueing import QueueVerdict, judge_queue
 from harness.analyse.spread import Prior
@@ -24,8 +25,6 @@ from harness.domain.verdict import Bounds, CellSummary, EndpointSummary, Promise
 
 NOT_MEASURED = "not measured"
 P50, P90, P95, P99 = SHARES
-Logs = Mapping[str, Mapping[int, float]]
-"""cell id -> block -> log of a launch's figure"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,46 +46,18 @@ class Percentiles:
 
 
 def compare_percentiles(launches: Sequence[LaunchFigures], prior: Callable[[float], Prior | None]) -> Percentiles:
-    """Compare the cells by each percentile of each endpoint; cells that have an infinite one are left out of it.
+    """Compare the cells by each percentile of each endpoint.
 
     `prior` gives the noise that calibration found of a percentile, by its share.
     """
     names = dict.fromkeys([ALL, *(name for launch in launches for name in launch.by_endpoint)])
     return Percentiles(
         by_figure={
-            (name, share): compare_percentile(launches, name, share, prior(share)) for name in names for share in SHARES
+            (name, share): compare_by(METRICS[f"p{100 * share:g}_ms"], launches, name, prior(share))
+            for name in names
+            for share in SHARES
         }
     )
-
-
-def compare_percentile(
-    launches: Sequence[LaunchFigures], endpoint: str, share: float, prior: Prior | None
-) -> Comparison:
-    """Compare the cells by one percentile of one endpoint."""
-    return compare(_finite(_logs(launches, endpoint, share)), prior)
-
-
-def compare_carried(launches: Sequence[LaunchFigures]) -> Comparison:
-    """Compare the cells by the rate that they answered well."""
-    logs: dict[str, dict[int, float]] = {}
-    for launch in launches:
-        rate_rps = launch.all.carried / launch.seconds if launch.seconds else 0.0
-        logs.setdefault(launch.cell_id, {})[launch.block] = math.log(rate_rps) if rate_rps > 0 else -math.inf
-    return compare(_finite(logs))
-
-
-def _logs(launches: Sequence[LaunchFigures], endpoint: str, share: float) -> dict[str, dict[int, float]]:
-    logs: dict[str, dict[int, float]] = {}
-    for launch in launches:
-        if (figures := launch.by_endpoint.get(endpoint)) is not None and figures.requests:
-            value_ms = figures.quantiles_ms[SHARES.index(share)]
-            logs.setdefault(launch.cell_id, {})[launch.block] = math.log(max(value_ms, 1e-6))
-    return logs
-
-
-def _finite(logs: Logs) -> Logs:
-    """Only cells all of whose launches have the figure: those that fail in some are slower than any ratio says."""
-    return {cell: by_block for cell, by_block in logs.items() if all(map(math.isfinite, by_block.values()))}
 
 
 def summarise_cell(
