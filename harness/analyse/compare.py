@@ -5,8 +5,8 @@ least squares; launches may be missing. Where none is, the difference of two eff
 ratios. The noise is shrunk as `spread` says, and the variance of a difference follows from the launches it rests on.
 
 Pairs. Intervals of all pairs hold at once, at 95 % (Tukey; Kramer 1956 for unequal numbers). Two cells are told apart
-if and only if their interval does not include 1, so that verdict and interval never contradict each other; stepwise
-tests find hardly more (1 to 2 % of runs with one slow cell) and have no intervals.
+if and only if their interval does not include 1, so that verdict and interval never contradict each other. A stepwise
+test has no intervals, and tells the slowest cell from the fastest no more often: that pair is its first step.
 
 Bounds of slowdowns. "At most so much slower than the best" asks less than all pairs: whichever cell is truly the best,
 only differences to that one have to hold at once (Hsu 1984, Annals of Statistics 12:1136; Dunnett's one-sided value).

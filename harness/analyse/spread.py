@@ -6,17 +6,21 @@ these. So each cell's variance is shrunk towards the run's as limma's `squeezeVa
 
     s~^2 = (d0 s0^2 + d s^2) / (d0 + d)    (Smyth 2004, Statistical Applications in Genetics and Molecular Biology 3:3),
 
-and has d0 + d degrees of freedom. Two differences were decided by simulation (tests/unit/analyse/test_compare.py holds
-what is promised):
+and has d0 + d degrees of freedom. Two differences were decided by simulation (what they promise is tested, on simulated
+launches, in tests/unit/analyse/test_operating_characteristics.py):
 
 * A run has three to twenty cells where limma has thousands of genes, too few to estimate d0, so it is a constant, small
-  enough that cells three times as noisy as the others raise hardly more false alarms.
+  enough that equal cells, a quarter of them three times as noisy as the others, are told apart in at most 7 % of runs
+  with three launches or more (8 % with two).
 * No cell counts as quieter than the run: with two degrees of freedom a low variance is luck more often than not. Such
   a cell has the run's variance and the run's degrees of freedom.
 
 A calibration adds its degrees of freedom to the run's, and speaks for each cell as well. It never counts for more than
 the run does, and for less the worse the run agrees with it: noise found under another load is no evidence against what
-this run shows itself.
+this run shows itself. What it buys is power: of six cells one that is 30 % slower is found in 80 instead of 57 % of
+runs, with three launches, noise of 10 % and a calibration of eight degrees of freedom. What it costs is the promise
+where cells are much noisier than what was calibrated: with a quarter of them three times as noisy, equal ones are told
+apart in 11 to 15 % of runs.
 """
 
 from __future__ import annotations
@@ -45,6 +49,10 @@ class Prior:
     that is the sd of the log ratio of two of them over sqrt(2); above 0"""
     freedom: float
     """degrees of freedom it was estimated with, at least 1"""
+
+    def __post_init__(self) -> None:
+        if not (self.sd > 0 and self.freedom >= 1):
+            raise ValueError(f"noise needs an sd above 0 and a degree of freedom, not {self.sd} and {self.freedom}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
