@@ -71,6 +71,8 @@ class Comparison:
     own_noise_sd: Floats
     """what noise adds to it beyond that"""
     drift_freedom: int
+    instrument: Floats
+    """by how much the instrument can have raised each figure, at most; 0 where it is exact or not known"""
 
     def pair(self, first: str, second: str) -> Pair:
         """Return how many times `first` the `second` is, with its interval.
@@ -80,14 +82,15 @@ class Comparison:
         """
         one, other = self._place(first), self._place(second)
         difference, half = float(self.difference[one, other]), float(self.all_pairs_half[one, other])
-        bounds = _around(difference, half)
+        low, high = difference - half - self.instrument[other], difference + half + self.instrument[one]
+        said = half <= OPEN_LOG
         return Pair(
             first=first,
             second=second,
-            ratio=bounds.value,
-            low=bounds.low,
-            high=bounds.high,
-            told_apart=bounds.low is not None and abs(difference) > half,
+            ratio=_exp(difference),
+            low=_exp(low) if said else None,
+            high=_exp(high) if said else None,
+            told_apart=bool(said and (low > 0 or high < 0)),
         )
 
     def not_told_apart(self, cell: str) -> frozenset[str]:
@@ -112,7 +115,8 @@ class Comparison:
         """
         one, other = self._place(than), self._place(cell)
         half = float(self.against_best_half[one, other])
-        return _exp(self.difference[one, other] + half) - 1 if half <= OPEN_LOG else None
+        bound = self.difference[one, other] + half + self.instrument[one]
+        return _exp(bound) - 1 if half <= OPEN_LOG else None
 
     def launches_until(self, cells: Iterable[str], share: float) -> int | None:
         """Return with how many launches of each cell one of `cells` would be at most `share` slower than every other.
@@ -168,14 +172,15 @@ class Comparison:
         own = self.own_noise_sd[place]
         # a single cell's noise cannot be told from the drift, which has it all
         half_noise = stdtrit(self.noise_freedom[place], noise) * own if own else 0.0
-        return _around(float(self.figure[place]), math.hypot(half_drift, half_noise))
+        half = math.hypot(half_drift, half_noise)
+        return _around(float(self.figure[place]), half, instrument=float(self.instrument[place]))
 
 
-def _around(log: float, half: float) -> Bounds:
+def _around(log: float, half: float, *, instrument: float) -> Bounds:
     """Return exp(log) with its interval, or without one where `half` is unknown (NaN) or leaves everything open."""
     if not half <= OPEN_LOG:
         return Bounds(value=_exp(log), low=None, high=None)
-    return Bounds(value=_exp(log), low=_exp(log - half), high=_exp(log + half))
+    return Bounds(value=_exp(log), low=_exp(log - half - instrument), high=_exp(log + half))
 
 
 def _exp(log: float) -> float:
@@ -184,7 +189,11 @@ def _exp(log: float) -> float:
         return float(np.exp(log))
 
 
-def compare(logs: Mapping[str, Mapping[int, float]], prior: Prior | None = None) -> Comparison:
+def compare(
+    logs: Mapping[str, Mapping[int, float]],
+    prior: Prior | None = None,
+    instrument: Mapping[str, float] | None = None,
+) -> Comparison:
     """Compare all cells of a run.
 
     Args:
@@ -192,6 +201,8 @@ def compare(logs: Mapping[str, Mapping[int, float]], prior: Prior | None = None)
             without any are.
         prior: the noise a calibration of this machine found. It never makes up for launches: a run with one launch a
             cell tells nothing apart.
+        instrument: cell id -> by how much, as a log, the instrument can have raised its figure at most. A verdict holds
+            at every point within that, or it is none.
     """
     cells = tuple(cell for cell, by_block in logs.items() if by_block)
     fit = fit_two_way([logs[cell] for cell in cells])
@@ -221,4 +232,5 @@ def compare(logs: Mapping[str, Mapping[int, float]], prior: Prior | None = None)
         own_drift_sd=np.sqrt(np.where(seen, drift / fit.launches, np.nan)),
         own_noise_sd=np.sqrt(np.where(seen, noise / fit.launches, np.nan)),
         drift_freedom=len(fit.drift) - 1,
+        instrument=np.array([(instrument or {}).get(cell, 0.0) for cell in cells]),
     )

@@ -26,6 +26,8 @@ class Metric:
     lower_is_better: bool
     of: Callable[[LaunchFigures, str], float]
     """of a launch and an endpoint; NaN where there is none, infinite where it failed"""
+    least: Callable[[LaunchFigures, str], float] | None = None
+    """what the figure is at least, if all of the generator's lateness had gone into it; None where not known"""
     exact: bool = False
     """the same in every launch but for a change of the service: no noise, so any difference counts"""
 
@@ -49,6 +51,7 @@ def _percentile(share: float) -> Metric:
         unit="ms",
         lower_is_better=True,
         of=_of_endpoint(lambda own: own.quantiles_ms[place]),
+        least=_of_launch(lambda launch: launch.least_ms[place]),
     )
 
 
@@ -117,4 +120,16 @@ def compare_by(
         value = metric.of(launch, endpoint)
         logs.setdefault(launch.cell_id, {})[launch.block] = math.log(value) if 0 < value < math.inf else math.nan
     whole = {cell: by_block for cell, by_block in logs.items() if all(map(math.isfinite, by_block.values()))}
-    return compare(whole, prior)
+    return compare(whole, prior, _instrument(metric, launches, endpoint, whole))
+
+
+def _instrument(
+    metric: Metric, launches: Sequence[LaunchFigures], endpoint: str, logs: Mapping[str, Mapping[int, float]]
+) -> dict[str, float]:
+    """By how much, as a log, the generator's lateness can have raised each cell's figure."""
+    raised: dict[str, list[float]] = {}
+    for launch in launches:
+        least = math.nan if metric.least is None else metric.least(launch, endpoint)
+        if launch.cell_id in logs and least > 0:
+            raised.setdefault(launch.cell_id, []).append(logs[launch.cell_id][launch.block] - math.log(least))
+    return {cell: max(0.0, sum(own) / len(own)) for cell, own in raised.items()}
