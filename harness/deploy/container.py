@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import psycopg
 
-from harness.deploy.connection import Address, Connection, connect, describe
+from harness.deploy.connection import Address, Connection, connect, describe, told
 from harness.deploy.embedded import DEFAULTS
 from harness.deploy.leftovers import Owner, current_owner
 from harness.deploy.provider import Settings, setting_text, start_error
@@ -41,7 +41,7 @@ class ContainerProvider:
             _remove_leftovers(engine)
         with _container(spec) as container:
             at = _address(container)
-            with _wait_ready(container, at, spec) as connection:
+            with told(at), contextlib.closing(_wait_ready(container, at, spec)) as connection:
                 server = describe(connection, at, provider="container", owned=True, source=spec.image)
             yield replace(server, pid=_postmaster_pid(container))
 
@@ -104,13 +104,14 @@ def _container(spec: DatabaseSpec) -> Iterator[Any]:
     container.with_command(server_command(spec.settings))
     container.with_kwargs(labels={OWNER_LABEL: current_owner().to_text()}, shm_size=_SHARED_MEMORY)
     try:
-        container.start()
+        try:
+            container.start()
+        except DockerException as error:  # of the start alone: what the block raises is its own affair
+            raise InfrastructureError(
+                f"Docker could not run {spec.image}: {str(error).splitlines()[0].rstrip('.')}.",
+                next_step=f'Check the image\'s name and that "docker pull {spec.image}" works.',
+            ) from error
         yield container
-    except DockerException as error:
-        raise InfrastructureError(
-            f"Docker could not run {spec.image}: {str(error).splitlines()[0].rstrip('.')}.",
-            next_step=f'Check the image\'s name and that "docker pull {spec.image}" works.',
-        ) from error
     finally:
         container.stop()
 

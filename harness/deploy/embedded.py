@@ -26,7 +26,7 @@ from harness.deploy.binaries import (
     scratch_parent,
     unprivileged_account,
 )
-from harness.deploy.connection import Address, connect, describe
+from harness.deploy.connection import Address, connect, describe, told
 from harness.deploy.provider import Settings, setting_text, start_error
 from harness.domain.evidence import Server
 from harness.domain.experiment import DatabaseSpec
@@ -185,7 +185,7 @@ def _wait_ready(cluster: _Cluster, process: subprocess.Popen[bytes]) -> bool:
 
 def _server(cluster: _Cluster, port: int) -> Server:
     at = Address(host="127.0.0.1", port=port, user=USER, password=cluster.password, maintenance_database="postgres")
-    with connect(at) as connection:
+    with told(at), contextlib.closing(connect(at)) as connection:
         return describe(connection, at, provider="embedded", owned=True, source=cluster.binaries.source)
 
 

@@ -116,7 +116,7 @@ def _read(note: Path) -> tuple[Owner, Path | None] | None:
 
 
 def _end_processes(tokens: set[str]) -> list[str]:
-    ours = [process for process in psutil.process_iter() if _token_of(process) in tokens]
+    ours = [process for process in psutil.process_iter() if variable_of(process, TOKEN_VARIABLE) in tokens]
     lines = [f"process {process.pid}" for process in ours]
     # SIGQUIT makes Postgres end its backends and free its shared memory; Python programs it ends at once
     for process in ours:
@@ -144,9 +144,10 @@ def _runs(process: psutil.Process) -> bool:
         return False
 
 
-def _token_of(process: psutil.Process) -> str | None:
+def variable_of(process: psutil.Process, name: str) -> str | None:
+    """Return a variable of the environment that `process` was started with; None where it has none or is not ours."""
     try:
-        return process.environ().get(TOKEN_VARIABLE)
+        return process.environ().get(name)
     except (psutil.Error, OSError):
         return None
 

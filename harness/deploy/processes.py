@@ -9,31 +9,53 @@ import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import IO
 
 import psutil
 
-from harness.deploy.leftovers import owned_environment
+from harness.deploy.leftovers import owned_environment, variable_of
 
+MARK_VARIABLE = "POOLBENCH_STARTED_AS"
 _POLL_S = 0.01
 
 Process = subprocess.Popen[bytes]
 
 
 def start_group(
-    command: Sequence[str], *, environment: Mapping[str, str], log: Path, pass_fds: Sequence[int] = ()
+    command: Sequence[str], *, environment: Mapping[str, str], log: Path, mark: str = "", pass_fds: Sequence[int] = ()
 ) -> Process:
     """Start `command` in a session of its own, so that Ctrl-C in the terminal reaches only us; output goes to `log`."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
-        return subprocess.Popen(
-            command,
-            env={**environment, **owned_environment()},
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            pass_fds=pass_fds,
-        )
+        return start_marked(command, environment=environment, output=output, mark=mark, pass_fds=pass_fds)
+
+
+def start_marked(
+    command: Sequence[str],
+    *,
+    environment: Mapping[str, str],
+    output: IO[bytes],
+    mark: str,
+    pass_fds: Sequence[int] = (),
+) -> Process:
+    """Start `command` likewise, its output to an open file. `mark` is what `sweep` finds it and its descendants by."""
+    return subprocess.Popen(
+        command,
+        env={**environment, **owned_environment(), MARK_VARIABLE: mark},
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+        pass_fds=pass_fds,
+    )
+
+
+def sweep(mark: str) -> None:
+    """Kill whatever still carries `mark` in its environment: descendants that left their group and their parents."""
+    ours = [process for process in psutil.process_iter() if variable_of(process, MARK_VARIABLE) == mark]
+    for process in ours:
+        with contextlib.suppress(psutil.Error):
+            process.kill()
 
 
 def has_ended(process: Process) -> bool:

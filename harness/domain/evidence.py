@@ -122,6 +122,15 @@ def no_server_readings() -> pd.DataFrame:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Login:
+    """A role that may connect. `password` is never written to disk or shown."""
+
+    user: str
+    password: str = field(repr=False)
+    superuser: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
     """A Postgres server that is up. `password` is never written to disk or shown."""
 
@@ -141,13 +150,26 @@ class Server:
     """whether settings may be changed and checkpoints forced"""
     maintenance_database: str = "postgres"
     """a database that exists, to connect to while others are made and dropped"""
+    sslmode: str = ""
+    """libpq's word for what the URL of a server that is not ours asks for; "" where it says nothing"""
+    app: Login | None = None
+    """whom the service connects as; None: as poolbench itself does"""
 
     def url(self, database: str, scheme: str = "postgresql") -> str:
-        """A connection URL, with the password percent-encoded."""
+        """Return poolbench's own connection URL, with the password percent-encoded."""
+        return self._url(self.user, self.password, database, scheme)
+
+    def app_url(self, database: str) -> str:
+        """Return the URL the service is given, which owns the database."""
+        return self.url(database) if self.app is None else self._url(self.app.user, self.app.password, database)
+
+    def _url(self, user: str, password: str, database: str, scheme: str = "postgresql") -> str:
         from urllib.parse import quote
 
-        credentials = f"{quote(self.user, safe='')}:{quote(self.password, safe='')}"
-        return f"{scheme}://{credentials}@{self.host}:{self.port}/{database}"
+        host = f"[{self.host}]" if ":" in self.host else self.host  # an IPv6 address
+        credentials = f"{quote(user, safe='')}:{quote(password, safe='')}"
+        query = f"?sslmode={self.sslmode}" if self.sslmode else ""
+        return f"{scheme}://{credentials}@{host}:{self.port}/{database}{query}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -132,6 +132,14 @@ def test_a_wrong_password_is_not_shown(postgres_server: Server) -> None:
     assert f"{postgres_server.host}:{postgres_server.port}" in shown
 
 
+def test_tls_is_asked_for_where_the_url_asks_for_it(postgres_url: str) -> None:
+    with start_database(DatabaseSpec(provider="url", url=f"{postgres_url}?sslmode=prefer")) as server:
+        assert server.sslmode == "prefer"
+    spec = DatabaseSpec(provider="url", url=f"{postgres_url}?sslmode=require")
+    with pytest.raises(InfrastructureError, match="does not support SSL, but SSL was required"), start_database(spec):
+        pass
+
+
 def test_an_unreachable_server_is_named() -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
