@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import psycopg
 
+from harness.deploy import leftovers
 from harness.deploy.connection import Address, Connection, connect, describe, told
 from harness.deploy.embedded import DEFAULTS
 from harness.deploy.leftovers import Owner, current_owner
@@ -37,9 +38,8 @@ class ContainerProvider:
 
     @contextmanager
     def start(self, spec: DatabaseSpec) -> Iterator[Server]:
-        with _engine() as engine:
-            _remove_leftovers(engine)
-        with _container(spec) as container:
+        remove_containers()
+        with leftovers.remembered(), _container(spec) as container:
             at = _address(container)
             with told(at), contextlib.closing(_wait_ready(container, at, spec)) as connection:
                 server = describe(connection, at, provider="container", owned=True, source=spec.image)
@@ -79,12 +79,13 @@ def docker_problem() -> str | None:
         return error.cause
 
 
-def _remove_leftovers(engine: DockerClient) -> None:
-    """Remove the containers of runs that are gone, by their label."""
-    for container in engine.containers.list(all=True, filters={"label": OWNER_LABEL}):
-        owner = Owner.from_text(container.labels[OWNER_LABEL])
-        if owner is not None and owner.is_gone():
-            container.remove(force=True, v=True)
+def remove_containers() -> None:
+    """Remove the containers of runs that are gone, by their label. Raises InfrastructureError without an engine."""
+    with _engine() as engine:
+        for container in engine.containers.list(all=True, filters={"label": OWNER_LABEL}):
+            owner = Owner.from_text(container.labels[OWNER_LABEL])
+            if owner is not None and owner.is_gone():
+                container.remove(force=True, v=True)
 
 
 @contextmanager

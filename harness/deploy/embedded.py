@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-import shutil
 import signal
 import socket
 import subprocess
@@ -91,13 +90,10 @@ def _initialised() -> Iterator[_Cluster]:
     folder = scratch_parent(account) / f"{leftovers.FOLDER_PREFIX}postgres-{secrets.token_hex(6)}"
     with leftovers.remembered(folder):
         folder.mkdir(mode=0o700)
-        try:
-            binaries = readable_by(account, find_binaries(), folder)
-            cluster = _Cluster(binaries=binaries, account=account, folder=folder, password=secrets.token_urlsafe(18))
-            _initdb(cluster)
-            yield cluster
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+        binaries = readable_by(account, find_binaries(), folder)
+        cluster = _Cluster(binaries=binaries, account=account, folder=folder, password=secrets.token_urlsafe(18))
+        _initdb(cluster)
+        yield cluster
 
 
 def _initdb(cluster: _Cluster) -> None:

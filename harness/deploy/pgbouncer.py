@@ -122,7 +122,6 @@ def _bouncer(program: _Program, url: str, pool_size: int) -> Iterator[str]:
     path = scratch_parent(account) / f"{leftovers.FOLDER_PREFIX}pgbouncer-{secrets.token_hex(6)}"
     with leftovers.remembered(path), ExitStack() as stack:
         path.mkdir(mode=0o700)
-        stack.callback(shutil.rmtree, path, ignore_errors=True)
         if account is not None:
             os.chown(path, account.uid, account.gid)
         port, process = _run(program, _Folder(path=path, account=account), parse_url(url), pool_size)

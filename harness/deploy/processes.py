@@ -13,10 +13,12 @@ from typing import IO
 
 import psutil
 
-from harness.deploy.leftovers import owned_environment, variable_of
+from harness.deploy.leftovers import owned_environment, still_running, variable_of
 
 MARK_VARIABLE = "POOLBENCH_STARTED_AS"
+LOG_BYTES_MAX = 5 * 2**20
 _POLL_S = 0.01
+_TAIL_BYTES = 64 * 1024
 
 Process = subprocess.Popen[bytes]
 
@@ -56,6 +58,7 @@ def sweep(mark: str) -> None:
     for process in ours:
         with contextlib.suppress(psutil.Error):
             process.kill()
+    still_running(ours)
 
 
 def has_ended(process: Process) -> bool:
@@ -92,6 +95,28 @@ def _signal(process: Process, number: signal.Signals) -> None:
 def tail(log: Path, lines: int = 20) -> str:
     """The last lines of a log; empty when there is none."""
     try:
-        return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - _TAIL_BYTES))
+            return "\n".join(file.read().decode(errors="replace").splitlines()[-lines:])
     except FileNotFoundError:
         return ""
+
+
+def shorten(log: Path, most_bytes: int = LOG_BYTES_MAX) -> None:
+    """Leave the beginning and the end of a log that is longer: a run keeps a copy of it for each trial."""
+    try:
+        size = log.stat().st_size
+    except FileNotFoundError:
+        return
+    if size <= most_bytes:
+        return
+    with log.open("rb") as file:
+        head = file.read(most_bytes // 2)
+        file.seek(size - most_bytes // 2)
+        end = file.read()
+    head = head[: head.rfind(b"\n") + 1] or head
+    end = end[end.find(b"\n") + 1 :] or end
+    left_out = f"[poolbench left out {size - len(head) - len(end)} bytes here]\n"
+    beside = log.with_name(f"{log.name}.short")
+    beside.write_bytes(head + left_out.encode() + end)
+    beside.replace(log)

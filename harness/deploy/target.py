@@ -9,11 +9,12 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
+from uuid import uuid4
 
 from harness.deploy import leftovers
 from harness.deploy.health import wait_any_answer, wait_healthy, wait_workers
 from harness.deploy.launcher import command_of, environment_of, listening_socket
-from harness.deploy.processes import Process, has_ended, start_group, stop_groups, tail
+from harness.deploy.processes import Process, has_ended, shorten, start_group, stop_groups, sweep, tail
 from harness.domain.evidence import RunningTarget
 from harness.domain.load import Launch
 from harness.errors import InfrastructureError
@@ -99,19 +100,23 @@ def start_all(starts: Sequence[TargetStart], *, probe: bool) -> Iterator[Startin
     with ExitStack() as stack:
         stack.enter_context(leftovers.remembered())
         processes: list[Process] = []
+        mark = uuid4().hex
+        for start in starts:
+            stack.callback(shorten, start.log)
+        stack.callback(sweep, mark)  # what a target started in a session of its own
         stack.callback(lambda: stop_groups(processes, grace_s=_GRACE_S))
         members: list[_Started | RunningTarget] = []
         for number, start in enumerate(starts):
             if start.launch.cell.target.url is not None:
                 members.append(_elsewhere(start))
                 continue
-            started = _start(start, number, probe=probe)
+            started = _start(start, number, mark, probe=probe)
             processes.append(started.process)
             members.append(started)
         yield Starting(members=tuple(members), probe=probe)
 
 
-def _start(start: TargetStart, number: int, *, probe: bool) -> _Started:
+def _start(start: TargetStart, number: int, mark: str, *, probe: bool) -> _Started:
     cell = start.launch.cell
     environment = environment_of(cell, launch_id=start.launch.id, database_url=start.database_url)
     if probe:
@@ -122,6 +127,7 @@ def _start(start: TargetStart, number: int, *, probe: bool) -> _Started:
             command_of(cell, listener.fileno(), probe=probe),
             environment={**os.environ, **environment},
             log=start.log,
+            mark=mark,
             pass_fds=[listener.fileno()],
         )
         return _Started(

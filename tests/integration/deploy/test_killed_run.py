@@ -1,4 +1,4 @@
-"""A run that is killed with SIGKILL, and the next start that clears what it left, and nothing else."""
+"""A run that is killed with SIGKILL: its guard clears what it left, or the next start does; and nothing else."""
 
 from __future__ import annotations
 
@@ -49,12 +49,60 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[subprocess.
         clear_leftovers()
 
 
+def guard_of(run: subprocess.Popen[bytes]) -> psutil.Process:
+    (guard,) = [child for child in psutil.Process(run.pid).children() if "poolbench-guard" in child.cmdline()]
+    return guard
+
+
+def ended(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+def test_a_killed_run_leaves_nothing(run: subprocess.Popen[bytes], tmp_path: Path) -> None:
+    """Whoever started it need not start another one: what it left ends and goes by itself, and so does the guard."""
+    postmaster, target, data = (tmp_path / "up").read_text().split()
+    guard = guard_of(run)
+    pids = [int(postmaster), *(child.pid for child in psutil.Process(int(postmaster)).children())]
+    pids += [int(target), *(child.pid for child in psutil.Process(int(target)).children()), guard.pid]
+    assert len(pids) > 6
+    with subprocess.Popen(["sleep", "600"]) as stranger:
+        run.kill()
+        run.wait()
+        deadline_s = time.monotonic() + 20
+        while not all(map(ended, pids)) and time.monotonic() < deadline_s:
+            time.sleep(0.05)
+        assert stranger.poll() is None
+        stranger.kill()
+    assert [pid for pid in pids if not ended(pid)] == []
+    assert not Path(data).exists()
+    assert not list((tmp_path / "state" / "poolbench").glob("*.json"))
+
+
+def test_the_guard_goes_with_what_it_guards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    code = (
+        "import psutil; from harness.deploy.leftovers import remembered\n"
+        "def guards(): return [c.pid for c in psutil.Process().children() if 'poolbench-guard' in c.cmdline()]\n"
+        "with remembered():\n"
+        "    first = guards()\n"
+        "    with remembered(): assert guards() == first\n"
+        "    assert guards() == first and len(first) == 1\n"
+        "assert guards() == []\n"
+        "with remembered(): assert len(guards()) == 1\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=30)
+
+
 def test_the_next_start_ends_its_processes_and_removes_its_data(run: subprocess.Popen[bytes], tmp_path: Path) -> None:
     postmaster, target, data = (tmp_path / "up").read_text().split()
     pids = [int(postmaster), int(target), *(child.pid for child in psutil.Process(int(target)).children())]
     assert len(pids) == 3
     with subprocess.Popen(["sleep", "600"]) as stranger:
         try:
+            guard_of(run).kill()
             run.kill()
             run.wait()
             assert all(psutil.pid_exists(pid) for pid in pids)  # it really left them

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import threading
@@ -19,7 +20,7 @@ import psutil
 import pytest
 
 from harness.deploy import TargetStart, launch, launch_all
-from harness.deploy.processes import has_ended, start_group, stop_groups
+from harness.deploy.processes import LOG_BYTES_MAX, has_ended, start_group, stop_groups, tail
 from harness.domain.evidence import RunningTarget
 from harness.errors import InfrastructureError
 
@@ -180,6 +181,41 @@ def test_children_are_swept_though_their_leader_ended_first(tmp_path: Path) -> N
     stop_groups([process], grace_s=5)
     psutil.wait_procs([child], timeout=5)
     assert gone(child.pid)
+
+
+def test_what_left_the_group_is_ended_too(make_start: MakeStart, tmp_path: Path) -> None:
+    head = """
+        import subprocess
+        for _ in range(2):
+            child = subprocess.Popen(["sleep", "600"], start_new_session=True)
+            with (HERE / "children").open("a") as children:
+                children.write(f"{child.pid}\\n")
+    """
+    with launch_all([make_start(head=head)], probe=False):
+        children = [int(line) for line in (tmp_path / "children").read_text().split()]
+        assert len(children) == 2
+        assert not any(gone(pid) for pid in children)
+    assert all(gone(pid) for pid in children)
+
+
+def test_a_long_log_keeps_its_beginning_and_its_end(make_start: MakeStart) -> None:
+    head = """
+        print("the first line")
+        for _ in range(90_000):
+            print("z" * 99)
+        print("the last line", flush=True)
+    """
+    start = make_start(head=head)
+    with launch_all([start], probe=False):
+        assert start.log.stat().st_size > LOG_BYTES_MAX
+    text = start.log.read_text()
+    assert start.log.stat().st_size <= LOG_BYTES_MAX + 100
+    assert text.startswith("the first line\n" + "z" * 99 + "\n")
+    assert "the last line\n" in text[-2000:]
+    (cut,) = [line for line in text.splitlines() if "poolbench left out" in line]
+    left_out = int(re.findall(r"\d+", cut)[0])
+    assert left_out + len(text) - len(cut) - 1 == 15 + 90_000 * 100 + 14
+    assert tail(start.log).endswith("the last line")
 
 
 class _NotFound(BaseHTTPRequestHandler):
