@@ -32,6 +32,7 @@ import psutil
 TOKEN_VARIABLE = "POOLBENCH_OWNER"
 FOLDER_PREFIX = "poolbench-"
 _GRACE_S = 3.0
+_ROUNDS = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,16 +181,21 @@ def _read(note: Path) -> tuple[Owner, Path | None] | None:
 
 
 def _end_processes(tokens: set[str]) -> list[str]:
-    ours = [process for process in psutil.process_iter() if variable_of(process, TOKEN_VARIABLE) in tokens]
-    lines = [f"process {process.pid}" for process in ours]
-    # SIGQUIT makes Postgres end its backends and free its shared memory; Python programs it ends at once
-    for process in ours:
-        with contextlib.suppress(psutil.Error):
-            process.send_signal(signal.SIGQUIT)
-    for process in still_running(ours):
-        with contextlib.suppress(psutil.Error):
-            process.kill()
-    still_running(ours)
+    """End what carries one of `tokens`, and what it starts meanwhile: a supervisor replaces the workers it loses."""
+    lines: list[str] = []
+    for _ in range(_ROUNDS):
+        ours = [process for process in psutil.process_iter() if variable_of(process, TOKEN_VARIABLE) in tokens]
+        if not any(map(_runs, ours)):
+            break
+        lines += [f"process {process.pid}" for process in ours]
+        for process in ours:
+            with contextlib.suppress(psutil.Error):
+                # makes Postgres end its backends and free its shared memory; uvicorn's supervisor swallows it
+                process.send_signal(signal.SIGQUIT if process.name() == "postgres" else signal.SIGKILL)
+        for process in still_running(ours):
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+        still_running(ours)
     return lines
 
 

@@ -25,7 +25,9 @@ from harness.domain.experiment import DatabaseSpec
 
 here = pathlib.Path(sys.argv[1])
 with start_database(DatabaseSpec()) as server, remembered(), admin(server) as connection:
-    target = start_group(["sh", "-c", "sleep 600 & wait"], environment=os.environ, log=here / "log")
+    # as uvicorn's supervisor: it does not mind SIGQUIT, and replaces the worker it lost
+    supervisor = "trap : QUIT; while :; do sleep 600; done"
+    target = start_group(["sh", "-c", supervisor], environment=os.environ, log=here / "log")
     data = connection.execute("SHOW data_directory").fetchone()[0]
     (here / "up.new").write_text(f"{server.pid} {target.pid} {data}")
     (here / "up.new").rename(here / "up")
@@ -54,6 +56,18 @@ def guard_of(run: subprocess.Popen[bytes]) -> psutil.Process:
     return guard
 
 
+def left_by(tmp_path: Path) -> list[int]:
+    """What lives and was started under the run's state folder."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get("XDG_STATE_HOME") == str(tmp_path / "state") and not ended(process.pid):
+                found.append(process.pid)
+        except psutil.Error:
+            continue
+    return found
+
+
 def ended(pid: int) -> bool:
     try:
         return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
@@ -77,6 +91,7 @@ def test_a_killed_run_leaves_nothing(run: subprocess.Popen[bytes], tmp_path: Pat
         assert stranger.poll() is None
         stranger.kill()
     assert [pid for pid in pids if not ended(pid)] == []
+    assert left_by(tmp_path) == []
     assert not Path(data).exists()
     assert not list((tmp_path / "state" / "poolbench").glob("*.json"))
 
@@ -112,7 +127,8 @@ def test_the_next_start_ends_its_processes_and_removes_its_data(run: subprocess.
             stranger.kill()
     assert {f"process {pid}" for pid in pids} <= set(cleared)
     assert not Path(data).exists()
-    assert not any(psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE for pid in pids)
+    assert all(map(ended, pids))
+    assert left_by(tmp_path) == []
     assert clear_leftovers() == ()
 
 
