@@ -66,7 +66,8 @@ def _place(stack: ExitStack, kept: ExitStack, cell: Cell, prefix: str, say: Call
     if cell.target.url is not None:
         return Place(server=None, template=None, prefix=prefix)
     say(f"Postgres ({cell.database.provider}), {cell.database.rows} heroes")
-    server = stack.enter_context(deploy.start_database(cell.database))
+    with deploy.importing(cell):
+        server = stack.enter_context(deploy.start_database(cell.database))
     filled = deploy.template(server, cell.database, cell.database.prepare, say=say)
     template = (stack if server.owned else kept).enter_context(filled)
     return Place(server=server, template=template, prefix=prefix)

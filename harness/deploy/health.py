@@ -13,12 +13,25 @@ from urllib.parse import urlsplit
 import psutil
 
 _POLL_S = 0.02
+_NOT_YET = (408, 425, 429)
+"""timeout, too early, too many: a client's errors that pass"""
+
+
+class WrongPathError(Exception):
+    """The service is up and gives `status` for the path it is asked: it would for ever."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(f"status {status}")
+        self.status = status
 
 
 def wait_healthy(port: int, path: str, *, deadline: float, check_alive: Callable[[], None]) -> str | None:
     """Wait until `path` on 127.0.0.1 answers 2xx; the last answer in words when it does not by `deadline`.
 
     `deadline` is on the monotonic clock. `check_alive` runs every 20 ms and raises when waiting has become pointless.
+
+    Raises:
+        WrongPathError: there is no such path, it is elsewhere, or it may not be asked; a 5xx may become a 2xx.
     """
     answer = "no answer"
     while time.monotonic() < deadline:
@@ -32,6 +45,8 @@ def wait_healthy(port: int, path: str, *, deadline: float, check_alive: Callable
             status = connection.getresponse().status
             if 200 <= status < 300:
                 return None
+            if 300 <= status < 500 and status not in _NOT_YET:
+                raise WrongPathError(status)
             answer = f"status {status}"
         except (OSError, http.client.HTTPException) as error:
             answer = f"{answer.split(' (')[0]} ({type(error).__name__})"

@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 from uuid import uuid4
 
 from harness.deploy import leftovers
-from harness.deploy.health import wait_any_answer, wait_healthy, wait_workers
+from harness.deploy.health import WrongPathError, wait_any_answer, wait_healthy, wait_workers
 from harness.deploy.launcher import command_of, environment_of, listening_socket
 from harness.deploy.processes import Process, has_ended, shorten, start_group, stop_groups, sweep, tail
 from harness.domain.evidence import RunningTarget
@@ -81,7 +81,7 @@ class Starting:
         """Wait until each answers.
 
         Raises:
-            InfrastructureError: a process ended, or a target did not become healthy in time.
+            InfrastructureError: a process ended, or a target did not become healthy in time, or never will.
         """
         mine = [member for member in self.members if isinstance(member, _Started)]
         return tuple(_wait(m, mine, probe=self.probe) if isinstance(m, _Started) else m for m in self.members)
@@ -148,7 +148,13 @@ def _wait(started: _Started, everyone: Sequence[_Started], *, probe: bool) -> Ru
                 raise _ended(each)
 
     start, target = started.start, started.start.launch.cell.target
-    answer = wait_healthy(started.port, target.health_path, deadline=started.deadline, check_alive=check_alive)
+    try:
+        answer = wait_healthy(started.port, target.health_path, deadline=started.deadline, check_alive=check_alive)
+    except WrongPathError as error:
+        raise InfrastructureError(
+            f"The target {target.app} ({start.launch.cell.label}) answers {error.status} for {target.health_path}.",
+            next_step="Name a path that answers 2xx once the service is ready: [target] health_path.",
+        ) from None
     if answer is not None:
         raise _not_healthy(started, f"{target.health_path} gave {answer}")
     if target.workers > 1:

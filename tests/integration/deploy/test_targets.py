@@ -142,6 +142,27 @@ def test_a_target_that_is_never_healthy_is_ended(make_start: MakeStart, tmp_path
     assert gone(int((tmp_path / "pid").read_text()))
 
 
+@pytest.mark.parametrize("status", [404, 401, 307])
+def test_a_path_that_is_not_there_is_named_at_once(make_start: MakeStart, status: int) -> None:
+    start = make_start(status=status, start_timeout_s=100.0, health_path="/helth")
+    began_s = time.monotonic()
+    with (
+        pytest.raises(InfrastructureError, match=f"answers {status} for /helth") as raised,
+        launch_all([start], probe=False),
+    ):
+        pass
+    assert "[target] health_path" in raised.value.next_step
+    assert time.monotonic() - began_s < start.launch.cell.target.start_timeout_s / 2
+
+
+def test_a_service_that_is_overloaded_as_it_starts_is_waited_for(make_start: MakeStart) -> None:
+    with (
+        pytest.raises(InfrastructureError, match=r"not ready within 1.5 s: /health gave status 429"),
+        launch_all([make_start(status=429, start_timeout_s=1.5)], probe=False),
+    ):
+        pass
+
+
 def test_a_blocked_target_is_ended_too(make_start: MakeStart, tmp_path: Path) -> None:
     head = "(HERE / 'pid').write_text(str(os.getpid())); time.sleep(120)"
     with (
