@@ -30,7 +30,9 @@ try:
 except (ImportError, SyntaxError) as error:
     frames = traceback.extract_tb(error.__traceback__)
     theirs = [frame for frame in frames if frame.filename != "<string>" and "importlib" not in frame.filename]
-    print(*traceback.format_list(theirs), *traceback.format_exception_only(error), sep="", end="")
+    first, *further = f"{{type(error).__name__}}: {{error}}".splitlines()
+    print(*traceback.format_list(theirs), *traceback.format_exception_only(error)[:-1], sep="", end="")
+    print(*further, first, sep="\\n")
     sys.exit({_CANNOT})
 except BaseException:
     sys.exit()
