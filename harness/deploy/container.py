@@ -18,7 +18,7 @@ from harness.deploy import leftovers
 from harness.deploy.connection import Address, Connection, connect, describe, told
 from harness.deploy.embedded import DEFAULTS
 from harness.deploy.leftovers import Owner, current_owner
-from harness.deploy.provider import Settings, setting_text, start_error
+from harness.deploy.provider import Settings, blaming, end_error, setting_text, start_error
 from harness.domain.evidence import Server
 from harness.domain.experiment import DatabaseSpec
 from harness.errors import InfrastructureError
@@ -43,7 +43,8 @@ class ContainerProvider:
             at = _address(container)
             with told(at), contextlib.closing(_wait_ready(container, at, spec)) as connection:
                 server = describe(connection, at, provider="container", owned=True, source=spec.image)
-            yield replace(server, pid=_postmaster_pid(container))
+            with blaming(lambda: _end(container, spec)):
+                yield replace(server, pid=_postmaster_pid(container))
 
 
 def server_command(settings: Settings) -> list[str]:
@@ -150,6 +151,18 @@ def _log_of_ended(container: Any) -> Sequence[str] | None:
     wrapped = container.get_wrapped_container()
     wrapped.reload()
     return wrapped.logs().decode(errors="replace").splitlines() if wrapped.status in ("exited", "dead") else None
+
+
+def _end(container: Any, spec: DatabaseSpec) -> InfrastructureError | None:
+    from docker.errors import DockerException
+
+    try:
+        log = _log_of_ended(container)
+        code = int(container.get_wrapped_container().attrs["State"]["ExitCode"])
+    except (DockerException, OSError):  # the engine itself is gone: what failed says so
+        return None
+    # an engine gives 128 and the signal, as a shell does
+    return None if log is None else end_error(128 - code if code > 128 else code, log, where=spec.image)
 
 
 def _postmaster_pid(container: Any) -> int | None:

@@ -26,7 +26,8 @@ from harness.deploy.binaries import (
     unprivileged_account,
 )
 from harness.deploy.connection import Address, connect, describe, told
-from harness.deploy.provider import Settings, setting_text, start_error
+from harness.deploy.processes import tail
+from harness.deploy.provider import Settings, blaming, end_error, setting_text, start_error
 from harness.domain.evidence import Server
 from harness.domain.experiment import DatabaseSpec
 from harness.errors import InfrastructureError, UsageError
@@ -81,7 +82,8 @@ class EmbeddedProvider:
             cluster = stack.enter_context(_initialised())
             port, process = _run(cluster, spec.settings)
             stack.callback(_stop, process)
-            yield _server(cluster, port)
+            with blaming(lambda: _end(cluster, process)):
+                yield _server(cluster, port)
 
 
 @contextmanager
@@ -185,9 +187,16 @@ def _server(cluster: _Cluster, port: int) -> Server:
         return describe(connection, at, provider="embedded", owned=True, source=cluster.binaries.source)
 
 
+def _end(cluster: _Cluster, process: subprocess.Popen[bytes]) -> InfrastructureError | None:
+    code = process.poll()
+    if code is None:
+        return None
+    return end_error(code, tail(cluster.log).splitlines(), where=cluster.binaries.source)
+
+
 def _stop(process: subprocess.Popen[bytes]) -> None:
     """An immediate shutdown: the data is thrown away, and the backends end with the postmaster."""
-    process.send_signal(signal.SIGQUIT)
+    process.send_signal(signal.SIGQUIT)  # nothing where it has ended by itself
     try:
         process.wait(_STOP_TIMEOUT_S)
     except subprocess.TimeoutExpired:

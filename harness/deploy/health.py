@@ -77,10 +77,10 @@ def wait_any_answer(url: str, path: str, *, timeout_s: float) -> str | None:
     return reason
 
 
-def accepting_processes(root_pid: int, listener_inode: int) -> int | None:
-    """How many processes below `root_pid` (itself included) wait in epoll for connections on the listening socket.
+def accepting_processes(root_pid: int, listener_inode: int) -> tuple[int, ...] | None:
+    """The processes below `root_pid` (itself included) that wait in epoll for connections on the listening socket.
 
-    Event loops register it when their application has started, so this counts workers that are up. None where
+    Event loops register it when their application has started, so these are the workers that are up. None where
     the kernel does not show it (not Linux).
     """
     if not Path("/proc/self/fdinfo").exists():
@@ -89,20 +89,20 @@ def accepting_processes(root_pid: int, listener_inode: int) -> int | None:
         root = psutil.Process(root_pid)
         processes = [root, *root.children(recursive=True)]
     except psutil.NoSuchProcess:
-        return 0
-    return sum(_accepts(process.pid, listener_inode) for process in processes)
+        return ()
+    return tuple(process.pid for process in processes if _accepts(process.pid, listener_inode))
 
 
 def wait_workers(
     root_pid: int, listener_inode: int, workers: int, *, deadline: float, check_alive: Callable[[], None]
-) -> int | None:
-    """Wait until `workers` processes accept; how many do when they are too few by `deadline`, else None."""
-    while (count := accepting_processes(root_pid, listener_inode)) is not None and count < workers:
+) -> tuple[int, ...] | None:
+    """Wait until `workers` processes accept; return those that do, too few of them when `deadline` has come."""
+    while (found := accepting_processes(root_pid, listener_inode)) is not None and len(found) < workers:
         if time.monotonic() > deadline:
-            return count
+            break
         check_alive()
         time.sleep(_POLL_S)
-    return None
+    return found
 
 
 def _wait_readable(sock: socket.socket, deadline: float, check_alive: Callable[[], None]) -> None:

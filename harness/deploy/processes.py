@@ -71,6 +71,25 @@ def has_ended(process: Process) -> bool:
         return True
 
 
+def exit_code(process: Process) -> int | None:
+    """How the group's leader ended, without reaping it; None while it runs."""
+    if process.returncode is None:
+        with contextlib.suppress(ChildProcessError):
+            found = os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            if found is None:
+                return None
+            return found.si_status if found.si_code == os.CLD_EXITED else -found.si_status
+    return process.returncode
+
+
+def in_words(code: int) -> str:
+    """An exit code as subprocess has it: "code 1", "signal 9 (SIGKILL)"."""
+    if code >= 0:
+        return f"code {code}"
+    names = {number.value: number.name for number in signal.Signals}
+    return f"signal {-code} ({names.get(-code, 'of its own')})"
+
+
 def stop_groups(processes: Sequence[Process], *, grace_s: float) -> None:
     """End all groups side by side: SIGTERM, `grace_s` in all, then SIGKILL to whatever is left of each."""
     try:

@@ -14,7 +14,17 @@ from uuid import uuid4
 from harness.deploy import leftovers
 from harness.deploy.health import WrongPathError, wait_any_answer, wait_healthy, wait_workers
 from harness.deploy.launcher import command_of, environment_of, listening_socket
-from harness.deploy.processes import Process, has_ended, shorten, start_group, stop_groups, sweep, tail
+from harness.deploy.processes import (
+    Process,
+    exit_code,
+    has_ended,
+    in_words,
+    shorten,
+    start_group,
+    stop_groups,
+    sweep,
+    tail,
+)
 from harness.domain.evidence import RunningTarget
 from harness.domain.load import Launch
 from harness.errors import InfrastructureError
@@ -157,16 +167,17 @@ def _wait(started: _Started, everyone: Sequence[_Started], *, probe: bool) -> Ru
         ) from None
     if answer is not None:
         raise _not_healthy(started, f"{target.health_path} gave {answer}")
+    workers: tuple[int, ...] | None = None
     if target.workers > 1:
-        count = wait_workers(
+        workers = wait_workers(
             started.process.pid,
             started.listener_inode,
             target.workers,
             deadline=started.deadline,
             check_alive=check_alive,
         )
-        if count is not None:
-            raise _not_healthy(started, f"{count} of its {target.workers} workers are up")
+        if workers is not None and len(workers) < target.workers:
+            raise _not_healthy(started, f"{len(workers)} of its {target.workers} workers are up")
     return RunningTarget(
         launch_id=start.launch.id,
         host=started.host,
@@ -174,6 +185,7 @@ def _wait(started: _Started, everyone: Sequence[_Started], *, probe: bool) -> Ru
         pids=(started.process.pid,),
         probe_dir=start.probe_dir if probe else None,
         log=start.log,
+        workers=workers or (),
     )
 
 
@@ -201,8 +213,10 @@ def _database_of(url: str | None) -> str | None:
 
 
 def _ended(started: _Started) -> InfrastructureError:
+    cell, code = started.start.launch.cell, exit_code(started.process)
+    how = "" if code is None else f", with {in_words(code)}"
     return InfrastructureError(
-        f"The target {started.start.launch.cell.target.app} ({started.start.launch.cell.label}) ended as it started.",
+        f"The target {cell.target.app} ({cell.label}) ended as it started{how}.",
         next_step=f"Its last log lines are below; all of them are in {started.start.log}.",
         detail=tail(started.start.log),
     )

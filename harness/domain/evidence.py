@@ -184,6 +184,23 @@ class RunningTarget:
     """of the launcher process; its children are the workers"""
     probe_dir: Path | None
     log: Path | None
+    workers: tuple[int, ...] = ()
+    """pids of the launcher's workers; empty where it serves by itself, or the system does not show them"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Death:
+    """A process that ended while it was needed."""
+
+    role: Literal["target", "worker", "relay", "postgres", "checkpointer"]
+    """Postgres ends its checkpointer only to recover from the death of one of its processes, which cuts every
+    connection: a backend that was killed for its memory, say"""
+    launch_id: str
+    """"" concerns every launch of the sitting"""
+    pid: int
+    t_ns: int
+    code: int | None
+    """as subprocess has it: negative for a signal; None where it could not be read"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,6 +212,8 @@ class Observed:
     process: pd.DataFrame
     gaps: tuple[SamplerGap, ...] = ()
     server: pd.DataFrame = field(default_factory=no_server_readings)
+    deaths: tuple[Death, ...] = ()
+    """from the first reading to the last, in the order of time"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

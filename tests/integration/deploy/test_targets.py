@@ -93,6 +93,7 @@ def test_every_worker_is_up_before_the_block_begins(make_start: MakeStart, tmp_p
     with launch_all([make_start(head=head, workers=2)], probe=False) as (target,):
         workers = [int(line) for line in (tmp_path / "up").read_text().split()]
         assert len(workers) == 2
+        assert sorted(target.workers) == sorted(workers)
         assert set(workers) <= {child.pid for child in psutil.Process(target.pids[0]).children(recursive=True)}
     assert all(gone(pid) for pid in (*workers, *target.pids))
 
@@ -122,7 +123,7 @@ def test_a_target_that_dies_at_start_shows_its_last_lines_at_once(make_start: Ma
     healthy, broken = make_start(), make_start(head="raise RuntimeError('the password file is missing')")
     began = time.monotonic()
     with (
-        pytest.raises(InfrastructureError, match="ended as it started") as raised,
+        pytest.raises(InfrastructureError, match=r"ended as it started, with code 3\.") as raised,
         launch_all([healthy, broken], probe=False),
     ):
         pass
@@ -130,6 +131,15 @@ def test_a_target_that_dies_at_start_shows_its_last_lines_at_once(make_start: Ma
     assert len(raised.value.detail.splitlines()) <= 20
     assert str(broken.log) in raised.value.next_step
     assert time.monotonic() - began < broken.launch.cell.target.start_timeout_s
+
+
+def test_the_signal_that_ended_a_target_is_named(make_start: MakeStart) -> None:
+    head = "import signal; os.kill(os.getpid(), signal.SIGKILL)"
+    with (
+        pytest.raises(InfrastructureError, match=r"ended as it started, with signal 9 \(SIGKILL\)"),
+        launch_all([make_start(head=head)], probe=False),
+    ):
+        pass
 
 
 def test_a_target_that_is_never_healthy_is_ended(make_start: MakeStart, tmp_path: Path) -> None:
