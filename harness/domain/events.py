@@ -48,6 +48,17 @@ class ServerStarting(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DatabaseFilling(Event):
+    """The command that fills the database is still at work; said every ten seconds."""
+
+    elapsed_s: float
+    command: str
+    """empty: the reference app's own"""
+    last_line: str
+    """of what it wrote; empty where it wrote nothing"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SittingStarted(Event):
     """Launches are about to be started together: sitting `index` of `count`, 1 the first; a staircase is number 0."""
 

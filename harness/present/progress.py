@@ -16,6 +16,9 @@ def line_of(event: events.Event) -> str:
             text = f"run {event.path}"
         case events.ServerStarting():
             text = f"Postgres ({event.provider}), {event.rows} rows to seed"
+        case events.DatabaseFilling():
+            last = f": {event.last_line}" if event.last_line else ""
+            text = f"filling the database, {event.elapsed_s:.0f} s so far: {event.command}{last}"
         case events.SittingStarted(purpose="staircase"):
             text = f"staircase over {_cells(event.launches)}: what can this machine carry?"
         case events.SittingStarted():
