@@ -57,20 +57,19 @@ def run(  # noqa: PLR0917 -- typer calls it by keyword; one parameter an option
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Measure an experiment and show the result; without a file, the quickstart."""
+    """Measure an experiment and show the result; without a file, the quickstart.
+
+    A run that is resumed keeps the experiment it began with: a file given then only brings back what is secret in it.
+    """
     from harness import plan
     from harness import run as sequencing
     from harness.progress import progress
 
-    if resume is not None and (experiment is not None or overrides):
-        raise UsageError(
-            "--resume takes neither a file nor --set: the run keeps the experiment it began with.",
-            next_step="Leave them out, or start a new run without --resume.",
-        )
     with progress(quiet=quiet or as_json) as shown:
         if resume is not None:
             store = _open(resume)
-            work = partial(sequencing.resume, store, progress=shown)
+            again = plan.load_experiment(experiment, overrides or ()) if experiment or overrides else None
+            work = partial(sequencing.resume, store, again, progress=shown)
         else:
             loaded = plan.load_experiment(experiment, overrides or ())
             store = sequencing.create_store(loaded, results)

@@ -46,8 +46,8 @@ def run_experiment(experiment: Experiment, store: RunStore, *, progress: Progres
         _run_sittings(experiment, planned, place_for, store, progress, ceiling_rps=ceiling_rps)
 
 
-def resume(store: RunStore, *, progress: Progress) -> None:
-    """Measure what a run that was cut short still lacks.
+def resume(store: RunStore, given: Experiment | None = None, *, progress: Progress) -> None:
+    """Measure what a run that was cut short still lacks; `given` is its experiment again, with what is secret.
 
     Raises:
         UsageError: nothing is missing, or this is not what the run was started on.
@@ -58,7 +58,7 @@ def resume(store: RunStore, *, progress: Progress) -> None:
         raise UsageError(
             f"The run {store.run_id} is complete: nothing is left to resume.", next_step="Show it: poolbench report"
         )
-    experiment = plan.with_secrets(info.experiment)
+    experiment = plan.with_secrets(info.experiment, given)
     cells = plan.expand(experiment)
     ceiling_rps = _generator_ceiling_rps()
     with places(store.run_id, progress.stage) as place_for:

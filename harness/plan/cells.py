@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import copy
 import itertools
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import PurePath
 from typing import Any
 
 from harness.domain.experiment import Cell, Experiment
+from harness.plan.codec import public_factor
 from harness.plan.lines import Source
 from harness.plan.schema import set_key, validate
 
@@ -34,23 +35,35 @@ def expand(experiment: Experiment) -> tuple[Cell, ...]:
     )
 
 
-def _combinations(experiment: Experiment) -> Iterator[tuple[tuple[str, Any], ...]]:
-    keys = tuple(experiment.matrix)
-    for values in itertools.product(*experiment.matrix.values()):
-        yield tuple(zip(keys, values, strict=True))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Factor:
+    """A key and one of its values, as it is and as it may be shown."""
+
+    key: str
+    value: Any
+    shown: Any
 
 
-def _cell(
-    cell_id: str, base: dict[str, Any], factors: Sequence[tuple[str, Any]], varied: frozenset[str], name: str
-) -> Cell:
+def _combinations(experiment: Experiment) -> Iterator[tuple[_Factor, ...]]:
+    choices = [
+        [
+            _Factor(key=key, value=value, shown=shown)
+            for value, shown in zip(values, public_factor(key, values), strict=True)
+        ]
+        for key, values in experiment.matrix.items()
+    ]
+    yield from itertools.product(*choices)
+
+
+def _cell(cell_id: str, base: dict[str, Any], factors: Sequence[_Factor], varied: frozenset[str], name: str) -> Cell:
     raw = copy.deepcopy(base)
-    for key, value in factors:
-        set_key(raw, key, value)
+    for factor in factors:
+        set_key(raw, factor.key, factor.value)
     full = validate(raw, Source(name=f"cell {cell_id} of {name}"))
     return Cell(
         id=cell_id,
-        label=", ".join(_words(key, value) for key, value in factors if key in varied) or name,
-        factors=tuple(factors),
+        label=", ".join(_words(factor.key, factor.shown) for factor in factors if factor.key in varied) or name,
+        factors=tuple((factor.key, factor.shown) for factor in factors),
         pool=full.pool,
         session=full.session,
         target=full.target,
@@ -69,6 +82,8 @@ def _words(key: str, value: Any) -> str:
         return value if value.endswith("pool") else f"{value} pool"
     if isinstance(value, bool):
         return f"{name} {'on' if value else 'off'}"
+    if isinstance(value, Mapping):
+        return f"{name} {' '.join(f'{inner}={text}' for inner, text in value.items()) or 'none'}"
     if isinstance(value, list | tuple):
         return f"{name} {'+'.join(map(str, value)) or 'any'}"
     return str(value) if key in _SPEAKS_FOR_ITSELF else f"{name} {value}"

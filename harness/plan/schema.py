@@ -223,8 +223,9 @@ def _allowed(error: ErrorDetails) -> str:
 
 
 def _shown(key: str, value: Any) -> str:
-    """The value as TOML writes it; never a URL, which may hold a password."""
-    return "this value" if key.endswith(".url") else json.dumps(value, ensure_ascii=False)
+    """The value as TOML writes it; never what may be a secret."""
+    secret = key.endswith(".url") or key.startswith("target.env")
+    return "this value" if secret else json.dumps(value, ensure_ascii=False)
 
 
 def _suggest(key: str, known: Iterable[str]) -> str:
