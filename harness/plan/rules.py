@@ -39,7 +39,7 @@ def check_size(matrix: Mapping[str, Sequence[Any]], source: Source) -> None:
 
 def check(experiment: Experiment, cells: Sequence[Cell], source: Source) -> None:
     """Raise UsageError for the first rule that is broken."""
-    _check_name(experiment.name, source)
+    check_name(experiment.name, source.where("name"))
     for cell in cells:
         _check_load(cell.load, source)
         check_reach(cell, source)
@@ -56,10 +56,11 @@ def check(experiment: Experiment, cells: Sequence[Cell], source: Source) -> None
             check_ceilings(sharing, experiment.design, max_connections, DEFAULT_RESERVED)
 
 
-def _check_name(name: str, source: Source) -> None:
+def check_name(name: str, where: str) -> None:
+    """Raise UsageError unless runs of an experiment of this name can be kept in a folder named after it."""
     if not _NAME.fullmatch(name):
         raise UsageError(
-            f"{source.where('name')}: name {name!r} cannot name a folder.",
+            f"{where}: name {name!r} cannot name a folder.",
             next_step="Use up to 60 letters, digits, - and _, beginning with a letter or digit.",
         )
 
