@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -12,7 +11,7 @@ from typing import Any
 from harness.domain.experiment import Cell, Experiment
 from harness.plan.codec import public_factor
 from harness.plan.lines import Source
-from harness.plan.schema import set_key, validate
+from harness.plan.schema import VARIABLE_SECTIONS, set_key, validate
 
 _SPEAKS_FOR_ITSELF = frozenset(
     {"target.driver", "target.app", "target.url", "session.isolation", "database.image", "load.arrivals"}
@@ -26,11 +25,12 @@ def expand(experiment: Experiment) -> tuple[Cell, ...]:
     Raises UsageError when a value does not fit its key.
     """
     combinations = tuple(_combinations(experiment))
-    base = asdict(experiment) | {"matrix": {}}
     varied = frozenset(key for key, values in experiment.matrix.items() if len(values) > 1)
     width = len(str(len(combinations)))
+    touched = {key.partition(".")[0] for key in experiment.matrix}
+    base = {section: asdict(getattr(experiment, section)) for section in touched}
     return tuple(
-        _cell(f"c{number:0{width}d}", base, factors, varied, experiment.name)
+        _cell(f"c{number:0{width}d}", experiment, base, factors, varied)
         for number, factors in enumerate(combinations, start=1)
     )
 
@@ -55,21 +55,26 @@ def _combinations(experiment: Experiment) -> Iterator[tuple[_Factor, ...]]:
     yield from itertools.product(*choices)
 
 
-def _cell(cell_id: str, base: dict[str, Any], factors: Sequence[_Factor], varied: frozenset[str], name: str) -> Cell:
-    raw = copy.deepcopy(base)
+def _cell(
+    cell_id: str,
+    experiment: Experiment,
+    base: Mapping[str, Mapping[str, Any]],
+    factors: Sequence[_Factor],
+    varied: frozenset[str],
+) -> Cell:
+    """One cell; `base` are the sections that factors belong to, the others are the experiment's own."""
+    name = experiment.name
+    raw: dict[str, Any] = {"schema_version": experiment.schema_version, "name": name}
+    for section, values in base.items():
+        raw[section] = {key: dict(value) if isinstance(value, dict) else value for key, value in values.items()}
     for factor in factors:
         set_key(raw, factor.key, factor.value)
-    full = validate(raw, Source(name=f"cell {cell_id} of {name}"))
+    varying = validate(raw, Source(name=f"cell {cell_id} of {name}"))
     return Cell(
         id=cell_id,
         label=", ".join(_words(factor.key, factor.shown) for factor in factors if factor.key in varied) or name,
         factors=tuple((factor.key, factor.shown) for factor in factors),
-        pool=full.pool,
-        session=full.session,
-        target=full.target,
-        database=full.database,
-        network=full.network,
-        load=full.load,
+        **{section: getattr(varying if section in raw else experiment, section) for section in VARIABLE_SECTIONS},
     )
 
 
