@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import math
+import os
+import re
+import shlex
+import shutil
 import signal
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -18,7 +24,16 @@ import typer
 from rich.console import Console
 
 from harness import __version__
-from harness.errors import AnswerIsNo, Inconclusive, Interrupted, MeasurementError, PoolbenchError, UsageError
+from harness.errors import (
+    AnswerIsNo,
+    Inconclusive,
+    InfrastructureError,
+    Interrupted,
+    MeasurementError,
+    PoolbenchError,
+    UsageError,
+    refused_by_the_system,
+)
 
 if TYPE_CHECKING:
     from harness.domain.verdict import Report
@@ -60,29 +75,33 @@ def run(  # noqa: PLR0917 -- typer calls it by keyword; one parameter an option
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Measure an experiment and show the result; without a file, the quickstart."""
+    """Measure an experiment and show the result; without a file, the quickstart.
+
+    A run that is resumed keeps the experiment it began with: a file given then only brings back what is secret in it.
+    """
     from harness import plan
     from harness import run as sequencing
     from harness.handlers import telling
 
-    if resume is not None and (experiment is not None or overrides):
-        raise UsageError(
-            "--resume takes neither a file nor --set: the run keeps the experiment it began with.",
-            next_step="Leave them out, or start a new run without --resume.",
-        )
-    with telling(quiet=quiet or as_json, events=events) as emit:
+    work: Callable[..., None]
+    if resume is not None:
+        store = _open(resume)
+        again = plan.load_experiment(experiment, overrides or ()) if experiment or overrides else None
+        work = partial(sequencing.resume, store, again)
+    else:
+        loaded = plan.load_experiment(experiment, overrides or ())
+        store = sequencing.create_store(loaded, results)
+        work = partial(sequencing.run_experiment, loaded, store)
+    with store.lock():
         if resume is not None:
-            store = _open(resume)
-            work = partial(sequencing.resume, store, emit=emit)
-        else:
-            loaded = plan.load_experiment(experiment, overrides or ())
-            store = sequencing.create_store(loaded, results)
-            work = partial(sequencing.run_experiment, loaded, store, emit=emit)
+            store.read()  # damage is found before hours are spent, not after
         try:
-            work()
-        except PoolbenchError as error:
-            raise _cut_short(store, error) from error
-    raise typer.Exit(_present(store, as_json=as_json))
+            with telling(quiet=quiet or as_json, events=events) as emit:
+                work(emit=emit)
+        except Exception as error:
+            raise _cut_short(store, error, resumed=resume is not None, as_json=as_json) from error
+        code = _present(store, as_json=as_json)
+    raise typer.Exit(code)
 
 
 @app.command()
@@ -121,13 +140,15 @@ def init(
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is already there.")] = False,
 ) -> None:
     """Write an experiment file with every key, its default and its meaning."""
+    from harness import plan
     from harness.scaffold import experiment_text
 
-    path = Path(f"{Path(name).with_suffix('') if name.endswith('.toml') else name}.toml")
-    if path.exists() and not force:
-        raise UsageError(f"{path} is already there.", next_step="Name another, or replace it with --force.")
+    path = Path(f"{name.removesuffix('.toml')}.toml")
+    plan.check_name(path.stem, "init")
     try:
-        path.write_text(experiment_text(path.stem))
+        if path.exists() and not force:
+            raise UsageError(f"{path} is already there.", next_step="Name another, or replace it with --force.")
+        path.write_text(experiment_text(path.stem), encoding="utf-8")
     except OSError as error:
         raise UsageError(
             f"{path} cannot be written: {error.strerror}.", next_step="Name a folder that exists."
@@ -184,12 +205,22 @@ def _present(store: RunStore, *, as_json: bool) -> int:
     from harness import present
     from harness import run as sequencing
 
-    report = sequencing.publish(store)
+    unwritten: dict[str, OSError] = {}
+    report = sequencing.publish(store, unwritten.__setitem__)
     if as_json:
         _print_json({"run": str(store.path), **present.as_dict(report)})
     else:
-        present.print_report(report, Console(), {name: store.path / name for name in ("report.html", "summary.csv")})
+        files = [name for name in ("report.html", "summary.csv") if name not in unwritten]
+        present.print_report(report, Console(), {name: store.path / name for name in files})
+    for name, error in unwritten.items():
+        _warn(f"{store.path / name} was not written: {error.strerror}.")
+    if _numbers(report.info.poolbench_version) > _numbers(__version__):
+        _warn(f"the run was made by poolbench {report.info.poolbench_version}, newer than this {__version__}.")
     return _answer(report)
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in re.findall(r"\d+", version)[:3])
 
 
 def _answer(report: Report) -> int:
@@ -204,16 +235,60 @@ def _answer(report: Report) -> int:
     return Inconclusive.exit_code if "unclear" in promises else AnswerIsNo.exit_code
 
 
-def _cut_short(store: RunStore, error: PoolbenchError) -> PoolbenchError:
-    """The error to end with, after saying what is kept of the run."""
+def _cut_short(store: RunStore, error: Exception, *, resumed: bool, as_json: bool) -> PoolbenchError:
+    """The error to end with, after showing what there is of the run and saying how to go on."""
+    named = _named(error, store.path)
+    if isinstance(named, InfrastructureError) and _is_full(store.path) and "is full" not in named.cause:
+        full = f"The disk that holds {store.path} is full. {named.cause}"  # what failed may not have known
+        named = InfrastructureError(full, next_step=named.next_step, detail=named.detail)
+    if resumed and isinstance(named, UsageError):  # refused: the run is as it was
+        return named
     kept = len(store.complete())
-    if kept:
-        _present(store, as_json=False)
-        following = f"{kept} finished trials are kept; go on with: poolbench run --resume {store.path}"
-    else:
-        store.discard()
+    if not kept:
+        if isinstance(named, UsageError | Interrupted):  # others may name a log in the folder
+            store.discard()
         following = "Nothing had been measured yet."
-    return type(error)(error.cause, next_step=f"{error.next_step} {following}".strip(), detail=error.detail)
+    else:
+        try:
+            _present(store, as_json=as_json)
+        except (PoolbenchError, OSError) as second:  # the first one is the cause
+            _warn(f"no report could be made: {second}")
+        following = f"{kept} finished trials are kept; {_how_to_go_on(store)}"
+    return type(named)(named.cause, next_step=f"{named.next_step} {following}".strip(), detail=named.detail)
+
+
+def _how_to_go_on(store: RunStore) -> str:
+    from harness import plan
+    from harness import run as sequencing
+
+    folder = shlex.quote(str(store.path))
+    info = store.read_info()
+    if not sequencing.unfinished(info, store.complete()):
+        return f"none is lacking: poolbench report {folder}"
+    file = "FILE " if plan.masked_keys(info.experiment) else ""  # FILE has what the run does not store
+    return f"go on with: poolbench run {file}--resume {folder}"
+
+
+def _named(error: Exception, folder: Path) -> PoolbenchError:
+    """An error that ended a run, as what it means to the user; the traceback of a bug is printed."""
+    if isinstance(error, PoolbenchError):
+        return error
+    if isinstance(error, OSError) and (refused := refused_by_the_system(error, folder)) is not None:
+        return refused
+    if (psycopg := sys.modules.get("psycopg")) is not None and isinstance(error, psycopg.OperationalError):
+        return InfrastructureError(f"Postgres failed: {next(iter(str(error).splitlines()), type(error).__name__)}.")
+    return _bug(error)
+
+
+def _is_full(folder: Path) -> bool:
+    with suppress(OSError):
+        return shutil.disk_usage(folder).free < 1_000_000
+    return False
+
+
+def _bug(error: Exception) -> PoolbenchError:
+    traceback.print_exception(error)
+    return PoolbenchError("This is a bug in poolbench.", next_step="Please report it with the lines above.")
 
 
 def _open(path: Path) -> RunStore:
@@ -254,34 +329,50 @@ def common(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command and end the process with its exit code; docs/cli.md lists them."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _interrupted)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that knows no dash still shows the table
+    for number in _ENDING:
+        if number == signal.SIGINT or signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores a hang-up
+            signal.signal(number, _interrupted)
     try:
         app(args=arguments)
     except PoolbenchError as error:
         sys.exit(_say(error))
-    except Exception:  # noqa: BLE001 -- whatever is left is our bug: shown whole, with the exit code for one
-        traceback.print_exc()
-        sys.exit(
-            _say(PoolbenchError("This is a bug in poolbench.", next_step="Please report it with the lines above."))
-        )
+    except Exception as error:  # noqa: BLE001 -- whatever is left is our bug: shown whole, with the exit code for one
+        sys.exit(_say(_bug(error)))
+
+
+_ENDING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+"""Ctrl-C, being told to end, and a terminal or connection that is closed."""
 
 
 def _interrupted(_signal: int, _frame: FrameType | None) -> NoReturn:
     """End the run once; while everything is being stopped, further signals change nothing."""
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in _ENDING:
         signal.signal(number, signal.SIG_IGN)
+    for descriptor in (1, 2):
+        try:
+            os.write(descriptor, b"")
+        except OSError:  # a terminal that was closed: what is said from now on must not fail on that
+            os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
     raise Interrupted("Interrupted; everything is stopped.")
 
 
 def _say(error: PoolbenchError) -> int:
-    console = Console(stderr=True)
-    console.print(
-        f"[bold red]error:[/] {_plain(error.cause)} {_plain(error.next_step)}", highlight=False, soft_wrap=True
-    )
-    if error.detail:
-        console.print(_plain(error.detail), highlight=False, soft_wrap=True, style="dim")
+    with suppress(OSError):  # nobody may be listening any more
+        console = Console(stderr=True)
+        console.print(
+            f"[bold red]error:[/] {_plain(error.cause)} {_plain(error.next_step)}", highlight=False, soft_wrap=True
+        )
+        if error.detail:
+            console.print(_plain(error.detail), highlight=False, soft_wrap=True, style="dim")
     return error.exit_code
+
+
+def _warn(text: str) -> None:
+    with suppress(OSError):
+        Console(stderr=True).print(f"warning: {text}", highlight=False, soft_wrap=True, markup=False)
 
 
 def _plain(text: str) -> str:

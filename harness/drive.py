@@ -30,6 +30,7 @@ from harness.domain.load import (
     TaskCount,
     TurnRun,
 )
+from harness.domain.secrets import masked
 from harness.errors import InfrastructureError, PoolbenchError, UsageError
 
 __all__ = ["Generator", "check_ledger", "read_generator_log", "read_rows", "start"]
@@ -200,9 +201,11 @@ def _environment(plan: LoadPlan) -> dict[str, str]:
     package_parent = str(Path(harness.__file__).resolve().parent.parent)
     inherited = environment.get("PYTHONPATH", "").split(os.pathsep)
     path = [package_parent, *(str(Path(entry).resolve()) for entry in inherited if entry)]
+    secret = {launch.launch_id: launch.host for launch in plan.launches if masked(launch.host) != launch.host}
     return {**environment, **plan.environment} | {
         "PYTHONPATH": os.pathsep.join(path),
         "PYTHONUNBUFFERED": "1",
+        "POOLBENCH_HOSTS": json.dumps(secret),
         "POOLBENCH_LOADPLAN": str((plan.output_dir / "loadplan.json").resolve()),
         "POOLBENCH_PARENT_PID": str(os.getpid()),
         "POOLBENCH_FOLDER": str(Path.cwd()),
@@ -228,6 +231,7 @@ def _plain(plan: LoadPlan) -> dict[str, Any]:
     for launch in raw["launches"]:
         launch["scenario"] = str(launch["scenario"].resolve())
         launch["gauges"] = None if launch["gauges"] is None else str(launch["gauges"].resolve())
+        launch["host"] = masked(launch["host"])  # the file stays in the run's folder
     return {**raw, "output_dir": str(plan.output_dir.resolve())}
 
 

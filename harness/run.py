@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,8 +48,8 @@ def run_experiment(experiment: Experiment, store: RunStore, *, emit: Emit) -> No
         _run_sittings(experiment, planned, place_for, store, emit, ceiling_rps=ceiling_rps)
 
 
-def resume(store: RunStore, *, emit: Emit) -> None:
-    """Measure what a run that was cut short still lacks.
+def resume(store: RunStore, given: Experiment | None = None, *, emit: Emit) -> None:
+    """Measure what a run that was cut short still lacks; `given` is its experiment again, with what is secret.
 
     Raises:
         UsageError: nothing is missing, or this is not what the run was started on.
@@ -60,7 +60,7 @@ def resume(store: RunStore, *, emit: Emit) -> None:
         raise UsageError(
             f"The run {store.run_id} is complete: nothing is left to resume.", next_step="Show it: poolbench report"
         )
-    experiment = plan.with_secrets(info.experiment)
+    experiment = plan.with_secrets(info.experiment, given)
     cells = plan.expand(experiment)
     ceiling_rps = _generator_ceiling_rps()
     emit(_started(store, cells))
@@ -105,13 +105,22 @@ def unfinished(info: RunInfo, complete: Sequence[str]) -> tuple[Sitting, ...]:
     return tuple(s for s in info.sittings if any(launch.id not in done for launch in s.launches))
 
 
-def publish(store: RunStore) -> Report:
-    """Analyse what is complete in a run and write summary.csv and the rendered reports beside it."""
+def publish(store: RunStore, on_unwritten: Callable[[str, OSError], None]) -> Report:
+    """Analyse what is complete in a run and write summary.csv and the rendered reports beside it.
+
+    A file that cannot be written is told: an archive or somebody else's run can be looked at all the same.
+    """
     run = store.read()
     report = analyse.analyse(run)
-    store.write("summary.csv", analyse.summary_rows(run, report.summary).to_csv(index=False).encode())
-    for name, render in present.RENDERERS.items():
-        store.write(name, render(report))
+    files = {name: render(report) for name, render in present.RENDERERS.items()}
+    for name, content in {
+        "summary.csv": analyse.summary_rows(run, report.summary).to_csv(index=False).encode(),
+        **files,
+    }.items():
+        try:
+            store.write(name, content)
+        except OSError as error:
+            on_unwritten(name, error)
     return report
 
 

@@ -3,13 +3,14 @@
 ::
 
     results/<run-id>/
-      run.json                    written once, as soon as the rate is known: harness.domain.evidence.RunInfo
+      lock                        held by the process that measures, and by no other
+      run.json, run.json.sha256   written once, as soon as the rate is known: harness.domain.evidence.RunInfo
       sittings/<n>/               what one generator process read and wrote (docs/formats.md)
       trials/<launch-id>/         trial.json, five parquet tables, logs, checksums.json
       summary.csv  report.html    derived; can be deleted and made again
 
 A trial folder appears whole or not at all: it is written beside, flushed to disk and renamed. What is complete is
-found by listing.
+found by listing. Everything that is read for a report has a checksum; what differs from it is refused by name.
 """
 
 from __future__ import annotations
@@ -17,10 +18,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -35,14 +38,13 @@ from harness.domain.evidence import (
     RunInfo,
     Trial,
     TrialEvidence,
-    no_server_readings,
 )
 from harness.errors import UsageError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-RUN_SCHEMA_VERSION = 1
+RUN_SCHEMA_VERSION = 2
 TABLES: Mapping[str, Mapping[str, str]] = {
     "requests": REQUEST_COLUMNS,
     "activity": ACTIVITY_COLUMNS,
@@ -50,6 +52,10 @@ TABLES: Mapping[str, Mapping[str, str]] = {
     "process": PROCESS_COLUMNS,
     "server": SERVER_COLUMNS,
 }
+WRITTEN_FOR_EVERY_TRIAL = ("trial.json", *(f"{name}.parquet" for name in TABLES))
+FORGOTTEN_AFTER_S = 3600.0
+"""A run in which nothing was measured is kept this long for its logs; the next run that starts removes it."""
+_RUN_ID = re.compile(r"\d{8}T\d{6}Z-.+-[0-9a-f]{4}")
 T = TypeVar("T")
 
 
@@ -97,8 +103,6 @@ class StoredTrial:
 
     @property
     def server(self) -> pd.DataFrame:
-        if not (self.folder / "server.parquet").exists():  # saved by an earlier version
-            return no_server_readings()
         return self._read("server", None)
 
     def table(self, name: str, columns: Sequence[str]) -> pd.DataFrame:
@@ -120,7 +124,7 @@ class RunStore:
 
     @classmethod
     def create(cls, results_dir: Path, name: str) -> RunStore:
-        """Make an empty run folder.
+        """Make an empty run folder; older ones in which nothing was measured are removed.
 
         Raises:
             UsageError: the results folder cannot be written.
@@ -134,6 +138,7 @@ class RunStore:
                 f"The results folder {results_dir} cannot be written: {error.strerror}.",
                 next_step="Name a folder you may write to with --results.",
             ) from error
+        _forget_unmeasured(results_dir)
         return cls(path.resolve())
 
     @classmethod
@@ -143,24 +148,61 @@ class RunStore:
         Raises:
             UsageError: there is no run, or nothing of it can be read.
         """
-        if not (path / "run.json").is_file():
+        try:
+            problem = "" if (path / "run.json").is_file() else "it has no run.json"
+        except OSError as error:
+            problem = str(error.strerror)
+        if problem:
             raise UsageError(
-                f"{path} is not a run that can be read: it has no run.json.",
+                f"{path} is not a run that can be read: {problem}.",
                 next_step="Name a folder results/<run-id>; `poolbench report` without an argument takes the latest.",
             )
         return cls(path.resolve())
 
     @classmethod
     def latest(cls, results_dir: Path) -> RunStore:
-        """The run that was started last.
+        """The run that was started last, of those in which something was measured.
 
         Raises:
             UsageError: there is none.
         """
-        runs = sorted(p.parent for p in results_dir.glob("*/run.json"))
-        if not runs:
-            raise UsageError(f"There is no run in {results_dir}.", next_step="Make one: poolbench run")
-        return cls.open(runs[-1])
+        runs = sorted((path.parent for path in results_dir.glob("*/run.json")), reverse=True)
+        found = next((run for run in map(cls, runs) if run.complete()), None)
+        if found is None:
+            raise UsageError(
+                f"There is no run in {results_dir} in which anything was measured.", next_step="Make one: poolbench run"
+            )
+        return cls.open(found.path)
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Be the only process that writes this run. The kernel unlocks when the process ends, however it ends.
+
+        Raises:
+            UsageError: another process has it, or the folder cannot be written.
+        """
+        import fcntl  # not on every system that can read a run
+
+        try:
+            file = (self.path / "lock").open("a+", encoding="ascii")
+        except OSError as error:
+            raise UsageError(
+                f"The run {self.path} cannot be written: {error.strerror}.", next_step="Copy it to where you may write."
+            ) from error
+        with file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                file.seek(0)
+                raise UsageError(
+                    f"The run {self.run_id} is being measured by another poolbench (process {file.read().strip()}).",
+                    next_step="Wait until that one has ended.",
+                ) from None
+            with suppress(OSError):  # only for the sentence above; a full disk is found where it matters
+                file.truncate(0)
+                file.write(f"{os.getpid()}\n")
+                file.flush()
+            yield
 
     @property
     def run_id(self) -> str:
@@ -174,7 +216,10 @@ class RunStore:
         return path
 
     def write_info(self, info: RunInfo) -> None:
-        self.write("run.json", encode(info).encode())
+        """Write run.json, after its checksum: a run.json without one does not count."""
+        content = encode(info).encode()
+        self.write("run.json.sha256", f"{hashlib.sha256(content).hexdigest()}  run.json\n".encode())
+        self.write("run.json", content)
 
     def read_info(self) -> RunInfo:
         """run.json.
@@ -182,52 +227,57 @@ class RunStore:
         Raises:
             UsageError: it was written by another version of poolbench, or is damaged.
         """
+        path = self.path / "run.json"
         try:
-            text = (self.path / "run.json").read_text()
-            version = json.loads(text)["schema_version"]
+            content = path.read_bytes()
+            version = _schema_version(content)
             if version != RUN_SCHEMA_VERSION:
                 raise UsageError(
                     f"{self.path} has format {version}; this poolbench reads format {RUN_SCHEMA_VERSION}.",
                     next_step="Use the version of poolbench that wrote it (run.json names it).",
                 )
-            return decode(RunInfo, text)
-        except (ValueError, KeyError, OSError) as error:
+            _check_sum(content, path.with_name("run.json.sha256"))
+            return decode(RunInfo, content.decode())
+        except (ValueError, RecursionError, OSError) as error:
             raise UsageError(
-                f"{self.path / 'run.json'} is damaged: {error}.", next_step="Run the experiment again."
+                f"{path} is damaged: {_in_one_line(error)}.", next_step="Restore it, or run the experiment again."
             ) from error
 
     def write(self, name: str, content: bytes) -> Path:
-        """Write one derived file at the top of the run folder, whole or not at all."""
+        """Write one file at the top of the run folder, whole or not at all.
+
+        Raises:
+            OSError: as the system says, such as for a full disk.
+        """
         path = self.path / name
-        beside = path.with_name(f".{name}.partial")
-        _write_durably(beside, content)
-        beside.replace(path)
+        beside = path.with_name(f".{name}.{secrets.token_hex(2)}.partial")  # two reports may be made at once
+        try:
+            beside.write_bytes(content)
+            _flush(beside)
+            beside.replace(path)
+        finally:
+            beside.unlink(missing_ok=True)
         return path
 
     def save_trial(self, evidence: TrialEvidence, files: Mapping[str, Path]) -> Path:
         """Add a trial; `files` are copied into its folder under the names given.
 
         A trial that is already there is kept: evidence is never overwritten.
+
+        Raises:
+            OSError: as the system says, such as for a full disk; nothing is added then.
         """
         final = self.path / "trials" / evidence.trial.id
         if final.exists():
             return final
         beside = final.with_name(f".{evidence.trial.id}.partial")
         shutil.rmtree(beside, ignore_errors=True)
-        beside.mkdir()
-        for name in TABLES:
-            frame: pd.DataFrame = getattr(evidence, name)
-            frame.to_parquet(beside / f"{name}.parquet", engine="pyarrow", compression="zstd", index=False)
-        (beside / "trial.json").write_text(encode(evidence.trial))
-        for name, source in files.items():
-            if source.is_file():
-                shutil.copyfile(source, beside / name)
-        sums = {p.name: _sha256(p) for p in sorted(beside.iterdir())}
-        (beside / "checksums.json").write_text(json.dumps(sums, indent=1))
-        for path in beside.iterdir():
-            _flush(path)
-        _flush(beside)
-        beside.rename(final)
+        try:
+            _write_trial(beside, evidence, files)
+            beside.rename(final)
+        except BaseException:
+            shutil.rmtree(beside, ignore_errors=True)  # where the disk is full, the report needs the room
+            raise
         _flush(final.parent)
         return final
 
@@ -241,47 +291,141 @@ class RunStore:
     def discard(self) -> None:
         """Remove the folder of a run in which nothing was measured."""
         if not self.complete():
-            shutil.rmtree(self.path)
+            shutil.rmtree(self.path, ignore_errors=True)
 
     def complete(self) -> tuple[str, ...]:
-        """Ids of the trials that are complete, sorted."""
-        return tuple(sorted(p.parent.name for p in (self.path / "trials").glob("[!.]*/checksums.json")))
+        """Ids of the trials that are there, sorted. Their folders appear whole; one that is not so now was damaged."""
+        return tuple(sorted(p.name for p in (self.path / "trials").glob("[!.]*") if p.is_dir()))
 
     def read_trial(self, trial_id: str) -> StoredTrial:
-        """One complete trial.
+        """One trial.
 
         Raises:
             UsageError: a file of it is not what was written.
         """
         folder = self.path / "trials" / trial_id
-        _verify(folder)
-        return StoredTrial(trial=decode(Trial, (folder / "trial.json").read_text()), folder=folder)
+        try:
+            _verify(folder)
+            trial = decode(Trial, (folder / "trial.json").read_text(encoding="utf-8"))
+        except (ValueError, RecursionError) as error:
+            raise _damaged(folder / "trial.json", _in_one_line(error)) from error
+        except OSError as error:
+            raise UsageError(
+                f"{error.filename or folder} cannot be read: {error.strerror}.", next_step="Check who may read it."
+            ) from error
+        if trial.id != trial_id:
+            raise UsageError(
+                f"{folder} holds the trial {trial.id}, not {trial_id}: it was copied or renamed.",
+                next_step=f"Move it out of {folder.parent}.",
+            )
+        return StoredTrial(trial=trial, folder=folder)
 
     def read(self) -> Run:
-        """Everything that is complete, for analysis."""
+        """Everything that is complete, for analysis.
+
+        Raises:
+            UsageError: something is damaged, or is there that the run did not plan.
+        """
         info = self.read_info()
-        planned = sum(len(s.launches) for s in info.sittings if s.purpose == "measure")
-        return Run(info=info, trials=tuple(map(self.read_trial, self.complete())), planned_trials=planned)
+        planned = [launch.id for s in info.sittings if s.purpose == "measure" for launch in s.launches]
+        for trial_id in self.complete():
+            if trial_id not in planned:
+                raise UsageError(
+                    f"{self.path / 'trials' / trial_id} is no trial that this run planned.",
+                    next_step=f"Move it out of {self.path / 'trials'}.",
+                )
+        return Run(info=info, trials=tuple(map(self.read_trial, self.complete())), planned_trials=len(planned))
+
+
+def _forget_unmeasured(results_dir: Path) -> None:
+    """Remove runs that ended long ago, before their first trial: killed, or failed with logs that were read by now."""
+    for folder in results_dir.iterdir():
+        with suppress(UsageError, OSError):  # it is being measured, or is somebody else's
+            trials = [path for path in (folder / "trials").iterdir() if path.suffix != ".partial"]
+            old = time.time() - folder.stat().st_mtime > FORGOTTEN_AFTER_S
+            if _RUN_ID.fullmatch(folder.name) and old and not trials and not folder.is_symlink():
+                with RunStore(folder).lock():
+                    shutil.rmtree(folder)
+
+
+def _write_trial(folder: Path, evidence: TrialEvidence, files: Mapping[str, Path]) -> None:
+    """All of a trial and its checksums, on disk for good."""
+    folder.mkdir()
+    for name in TABLES:
+        frame: pd.DataFrame = getattr(evidence, name)
+        frame.to_parquet(folder / f"{name}.parquet", engine="pyarrow", compression="zstd", index=False)
+    (folder / "trial.json").write_text(encode(evidence.trial), encoding="utf-8")
+    for name, source in files.items():
+        if source.is_file():
+            shutil.copyfile(source, folder / name)
+    sums = {path.name: _sha256(path) for path in sorted(folder.iterdir())}
+    (folder / "checksums.json").write_text(json.dumps(sums, indent=1), encoding="utf-8")
+    for path in folder.iterdir():
+        _flush(path)
+    _flush(folder)
 
 
 def _verify(folder: Path) -> None:
-    sums = json.loads((folder / "checksums.json").read_text())
-    for name, expected in sums.items():
+    """Raise UsageError, or OSError for a file that cannot be read, unless a trial's folder holds what was written."""
+    for name, expected in _checksums(folder / "checksums.json").items():
         if not (folder / name).is_file() or _sha256(folder / name) != expected:
-            raise UsageError(
-                f"{folder / name} is not what poolbench wrote: it is missing or its checksum differs.",
-                next_step=f"Remove {folder} and measure it again: poolbench run --resume {folder.parents[1]}",
-            )
+            raise _damaged(folder / name, "it is missing or its checksum differs")
+
+
+def _checksums(path: Path) -> Mapping[str, str]:
+    """A trial's checksums by name of the file. Raises UsageError when they are damaged."""
+    if not path.is_file():
+        raise _damaged(path, "it is missing")
+    try:
+        sums = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise _damaged(path, _in_one_line(error)) from error
+    if not isinstance(sums, dict):
+        raise _damaged(path, "it is no table of checksums")
+    if missing := [name for name in WRITTEN_FOR_EVERY_TRIAL if name not in sums]:
+        raise _damaged(path, f"it has no checksum of {', '.join(missing)}")
+    return sums
+
+
+def _damaged(path: Path, how: str) -> UsageError:
+    folder = path.parent
+    return UsageError(
+        f"{path} is not what poolbench wrote: {how}.",
+        next_step=f"Remove {folder} and measure it again: poolbench run --resume {folder.parents[1]}",
+    )
+
+
+def _schema_version(content: bytes) -> int:
+    """Raises ValueError when there is none."""
+    raw = json.loads(content)
+    version = raw.get("schema_version") if isinstance(raw, dict) else None
+    if type(version) is not int:
+        raise ValueError("it has no schema_version that is a whole number")
+    return version
+
+
+def _check_sum(content: bytes, path: Path) -> None:
+    """Raise ValueError unless the file at `path`, written by `sha256sum` or as it does, says that of `content`."""
+    said = path.read_text(encoding="ascii").split()[:1] if path.is_file() else []
+    if said != [hashlib.sha256(content).hexdigest()]:
+        raise ValueError(f"its checksum is not that of {path.name}")
+
+
+def _in_one_line(error: Exception) -> str:
+    """What is wrong, without what pydantic adds."""
+    from pydantic import ValidationError
+
+    if isinstance(error, OSError):
+        return str(error.strerror)
+    if isinstance(error, ValidationError):
+        first = error.errors(include_url=False)[0]
+        return f"{'.'.join(map(str, first['loc']))}: {first['msg'].lower()}"
+    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _write_durably(path: Path, content: bytes) -> None:
-    path.write_bytes(content)
-    _flush(path)
 
 
 def _flush(path: Path) -> None:

@@ -27,6 +27,7 @@ from harness.deploy.processes import (
 )
 from harness.domain.evidence import RunningTarget
 from harness.domain.load import Launch
+from harness.domain.secrets import masked
 from harness.errors import InfrastructureError
 
 _GRACE_S = 4.0  # the launcher ends itself within 3 s even with a blocked loop
@@ -195,7 +196,7 @@ def _elsewhere(start: TargetStart) -> RunningTarget:
     reason = wait_any_answer(url, target.health_path, timeout_s=min(target.start_timeout_s, _URL_TIMEOUT_S))
     if reason is not None:
         raise InfrastructureError(
-            f"The service at {url} does not answer: {reason.rstrip('.')}.",
+            f"The service at {masked(url)} does not answer: {reason.rstrip('.')}.",
             next_step="Check [target] url and that the service runs, or leave url out to deploy the app.",
         )
     return RunningTarget(

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal
 
-from annotated_types import Ge, Gt, Le
+from annotated_types import Ge, Gt, Le, MaxLen
 
 SCHEMA_VERSION = 1
 
@@ -31,6 +31,14 @@ Mistake = Literal["none", "global_session", "missing_commit"]
 ProviderName = Literal["embedded", "container", "url"]
 OnIdle = Literal["reset", "blackhole"]
 
+DAY_S = 86_400
+MAX_LAUNCHES = 10_000
+"""cells x launches"""
+MAX_TURNS = 100_000
+"""stretches of load in a run"""
+MAX_ARRIVALS = 100_000_000
+"""of a run, whose rows take about 70 bytes each while it goes on"""
+
 _STRICT: Mapping[str, Any] = {"extra": "forbid"}
 
 
@@ -40,13 +48,13 @@ class Pool:
 
     __pydantic_config__: ClassVar[Mapping[str, Any]] = _STRICT
 
-    pool_size: Annotated[int, Ge(1)] = 5
+    pool_size: Annotated[int, Ge(1), Le(10_000)] = 5
     """connections kept open"""
-    max_overflow: Annotated[int, Ge(0)] = 10
+    max_overflow: Annotated[int, Ge(0), Le(10_000)] = 10
     """connections opened beyond pool_size, closed on return"""
-    pool_timeout_s: Annotated[float, Gt(0)] = 30.0
+    pool_timeout_s: Annotated[float, Gt(0), Le(DAY_S)] = 30.0
     """how long a request waits for a connection"""
-    pool_recycle_s: Annotated[int, Ge(-1)] = -1
+    pool_recycle_s: Annotated[int, Ge(-1), Le(365 * DAY_S)] = -1
     """age at which a connection is replaced at checkout; -1 never"""
     pool_pre_ping: bool = False
     """test each connection at checkout"""
@@ -107,29 +115,29 @@ class Target:
     """pkg.module:attribute, an ASGI app or a factory without arguments"""
     driver: DriverMode = "asyncpg"
     """asyncpg, psycopg, psycopg_sync and psycopg2 (def endpoints), psycopg_blocking (the mistake: sync in async)"""
-    workers: Annotated[int, Ge(1)] = 1
+    workers: Annotated[int, Ge(1), Le(1000)] = 1
     """processes, each with a pool of its own"""
-    threadpool_tokens: Annotated[int, Ge(1)] = 40
+    threadpool_tokens: Annotated[int, Ge(1), Le(100_000)] = 40
     """threads for def endpoints, per process"""
     gc_freeze: bool = True
     """gc.collect() and gc.freeze() after start"""
-    prepared_statement_cache_size: Annotated[int, Ge(0)] = 100
+    prepared_statement_cache_size: Annotated[int, Ge(0), Le(1_000_000)] = 100
     """statements SQLAlchemy keeps prepared per connection (asyncpg)"""
-    statement_cache_size: Annotated[int, Ge(0)] = 100
+    statement_cache_size: Annotated[int, Ge(0), Le(1_000_000)] = 100
     """statements asyncpg itself keeps prepared per connection"""
-    prepare_threshold: Annotated[int, Ge(-1)] = 5
+    prepare_threshold: Annotated[int, Ge(-1), Le(1_000_000)] = 5
     """executions after which psycopg prepares a statement; 0 at once, -1 never"""
     pgbouncer: bool = False
     """start a PgBouncer in transaction mode between target and Postgres; the app then keeps nothing prepared"""
-    pgbouncer_pool_size: Annotated[int, Ge(1)] = 20
+    pgbouncer_pool_size: Annotated[int, Ge(1), Le(10_000)] = 20
     """connections PgBouncer keeps to Postgres"""
     lab: bool = False
     """offer /lab: endpoints that sleep, hold, stream, leak and burn on purpose"""
-    cpus: tuple[Annotated[int, Ge(0)], ...] = ()
+    cpus: tuple[Annotated[int, Ge(0), Le(65_535)], ...] = ()
     """cores the target is pinned to; empty: any"""
     port: Annotated[int, Ge(0), Le(65535)] = 0
     """first port to listen on; 0: any free port"""
-    start_timeout_s: Annotated[float, Gt(0)] = 30.0
+    start_timeout_s: Annotated[float, Gt(0), Le(DAY_S)] = 30.0
     """how long it may take until /health answers"""
     health_path: str = "/health"
     """what is asked until it answers 2xx"""
@@ -137,7 +145,7 @@ class Target:
     """base URL of a service that already runs; nothing is deployed then"""
     mine: bool = False
     """a target.url on another machine is yours, and a load is welcome there"""
-    env: Mapping[str, str] = field(default_factory=dict)
+    env: Annotated[Mapping[str, str], MaxLen(200)] = field(default_factory=dict)
     """further environment variables of the target"""
 
 
@@ -153,11 +161,11 @@ class DatabaseSpec:
     """postgresql://user:password@host:port/database, for provider url"""
     image: str = "postgres:18"
     """image, for provider container"""
-    rows: Annotated[int, Ge(1)] = 10_000
+    rows: Annotated[int, Ge(1), Le(100_000_000)] = 10_000
     """heroes to seed; one team for each hundred"""
     prepare: tuple[str, ...] = ()
     """command that migrates and fills the database in DATABASE_URL; empty: the reference app's own"""
-    settings: Mapping[str, str | int | float | bool] = field(default_factory=dict)
+    settings: Annotated[Mapping[str, str | int | float | bool], MaxLen(200)] = field(default_factory=dict)
     """server settings, as in postgresql.conf"""
 
 
@@ -169,7 +177,7 @@ class Network:
 
     rtt_ms: Annotated[float, Ge(0), Le(10_000)] = 0.0
     """round trip that is added, half of it each way"""
-    idle_timeout_s: Annotated[float, Gt(0)] | None = None
+    idle_timeout_s: Annotated[float, Gt(0), Le(DAY_S)] | None = None
     """connections idle for this long are dropped, as firewalls and address translation do"""
     on_idle: OnIdle = "reset"
     """how they are dropped: reset (the next use fails) or blackhole (the next use gets no answer)"""
@@ -185,7 +193,7 @@ class Workers:
 
     __pydantic_config__: ClassVar[Mapping[str, Any]] = _STRICT
 
-    expect: Annotated[int, Ge(1)]
+    expect: Annotated[int, Ge(1), Le(1000)]
     """how many are waited for"""
     bind: str = "127.0.0.1:5557"
     """host:port they connect to"""
@@ -201,19 +209,19 @@ class Load:
     """a shipped scenario's name, or the path of a locustfile"""
     model: LoadModel = "open"
     """open: arrivals on a schedule, latency from the intended time; closed: users that wait for each answer"""
-    rate_rps: Annotated[float, Gt(0)] | None = None
+    rate_rps: Annotated[float, Gt(0), Le(100_000)] | None = None
     """arrivals a second (open)"""
     rate: str | None = None
     """a share of the capacity a staircase finds first, as "60%" (open)"""
-    users: Annotated[int, Ge(1)] | None = None
+    users: Annotated[int, Ge(1), Le(100_000)] | None = None
     """concurrent users (closed)"""
     arrivals: ArrivalProcess = "poisson"
     """poisson or uniform gaps between arrivals (open)"""
-    warmup_s: Annotated[float, Ge(0)] = 2.0
+    warmup_s: Annotated[float, Ge(0), Le(DAY_S)] = 2.0
     """load before the measurement, per launch"""
-    measure_s: Annotated[float, Gt(0)] = 10.0
+    measure_s: Annotated[float, Gt(0), Le(DAY_S)] = 10.0
     """measured load, per launch"""
-    request_timeout_s: Annotated[float, Gt(0)] = 10.0
+    request_timeout_s: Annotated[float, Gt(0), Le(DAY_S)] = 10.0
     """a request without an answer by then is a timeout"""
     processes: Annotated[int, Ge(1), Le(64)] = 1
     """generator processes on this machine, which share the schedule"""
@@ -229,13 +237,13 @@ class Design:
 
     kind: DesignKind = "auto"
     """interleaved: cells hot together, in turns; blocked: one at a time; auto: in turns where they change nothing"""
-    launches: Annotated[int, Ge(1)] = 3
+    launches: Annotated[int, Ge(1), Le(MAX_LAUNCHES)] = 3
     """fresh starts of every cell"""
-    segment_s: Annotated[float, Gt(0)] = 1.0
+    segment_s: Annotated[float, Gt(0), Le(DAY_S)] = 1.0
     """length of an interleaved turn, which then goes on until the service has nothing in progress"""
-    guard_s: Annotated[float, Ge(0)] = 0.05
+    guard_s: Annotated[float, Ge(0), Le(DAY_S)] = 0.05
     """pause between two turns"""
-    margin: Annotated[float, Gt(0)] = 0.25
+    margin: Annotated[float, Gt(0), Le(10)] = 0.25
     """how much slower than any other the smallest pool may be and still be recommended: 0.25 is 25 %"""
     seed: int = 1
     """draws orders, arrivals and tasks"""
@@ -265,7 +273,7 @@ class Observe:
 
     __pydantic_config__: ClassVar[Mapping[str, Any]] = _STRICT
 
-    interval_s: Annotated[float, Gt(0)] = 0.1
+    interval_s: Annotated[float, Gt(0), Le(DAY_S)] = 0.1
     """mean time between two readings, jittered by 20 % so that nothing periodic aliases"""
     probe: bool = True
     """put harness.probe on the target's path"""

@@ -7,7 +7,6 @@ acknowledged is left out of everything and named, which makes the measurement in
 
 from __future__ import annotations
 
-import json
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
@@ -17,7 +16,7 @@ from typing import Any
 from harness.domain.load import LoadPlan
 from harness.errors import InfrastructureError
 from harness.generator.arrivals import is_saturated
-from harness.generator.exchange import ledger_of, plan_of, publish, wait_for
+from harness.generator.exchange import ledger_of, plan_of, publish, read_raw_plan, wait_for
 from harness.generator.fleet import Fleet, Worker, WorkerLostError
 from harness.generator.merge import merge_ledgers
 from harness.generator.session import reporting
@@ -35,7 +34,7 @@ def open_for_workers(environment: Any, plan_path: Path) -> Callable[[], int]:
 
 
 def _coordinate(fleet: Fleet, plan_path: Path) -> None:
-    raw = json.loads(plan_path.read_text(encoding="utf-8"))
+    raw = read_raw_plan(plan_path)
     plan = plan_of(raw)
     crew = fleet.gather(plan.processes if plan.workers is None else plan.workers.expect)
     try:

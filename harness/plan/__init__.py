@@ -5,23 +5,23 @@ Pydantic is used at this edge only; everything returned is a frozen value of `ha
 
 from harness.plan.ceilings import check_ceilings
 from harness.plan.cells import expand
-from harness.plan.codec import cell_without_secrets, dump, restore, without_secrets
+from harness.plan.codec import cell_without_secrets, masked_keys, without_secrets
 from harness.plan.locate import experiment_path, resolve_scenario, shipped, shipped_names
 from harness.plan.outside import with_secrets
 from harness.plan.parse import load_experiment, parse_experiment
-from harness.plan.rules import rate_share
+from harness.plan.rules import check_name, rate_share
 
 __all__ = [
     "cell_without_secrets",
     "check_ceilings",
-    "dump",
+    "check_name",
     "expand",
     "experiment_path",
     "load_experiment",
+    "masked_keys",
     "parse_experiment",
     "rate_share",
     "resolve_scenario",
-    "restore",
     "shipped",
     "shipped_names",
     "with_secrets",

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import copy
 import itertools
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import PurePath
 from typing import Any
 
 from harness.domain.experiment import Cell, Experiment
+from harness.plan.codec import public_factor
 from harness.plan.lines import Source
-from harness.plan.schema import set_key, validate
+from harness.plan.schema import VARIABLE_SECTIONS, set_key, validate
 
 _SPEAKS_FOR_ITSELF = frozenset(
     {"target.driver", "target.app", "target.url", "session.isolation", "database.image", "load.arrivals"}
@@ -25,38 +25,56 @@ def expand(experiment: Experiment) -> tuple[Cell, ...]:
     Raises UsageError when a value does not fit its key.
     """
     combinations = tuple(_combinations(experiment))
-    base = asdict(experiment) | {"matrix": {}}
     varied = frozenset(key for key, values in experiment.matrix.items() if len(values) > 1)
     width = len(str(len(combinations)))
+    touched = {key.partition(".")[0] for key in experiment.matrix}
+    base = {section: asdict(getattr(experiment, section)) for section in touched}
     return tuple(
-        _cell(f"c{number:0{width}d}", base, factors, varied, experiment.name)
+        _cell(f"c{number:0{width}d}", experiment, base, factors, varied)
         for number, factors in enumerate(combinations, start=1)
     )
 
 
-def _combinations(experiment: Experiment) -> Iterator[tuple[tuple[str, Any], ...]]:
-    keys = tuple(experiment.matrix)
-    for values in itertools.product(*experiment.matrix.values()):
-        yield tuple(zip(keys, values, strict=True))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Factor:
+    """A key and one of its values, as it is and as it may be shown."""
+
+    key: str
+    value: Any
+    shown: Any
+
+
+def _combinations(experiment: Experiment) -> Iterator[tuple[_Factor, ...]]:
+    choices = [
+        [
+            _Factor(key=key, value=value, shown=shown)
+            for value, shown in zip(values, public_factor(key, values), strict=True)
+        ]
+        for key, values in experiment.matrix.items()
+    ]
+    yield from itertools.product(*choices)
 
 
 def _cell(
-    cell_id: str, base: dict[str, Any], factors: Sequence[tuple[str, Any]], varied: frozenset[str], name: str
+    cell_id: str,
+    experiment: Experiment,
+    base: Mapping[str, Mapping[str, Any]],
+    factors: Sequence[_Factor],
+    varied: frozenset[str],
 ) -> Cell:
-    raw = copy.deepcopy(base)
-    for key, value in factors:
-        set_key(raw, key, value)
-    full = validate(raw, Source(name=f"cell {cell_id} of {name}"))
+    """One cell; `base` are the sections that factors belong to, the others are the experiment's own."""
+    name = experiment.name
+    raw: dict[str, Any] = {"schema_version": experiment.schema_version, "name": name}
+    for section, values in base.items():
+        raw[section] = {key: dict(value) if isinstance(value, dict) else value for key, value in values.items()}
+    for factor in factors:
+        set_key(raw, factor.key, factor.value)
+    varying = validate(raw, Source(name=f"cell {cell_id} of {name}"))
     return Cell(
         id=cell_id,
-        label=", ".join(_words(key, value) for key, value in factors if key in varied) or name,
-        factors=tuple(factors),
-        pool=full.pool,
-        session=full.session,
-        target=full.target,
-        database=full.database,
-        network=full.network,
-        load=full.load,
+        label=", ".join(_words(factor.key, factor.shown) for factor in factors if factor.key in varied) or name,
+        factors=tuple((factor.key, factor.shown) for factor in factors),
+        **{section: getattr(varying if section in raw else experiment, section) for section in VARIABLE_SECTIONS},
     )
 
 
@@ -69,6 +87,8 @@ def _words(key: str, value: Any) -> str:
         return value if value.endswith("pool") else f"{value} pool"
     if isinstance(value, bool):
         return f"{name} {'on' if value else 'off'}"
+    if isinstance(value, Mapping):
+        return f"{name} {' '.join(f'{inner}={text}' for inner, text in value.items()) or 'none'}"
     if isinstance(value, list | tuple):
         return f"{name} {'+'.join(map(str, value)) or 'any'}"
     return str(value) if key in _SPEAKS_FOR_ITSELF else f"{name} {value}"

@@ -1,66 +1,79 @@
-"""An experiment as plain JSON values, for a run's own record; what is secret never gets there."""
+"""An experiment and its cells as they may be written down and shown: without what is secret."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
-from dataclasses import asdict, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
-from harness.domain.experiment import Cell, Experiment, Target
-from harness.plan.lines import Source
-from harness.plan.schema import validate
+from harness.domain.experiment import Cell, Experiment
+from harness.domain.secrets import MASK, hide, looks_secret, masked
 
-MASK = "***"
-_URL_PASSWORD = re.compile(r"(?<=://)([^:/?#\s]*):(.*)@(?=[^@/?#]*(?:[/?#]|$))")
-_QUERY_PASSWORD = re.compile(r"(?i)((?:password|passwd|token|secret)=)[^&\s]+")
-_SECRET_NAME = re.compile(r"(?i)passw|secret|token|api_?key")
-
-
-def dump(experiment: Experiment) -> dict[str, Any]:
-    """Plain dicts, lists, text, numbers: `restore` makes an equal experiment of them, save for masked passwords."""
-    return {name: _plain(value) for name, value in asdict(without_secrets(experiment)).items()}
-
-
-def restore(data: Mapping[str, Any]) -> Experiment:
-    """The experiment that `dump` wrote. Raises UsageError when the data is not one."""
-    return validate(data, Source(name="run.json"))
+_ENV = "target.env"
 
 
 def without_secrets(experiment: Experiment) -> Experiment:
-    """The same experiment with passwords in URLs, and environment values whose name says secret, masked."""
-    return replace(
-        experiment,
-        target=_public_target(experiment.target),
-        database=replace(experiment.database, url=_masked(experiment.database.url)),
-        matrix={key: tuple(_masked(value) for value in values) for key, values in experiment.matrix.items()},
-    )
+    """The same experiment with passwords, secret factors and every value of the target's environment masked.
+
+    Values of the environment that vary are what the run is about: those are masked only where they look secret.
+    """
+    public: Experiment = _public(experiment)
+    target = replace(public.target, env=dict.fromkeys(experiment.target.env, MASK))
+    matrix = {key: public_factor(key, values) for key, values in experiment.matrix.items()}
+    return replace(public, target=target, matrix=matrix)
 
 
 def cell_without_secrets(cell: Cell) -> Cell:
-    """The same for one cell."""
-    return replace(
-        cell,
-        factors=tuple((key, _masked(value)) for key, value in cell.factors),
-        target=_public_target(cell.target),
-        database=replace(cell.database, url=_masked(cell.database.url)),
+    """The same for one cell; its label and factors never hold a secret."""
+    public: Cell = _public(cell)
+    varied: dict[str, Any] = {}
+    for key, value in cell.factors:
+        varied |= value if key == _ENV else {key.removeprefix(f"{_ENV}."): value}
+    env = {name: varied.get(name, MASK) for name in cell.target.env}
+    return replace(public, label=cell.label, factors=cell.factors, target=replace(public.target, env=env))
+
+
+def public_factor(key: str, values: Sequence[Any]) -> tuple[Any, ...]:
+    """A factor's values as they may be shown; their secrets are numbered, so that cells can be told apart."""
+    numbers: dict[str, int] = {}
+
+    def numbered(secret: str) -> str:
+        return f"{MASK}{numbers.setdefault(secret, len(numbers) + 1)}"
+
+    return tuple(_public_value(key, value, numbered) for value in values)
+
+
+def masked_keys(experiment: Experiment) -> tuple[str, ...]:
+    """Dotted keys whose value is masked, at least in part."""
+    sections = [(f.name, getattr(experiment, f.name)) for f in fields(experiment)]
+    return (
+        *(
+            f"{name}.{f.name}"
+            for name, section in sections
+            if is_dataclass(section)
+            for f in fields(section)
+            if MASK in repr(getattr(section, f.name))
+        ),
+        *(f"matrix.{key}" for key, values in experiment.matrix.items() if MASK in repr(values)),
     )
 
 
-def _public_target(target: Target) -> Target:
-    env = {name: MASK if _SECRET_NAME.search(name) else _masked(value) for name, value in target.env.items()}
-    return replace(target, url=_masked(target.url), env=env)
+def _public_value(key: str, value: Any, mask: Callable[[str], str]) -> Any:
+    if key == _ENV and isinstance(value, Mapping):
+        return {name: _public_value(f"{_ENV}.{name}", inner, mask) for name, inner in value.items()}
+    if key.startswith(f"{_ENV}.") and isinstance(value, str) and looks_secret(key.removeprefix(f"{_ENV}."), value):
+        return mask(value)
+    return _public(value, mask)
 
 
-def _masked(value: Any) -> Any:
-    if not isinstance(value, str):
-        return value
-    return _QUERY_PASSWORD.sub(rf"\1{MASK}", _URL_PASSWORD.sub(rf"\1:{MASK}@", value))
-
-
-def _plain(value: Any) -> Any:
+def _public(value: Any, mask: Callable[[str], str] = hide) -> Any:
+    """A value of any kind with the passwords in its texts masked."""
+    if isinstance(value, str):
+        return masked(value, mask)
+    if is_dataclass(value) and not isinstance(value, type):
+        return replace(value, **{f.name: _public(getattr(value, f.name), mask) for f in fields(value)})
     if isinstance(value, Mapping):
-        return {key: _plain(inner) for key, inner in value.items()}
+        return {key: _public(inner, mask) for key, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(inner) for inner in value]
+        return type(value)(_public(inner, mask) for inner in value)
     return value

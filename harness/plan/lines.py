@@ -47,6 +47,21 @@ class Source:
         return self.name
 
 
+MAX_DEPTH = 32
+"""of lists and tables within each other; nothing that poolbench knows goes beyond 4"""
+
+
+def too_deep(text: str) -> int | None:
+    """The 1-based line where lists and inline tables go deeper than MAX_DEPTH, before anything recurses into them."""
+    depth = 0
+    for match in _TOKEN.finditer(text):
+        token = match.group()
+        depth += (token in ("[", "{")) - (token in ("]", "}"))
+        if depth > MAX_DEPTH:
+            return text.count("\n", 0, match.start()) + 1
+    return None
+
+
 def key_lines(text: str) -> dict[str, int]:
     """Dotted key -> 1-based line where it is first defined; tables count, keys of inline tables do not.
 

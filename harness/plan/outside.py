@@ -1,15 +1,16 @@
-"""What an experiment names outside its file: scenarios, and the database whose URL is a secret."""
+"""What an experiment names outside its file: scenarios, and the secrets that a run does not store."""
 
 from __future__ import annotations
 
 import os
-from dataclasses import replace
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from harness.domain.experiment import Experiment
+from harness.domain.secrets import MASK, masked
 from harness.errors import UsageError
-from harness.plan.codec import MASK
+from harness.plan.codec import masked_keys, without_secrets
 from harness.plan.lines import Source
 from harness.plan.locate import resolve_scenario, shipped_names
 
@@ -36,26 +37,46 @@ def take_database_url(raw: dict[str, Any]) -> None:
         database.setdefault("url", url)
 
 
-def with_secrets(experiment: Experiment) -> Experiment:
-    """A stored experiment, whose secrets are masked, with the database's URL from the environment.
+def with_secrets(stored: Experiment, given: Experiment | None = None) -> Experiment:
+    """A stored experiment with its secrets, which were never stored: as `given` has them, read from its file again.
 
-    Raises UsageError when a secret is missing: it was never stored.
+    Without it only the database's URL can come from elsewhere, the environment. Raises UsageError when a secret is
+    missing, or when `given` is another experiment.
     """
-    url = os.environ.get(DATABASE_URL_VARIABLE)
-    if experiment.database.url and MASK in experiment.database.url:
-        if not url:
+    if given is not None:
+        if differing := _differing(without_secrets(given), stored):
             raise UsageError(
-                "The database's URL holds a password, which a run does not store.",
-                next_step=f"Give it again in {DATABASE_URL_VARIABLE}.",
+                f"This is not the experiment that the run was started with: {', '.join(differing)} differ.",
+                next_step="Give it as it was then, or start a new run.",
             )
-        experiment = replace(experiment, database=replace(experiment.database, url=url))
-    masked = [name for name, value in experiment.target.env.items() if MASK in value]
-    if masked:
+        return given
+    url = os.environ.get(DATABASE_URL_VARIABLE)
+    if url and MASK in (stored.database.url or ""):
+        if masked(url) != stored.database.url:
+            raise UsageError(
+                f"{DATABASE_URL_VARIABLE} names another server than the run was started on: {stored.database.url}.",
+                next_step="Give that one's URL.",
+            )
+        stored = replace(stored, database=replace(stored.database, url=url))
+    if missing := masked_keys(stored):
+        variable = f" or {DATABASE_URL_VARIABLE}" if missing == ("database.url",) else ""
         raise UsageError(
-            f"The target's environment holds secrets, which a run does not store: {', '.join(masked)}.",
-            next_step="Such a run cannot be resumed; start a new one.",
+            f"The run needs what it does not store, since it may be secret: {', '.join(missing)}.",
+            next_step=f"Give the experiment again: poolbench run FILE --resume RUN, with the --set it had{variable}.",
         )
-    return experiment
+    return stored
+
+
+def _differing(one: Experiment, other: Experiment) -> list[str]:
+    """Dotted keys in which two experiments differ."""
+    keys: list[str] = []
+    for field in fields(Experiment):
+        mine, theirs = getattr(one, field.name), getattr(other, field.name)
+        if mine != theirs and is_dataclass(mine):
+            keys += [f"{field.name}.{f.name}" for f in fields(mine) if getattr(mine, f.name) != getattr(theirs, f.name)]
+        elif mine != theirs:
+            keys.append(field.name)
+    return keys
 
 
 def _found(name: str, folder: Path, source: Source, key: str) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from harness.errors import UsageError
+from harness.plan.lines import MAX_DEPTH, too_deep
 from harness.plan.schema import drop_key, set_key
 
 _ITEM = re.compile(r"""(?:"[^"]*"|'[^']*'|\[[^\]]*\]|\{[^}]*\}|[^,])+""")
@@ -28,6 +29,10 @@ def parse_override(text: str) -> tuple[str, tuple[Any, ...]]:
         raise UsageError(
             f"--set {key or text!r} has no value." if key else f"--set {text!r} names no key.",
             next_step="Write --set key=value, for example --set pool.pool_size=5,10.",
+        )
+    if too_deep(value):
+        raise UsageError(
+            f"--set {key}: lists and tables lie more than {MAX_DEPTH} deep in each other.", next_step="Close a bracket."
         )
     whole = _as_toml(f"[{value}]")
     if isinstance(whole, list):
@@ -71,7 +76,7 @@ def _set(raw: dict[str, Any], key: str, value: Any) -> None:
 def _as_toml(text: str) -> Any:
     try:
         document = tomllib.loads(f"v = {text}")
-    except tomllib.TOMLDecodeError:
+    except ValueError:  # no TOML, or a number with thousands of digits
         return None
     return document["v"] if len(document) == 1 else None
 

@@ -12,12 +12,13 @@ from harness.domain.experiment import SCHEMA_VERSION, Experiment
 from harness.errors import UsageError
 from harness.plan import rules
 from harness.plan.cells import expand
-from harness.plan.lines import Source, key_lines
+from harness.plan.lines import MAX_DEPTH, Source, key_lines, too_deep
 from harness.plan.locate import experiment_path
 from harness.plan.outside import take_database_url, with_scenarios
 from harness.plan.overrides import apply_overrides
 from harness.plan.schema import OPEN_KEYS, check_variable, set_key, validate
 
+MAX_BYTES = 256 * 1024
 _AT_LINE = re.compile(r" \(at line (\d+), column \d+\)$")
 
 
@@ -25,6 +26,10 @@ def load_experiment(path: Path | None, overrides: Sequence[str] = ()) -> Experim
     """Read an experiment file, a shipped experiment by its name, or the quickstart for None. Raises UsageError."""
     found = experiment_path(path)
     try:
+        if found.stat().st_size > MAX_BYTES:
+            raise UsageError(
+                f"{found} has {found.stat().st_size} bytes, the most is {MAX_BYTES}.", next_step="Is it an experiment?"
+            )
         text = found.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
@@ -41,23 +46,32 @@ def parse_experiment(
     become absolute paths. Without a folder they are not looked for. Raises UsageError.
     """
     raw = _read_toml(text, source)
+    _check_depth(raw, source)
     origin = Source(name=source, lines=key_lines(text))
     matrix = dict(_flatten(_matrix_table(raw, origin), origin))
     _join_open_tables(raw)
     overridden = apply_overrides(raw, matrix, overrides)
+    _check_depth(raw, "--set")
     origin = Source(name=source, lines=origin.lines, overridden=overridden)
     _check_version(raw, origin)
     take_database_url(raw)
     base = validate(raw, origin)
+    rules.check_cells(matrix, origin)
     for key, values in matrix.items():
         _check_factor(base, key, values, origin)
-    rules.check_size(matrix, origin)
     experiment = validate(raw | {"matrix": matrix}, origin)
-    rules.check(experiment, expand(experiment), origin)
+    cells = expand(experiment)
+    rules.check_size(experiment, cells, origin)
+    rules.check(experiment, cells, origin)
     return experiment if folder is None else with_scenarios(experiment, folder, origin)
 
 
 def _read_toml(text: str, source: str) -> dict[str, Any]:
+    if line := too_deep(text):
+        raise UsageError(
+            f"{source}:{line}: lists and tables lie more than {MAX_DEPTH} deep in each other.",
+            next_step="Close a bracket, or take some out.",
+        )
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -68,6 +82,20 @@ def _read_toml(text: str, source: str) -> dict[str, Any]:
         raise UsageError(
             f"{source}:{line}: not valid TOML: {cause[:1].lower()}{cause[1:]}.", next_step="Correct this line."
         ) from None
+    except ValueError as error:  # a number with thousands of digits
+        raise UsageError(f"{source}: not valid TOML: {error}.", next_step="Write a smaller number.") from None
+
+
+def _check_depth(raw: Mapping[str, Any], source: str) -> None:
+    """Dotted keys nest as well, and all that follows goes through the tables by recursion."""
+    level: list[tuple[str, Mapping[str, Any]]] = [("", raw)]
+    for _ in range(MAX_DEPTH):
+        level = [(top or key, inner) for top, table in level for key, inner in table.items() if isinstance(inner, dict)]
+    if level:
+        raise UsageError(
+            f"{source}: tables lie more than {MAX_DEPTH} deep in each other below {level[0][0]}.",
+            next_step="No key of poolbench has that many dots.",
+        )
 
 
 def _check_version(raw: Mapping[str, Any], source: Source) -> None:

@@ -8,7 +8,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from harness.domain.design import against_turns, design_kind
-from harness.domain.experiment import Cell, DatabaseSpec, Experiment, Load
+from harness.domain.experiment import (
+    MAX_ARRIVALS,
+    MAX_LAUNCHES,
+    MAX_TURNS,
+    Cell,
+    DatabaseSpec,
+    Design,
+    Experiment,
+    Load,
+)
 from harness.errors import UsageError
 from harness.plan.ceilings import DEFAULT_MAX_CONNECTIONS, DEFAULT_RESERVED, check_ceilings
 from harness.plan.lines import Source
@@ -27,7 +36,7 @@ def rate_share(rate: str) -> float | None:
     return share if 0 < share <= 10 else None
 
 
-def check_size(matrix: Mapping[str, Sequence[Any]], source: Source) -> None:
+def check_cells(matrix: Mapping[str, Sequence[Any]], source: Source) -> None:
     """Refuse a matrix that nobody could wait for, before it is expanded."""
     count = math.prod(len(values) for values in matrix.values())
     if count > MAX_CELLS:
@@ -38,9 +47,42 @@ def check_size(matrix: Mapping[str, Sequence[Any]], source: Source) -> None:
         )
 
 
+def check_size(experiment: Experiment, cells: Sequence[Cell], source: Source) -> None:
+    """Refuse a run that nobody could wait for, or whose evidence nobody could keep, before it is scheduled."""
+    design = experiment.design
+    if (launches := len(cells) * design.launches) > MAX_LAUNCHES:
+        raise UsageError(
+            f"{source.where('design.launches')}: design.launches = {design.launches} makes {len(cells)} x "
+            f"{design.launches} = {launches} launches, the most is {MAX_LAUNCHES}.",
+            next_step="Lower design.launches, or vary fewer keys at a time.",
+        )
+    turns = design.launches * math.fsum(_turns(cell.load, design) for cell in cells)
+    if turns > MAX_TURNS:
+        raise UsageError(
+            f"{source.where('design.segment_s')}: design.segment_s = {design.segment_s:g} divides the load into "
+            f"{turns:.0f} turns, the most is {MAX_TURNS}.",
+            next_step="Raise design.segment_s, or lower load.measure_s or design.launches.",
+        )
+    lengths = ((cell.load.rate_rps or 0.0) * (cell.load.warmup_s + cell.load.measure_s) for cell in cells)
+    arrivals = design.launches * math.fsum(lengths)
+    if arrivals > MAX_ARRIVALS:
+        raise UsageError(
+            f"{_at(source, 'load.rate_rps')}: load.rate_rps makes {arrivals:.0f} arrivals in all, the most is "
+            f"{MAX_ARRIVALS}.",
+            next_step="Lower load.rate_rps, load.measure_s or design.launches.",
+        )
+
+
+def _turns(load: Load, design: Design) -> float:
+    """At most; a launch that is alone has two: its warm-up and its measurement."""
+    if design.kind == "blocked":
+        return 2.0
+    return load.warmup_s / design.segment_s + load.measure_s / design.segment_s + 2.0
+
+
 def check(experiment: Experiment, cells: Sequence[Cell], source: Source) -> None:
     """Raise UsageError for the first rule that is broken."""
-    _check_name(experiment.name, source)
+    check_name(experiment.name, source.where("name"))
     for cell in cells:
         _check_load(cell.load, source)
         check_reach(cell, source)
@@ -58,10 +100,11 @@ def check(experiment: Experiment, cells: Sequence[Cell], source: Source) -> None
             check_ceilings(sharing, kind, max_connections, DEFAULT_RESERVED)
 
 
-def _check_name(name: str, source: Source) -> None:
+def check_name(name: str, where: str) -> None:
+    """Raise UsageError unless runs of an experiment of this name can be kept in a folder named after it."""
     if not _NAME.fullmatch(name):
         raise UsageError(
-            f"{source.where('name')}: name {name!r} cannot name a folder.",
+            f"{where}: name {name!r} cannot name a folder.",
             next_step="Use up to 60 letters, digits, - and _, beginning with a letter or digit.",
         )
 

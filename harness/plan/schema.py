@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pydantic import TypeAdapter
     from pydantic_core import ErrorDetails
 
-_SECTIONS: Mapping[str, type] = {
+SECTIONS: Mapping[str, type] = {
     "pool": Pool,
     "session": Session,
     "target": Target,
@@ -58,6 +58,9 @@ _INSTEAD: Mapping[str, str] = {
     "load.rate": "Vary load.rate_rps instead.",
 }
 
+_SHOWN_MAX = 100
+"""characters of a value in a message"""
+
 _ALLOWED: Mapping[str, str] = {
     "int_type": "a whole number",
     "int_from_float": "a whole number",
@@ -73,8 +76,8 @@ _ALLOWED: Mapping[str, str] = {
 
 def known_keys() -> tuple[str, ...]:
     """Every dotted key of an experiment file."""
-    top = [f.name for f in dataclasses.fields(Experiment) if f.name not in _SECTIONS]
-    return (*top, *(f"{name}.{f.name}" for name, kind in _SECTIONS.items() for f in dataclasses.fields(kind)))
+    top = [f.name for f in dataclasses.fields(Experiment) if f.name not in SECTIONS]
+    return (*top, *(f"{name}.{f.name}" for name, kind in SECTIONS.items() for f in dataclasses.fields(kind)))
 
 
 def variable_keys() -> tuple[str, ...]:
@@ -119,7 +122,7 @@ def check_variable(key: str, source: Source) -> None:
         )
     if key in variable_keys() or any(key.startswith(table + ".") for table in OPEN_KEYS):
         return
-    if key in known_keys() or key in _SECTIONS:
+    if key in known_keys() or key in SECTIONS:
         sections = ", ".join(VARIABLE_SECTIONS)
         raise UsageError(
             f"{where}: {key} cannot be varied; only single keys of {sections} can.",
@@ -211,11 +214,13 @@ def _allowed(error: ErrorDetails) -> str:
     limits = error.get("ctx", {})
     match error["type"]:
         case "greater_than":
-            return f"more than {limits['gt']:g}"
+            return f"more than {_plain(limits['gt'])}"
         case "greater_than_equal":
-            return f"at least {limits['ge']:g}"
+            return f"at least {_plain(limits['ge'])}"
         case "less_than_equal":
-            return f"at most {limits['le']:g}"
+            return f"at most {_plain(limits['le'])}"
+        case "too_long":
+            return f"at most {limits['max_length']} entries"
         case "literal_error":
             return f"one of {limits['expected']}"
         case kind:
@@ -223,8 +228,16 @@ def _allowed(error: ErrorDetails) -> str:
 
 
 def _shown(key: str, value: Any) -> str:
-    """The value as TOML writes it; never a URL, which may hold a password."""
-    return "this value" if key.endswith(".url") else json.dumps(value, ensure_ascii=False)
+    """The value as TOML writes it; never what may be a secret."""
+    secret = key.endswith(".url") or key.startswith("target.env")
+    if secret:
+        return "this value"
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= _SHOWN_MAX else f"{text[:_SHOWN_MAX]}..."
+
+
+def _plain(limit: float) -> str:
+    return f"{limit:.15g}"
 
 
 def _suggest(key: str, known: Iterable[str]) -> str:
@@ -237,5 +250,5 @@ def _suggest(key: str, known: Iterable[str]) -> str:
     if near := difflib.get_close_matches(last, by_last, n=1, cutoff=0.6):
         return f"Did you mean {by_last[near[0]]!r}?"
     section = key.partition(".")[0]
-    inside = [k for k in known if k.startswith(section + ".")] or [k for k in known if "." not in k] + list(_SECTIONS)
+    inside = [k for k in known if k.startswith(section + ".")] or [k for k in known if "." not in k] + list(SECTIONS)
     return f"Known keys are {', '.join(inside)}."

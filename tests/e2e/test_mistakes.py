@@ -42,7 +42,6 @@ def test_mistakes_in_the_file(
         (["report", "nowhere"], 2, "run.json"),
         (["report"], 2, "There is no run"),
         (["run", "--resume", "nowhere"], 2, "run.json"),
-        (["run", "--resume", "nowhere", "--set", "a=1"], 2, "neither"),
         (["frobnicate"], 2, "frobnicate"),
     ],
 )

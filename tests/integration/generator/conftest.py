@@ -29,6 +29,7 @@ def run(tmp_path: Path) -> Run:
         request_timeout_s: float = 5.0,
         max_in_flight: int = 200,
         host: str | None = None,
+        credentials: str = "",
     ) -> Result:
         scenario = tmp_path / "scenario.py"
         scenario.write_text(textwrap.dedent(source))
@@ -39,7 +40,7 @@ def run(tmp_path: Path) -> Run:
                 launches=tuple(
                     LaunchLoad(
                         launch_id=launch_id,
-                        host=host or url,
+                        host=host or (url.replace("://", f"://{credentials}@") if credentials else url),
                         scenario=scenario,
                         request_timeout_s=request_timeout_s,
                         max_in_flight=max_in_flight,

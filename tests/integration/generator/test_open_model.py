@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+from pathlib import Path
+
 import numpy as np
 import pytest
 from load_stub import Answer, Run, Seen, segment
@@ -194,3 +197,26 @@ def test_a_saturated_staircase_ends_early_and_the_rest_moves_forward(run: Run) -
     assert [each.skipped for each in runs] == [False, False, True, True, False]
     assert runs[4].start_ns - result.output.start_ns == pytest.approx(2.4e9, abs=1e6)
     assert set(result.rows.phase) == {"staircase", "measure"}
+
+
+def test_a_password_in_the_address_is_sent_and_written_nowhere(run: Run, tmp_path: Path) -> None:
+    source = """
+        from locust import FastHttpUser, HttpUser, task
+
+        class Fast(FastHttpUser):
+            @task
+            def ask(self):
+                self.client.get("/fast")
+
+        class Plain(HttpUser):
+            @task
+            def ask(self):
+                self.client.get("/plain")
+    """
+    result = run(source, credentials="alice:SECRETPW-7", segments=[segment(rate_rps=40.0, duration_s=0.5)])
+    expected = "Basic " + base64.b64encode(b"alice:SECRETPW-7").decode()
+    assert {seen.headers["authorization"] for seen in result.seen} == {expected}
+    assert {seen.path for seen in result.seen} == {"/fast", "/plain"}
+    written = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+    assert {"loadplan.json", "generator.log", "ledger.json"} <= {path.name for path in written}
+    assert [path for path in written if b"SECRETPW-7" in path.read_bytes()] == []

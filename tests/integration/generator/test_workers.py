@@ -111,6 +111,14 @@ def test_a_cap_is_shared_and_a_staircase_judged_together(tmp_path: Path) -> None
     assert drive.check_ledger(output.ledger, rows) == ()
 
 
+def test_workers_are_told_a_password_that_is_written_nowhere(tmp_path: Path) -> None:
+    with serving(stub := Stub(lambda _: Answer())) as url:
+        address = url.replace("://", "://alice:SECRETPW-7@")
+        executed(a_plan(tmp_path, address, [segment(rate_rps=40.0, duration_s=0.5)], processes=2))
+    assert {seen.headers.get("authorization") for seen in stub.seen} == {"Basic YWxpY2U6U0VDUkVUUFctNw=="}
+    assert [p for p in (tmp_path / "out").rglob("*") if p.is_file() and b"SECRETPW-7" in p.read_bytes()] == []
+
+
 def test_a_killed_worker_is_named_and_left_out(tmp_path: Path) -> None:
     with serving(Stub(lambda _: Answer())) as url:
         plan = a_plan(tmp_path, url, [segment(rate_rps=100.0, duration_s=2.0)], processes=2)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from harness import plan
-from harness.domain.experiment import Network
+from harness.domain.experiment import Experiment, Network
 from harness.errors import UsageError
+from harness.store import decode, encode
 
 BASE = 'schema_version = 1\nname = "far"\n[load]\nrate_rps = 10\n'
 
@@ -53,4 +54,4 @@ def test_what_cannot_work_is_refused(text: str, message: str) -> None:
 
 def test_a_record_keeps_it() -> None:
     experiment = plan.parse_experiment(f"{BASE}[network]\nrtt_ms = 7\nidle_timeout_s = 60\n", source="far.toml")
-    assert plan.restore(plan.dump(experiment)).network == Network(rtt_ms=7, idle_timeout_s=60)
+    assert decode(Experiment, encode(experiment)).network == Network(rtt_ms=7, idle_timeout_s=60)

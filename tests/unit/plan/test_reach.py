@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from harness.domain.experiment import Experiment
 from harness.errors import UsageError
-from harness.plan import dump, parse_experiment, restore
+from harness.plan import parse_experiment
+from harness.store import decode, encode
 
 HEAD = 'schema_version = 1\nname = "x"\n[design]\nkind = "blocked"\n[load]\nrate_rps = 100\n'
 ELSEWHERE = '[target]\nurl = "http://203.0.113.7:8000"\nmine = true\n'
@@ -77,4 +79,4 @@ def test_what_cannot_be_meant_is_refused(name: str) -> None:
 )
 def test_more_generators_survive_the_record(text: str) -> None:
     experiment = parse_experiment(HEAD + text, source="x.toml")
-    assert restore(dump(experiment)) == experiment
+    assert decode(Experiment, encode(experiment)) == experiment

@@ -1,4 +1,4 @@
-"""dump and restore: what run.json holds is the same experiment, without its secrets."""
+"""What a run may write down of an experiment: everything but its secrets, which have to be given again."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.domain.experiment import Experiment
+from harness.domain.secrets import looks_secret, masked
 from harness.errors import UsageError
-from harness.plan import dump, expand, load_experiment, parse_experiment, restore, shipped_names
-from harness.plan.locate import shipped
+from harness.plan import cell_without_secrets, expand, load_experiment, parse_experiment, with_secrets, without_secrets
+from harness.store import decode, encode
 
+HEAD = 'schema_version = 1\nname = "x"\n'
 FULL = """\
 schema_version = 1
 name = "full"
 question = "why?"
 [matrix]
-target.cpus = [[0], [0, 1]]
-database.settings."pg_stat_statements.track" = ["all", "none"]
+load.users = [4, 8]
 [target]
 env = { A = "b" }
 url = "http://me:hunter2@host/?token=hunter2&x=1"
@@ -27,7 +28,8 @@ mine = true
 [database]
 provider = "url"
 url = "postgresql://me:hunter2@host:5432/db?password=hunter2"
-settings = { work_mem = "4MB", max_connections = 50, jit = false }
+prepare = ["psql", "postgresql://me:hunter2@host/db", "PGPASSWORD='hunter2 and more'"]
+settings = { work_mem = "4MB", max_connections = 50, jit = false, primary_conninfo = "host=h password = hunter2" }
 [load]
 model = "closed"
 users = 4
@@ -36,26 +38,17 @@ p95_ms = 50
 [design]
 kind = "blocked"
 """
-SECRETLESS = FULL.replace("me:hunter2@", "").replace("hunter2", "").replace('url = "http', '# url = "http')
 
 
-def test_a_round_trip_through_json_changes_nothing() -> None:
-    experiment = parse_experiment(SECRETLESS.replace("password=", ""), source="x")
-    restored = restore(json.loads(json.dumps(dump(experiment))))
-    assert restored == experiment
-    assert expand(restored) == expand(experiment)
-
-
-@pytest.mark.parametrize("name", ["quickstart", "pool_size", "drivers", "expire_on_commit"])
-def test_shipped_experiments_survive(name: str) -> None:
-    assert name in shipped_names("experiments")
-    experiment = load_experiment(shipped("experiments") / f"{name}.toml")
-    assert experiment.name == name
-    assert restore(json.loads(json.dumps(dump(experiment)))) == experiment
+def test_a_round_trip_through_run_json_changes_nothing_that_is_public() -> None:
+    public = without_secrets(parse_experiment(FULL, source="x"))
+    restored = decode(Experiment, encode(public))
+    assert restored == public == without_secrets(restored)
+    assert expand(restored) == expand(public)
 
 
 @pytest.mark.parametrize(
-    ("url", "masked"),
+    ("url", "public"),
     [
         ("postgresql://me:hunter2@host:5432/db", "postgresql://me:***@host:5432/db"),
         ("postgresql://me:hun@ter2@host/db", "postgresql://me:***@host/db"),
@@ -63,21 +56,14 @@ def test_shipped_experiments_survive(name: str) -> None:
         ("postgresql://:hunter2@host/db", "postgresql://:***@host/db"),
         ("postgresql://me@host/db", "postgresql://me@host/db"),
         ("postgresql:///db?host=h&password=hunter2&user=u", "postgresql:///db?host=h&password=***&user=u"),
+        ("https://hunter2@host/", "https://***@host/"),
+        ("http://127.0.0.1:8000/heroes", "http://127.0.0.1:8000/heroes"),
+        ("host=h password = 'hunter2 x' user=u", "host=h password = *** user=u"),
     ],
 )
-def test_passwords_in_urls_are_masked(url: str, masked: str) -> None:
-    text = f'schema_version = 1\nname = "x"\n[database]\nprovider = "url"\nurl = "{url}"\n[load]\nrate_rps = 1\n'
-    dumped = dump(parse_experiment(text, source="x"))
-    assert dumped["database"]["url"] == masked
-
-
-def test_no_secret_is_left_anywhere() -> None:
-    text = FULL.replace("target.cpus = [[0], [0, 1]]\n", "target.url = ['http://a:hunter2@h', 'http://b:hunter2@h']\n")
-    text = text.replace('database.settings."pg_stat_statements.track" = ["all", "none"]\n', "")
-    text = text.replace('A = "b"', 'DB_PASSWORD = "hunter2", apikey = "hunter2", DSN = "x://u:hunter2@h", A = "b"')
-    dumped = dump(parse_experiment(text, source="x"))
-    assert "hunter2" not in json.dumps(dumped)
-    assert dumped["target"]["env"]["A"] == "b"
+def test_passwords_in_text_are_masked(url: str, public: str) -> None:
+    assert masked(url) == public
+    assert masked(public) == public
 
 
 @settings(deadline=None)  # the machine may be busy
@@ -85,13 +71,107 @@ def test_no_secret_is_left_anywhere() -> None:
     password=st.text(st.characters(codec="ascii", exclude_characters=" \t\n\r\x0b\x0c", min_codepoint=33), min_size=1),
 )
 def test_any_password_is_masked(password: str) -> None:
-    data = dump(Experiment(schema_version=1, name="x"))
-    data["database"]["url"] = f"postgresql://user:{password}@host:5432/db"
-    assert dump(restore(data))["database"]["url"] == "postgresql://user:***@host:5432/db"
+    assert masked(f"postgresql://user:{password}@host:5432/db") == "postgresql://user:***@host:5432/db"
 
 
-def test_a_damaged_record_is_refused() -> None:
-    data = dump(load_experiment(None))
-    data["pool"]["pool_size"] = "five"
-    with pytest.raises(UsageError, match=r"run\.json: pool\.pool_size must be a whole number"):
-        restore(data)
+@pytest.mark.parametrize(
+    ("name", "value", "secret"),
+    [
+        *((name, "x", True) for name in ("SESSION_KEY", "DB_PWD", "SMTP_PASS", "AWS_CREDENTIAL", "auth", "PRIVATE")),
+        ("A", "eyJhbGciOi.eyJzdWIi.sig", True),
+        ("A", "-----BEGIN PRIVATE KEY-----", True),
+        ("A", "0123456789abcdef0123456789abcdef", True),
+        ("A", "aB3/dE5+gH7jK9lM1nO3", True),
+        ("A", "Bearer abc", True),
+        ("WEB_CONCURRENCY", "4", False),
+        ("LD_PRELOAD", "/usr/lib/x86_64-linux-gnu/libJemalloc.so.2", False),
+        ("A", "uvloop", False),
+    ],
+)
+def test_what_looks_secret(name: str, value: str, secret: bool) -> None:
+    assert looks_secret(name, value) is secret
+
+
+SECRETS_BY_PLACE = {
+    "a table that varies": 'target.env = [{API_TOKEN = "hunter2", W = "1"}, {API_TOKEN = "hunter22", W = "2"}]',
+    "a variable that varies": 'target.env.SESSION_KEY = ["hunter2", "hunter22"]',
+    "a value that looks secret": 'target.env.A = ["Bearer hunter2", "Bearer hunter22"]',
+    "a password in a variable": 'target.env.A = ["x://u:hunter2@h", "x://u:hunter22@h"]',
+    "the same address, other credentials": 'target.url = ["http://a:hunter2@[::1]/", "http://a:hunter22@[::1]/"]',
+    "a setting": 'database.settings.primary_conninfo = ["password=hunter2", "password=hunter22"]',
+    "a command": 'database.prepare = [["a", "x://u:hunter2@h"], ["a", "x://u:hunter22@h"]]',
+}
+
+
+@pytest.mark.parametrize("factor", SECRETS_BY_PLACE.values(), ids=SECRETS_BY_PLACE)
+def test_secret_factors_are_nowhere_and_cells_stay_apart(factor: str) -> None:
+    text = f"{HEAD}[matrix]\n{factor}\n[load]\nrate_rps = 1\n[design]\nkind = 'blocked'\n"
+    experiment = parse_experiment(text, source="x")
+    cells = expand(experiment)
+    public = without_secrets(experiment)
+    written = [encode(public), *map(encode, expand(public)), *(encode(cell_without_secrets(cell)) for cell in cells)]
+    assert not [text for text in written if "hunter2" in text]
+    assert "hunter2" not in "".join(cell.label + str(cell.factors) for cell in cells)
+    assert len({cell.label for cell in cells}) == 2
+    assert [(c.id, c.label, c.factors) for c in expand(public)] == [(c.id, c.label, c.factors) for c in cells]
+    assert "hunter22" in encode(cells[1])  # what is measured has it
+
+
+def test_no_secret_is_left_anywhere() -> None:
+    text = FULL.replace('A = "b"', 'DB_PASSWORD = "hunter2", PLAIN = "hunter2", DSN = "x://u:hunter2@h", A = "b"')
+    experiment = parse_experiment(text, source="x")
+    public = without_secrets(experiment)
+    assert "hunter2" not in encode(public)
+    assert set(public.target.env.values()) == {"***"}
+    assert all("hunter2" not in encode(cell_without_secrets(cell)) for cell in expand(experiment))
+
+
+def test_what_varies_in_the_environment_is_shown_unless_it_looks_secret() -> None:
+    text = f'{HEAD}[matrix]\ntarget.env.LOOP = ["uvloop", "asyncio"]\n[target]\nenv.A = "b"\n[load]\nrate_rps = 1\n'
+    experiment = parse_experiment(text, source="x")
+    assert without_secrets(experiment).matrix == {"target.env.LOOP": ("uvloop", "asyncio")}
+    cells = expand(experiment)
+    assert [cell.label for cell in cells] == ["LOOP uvloop", "LOOP asyncio"]
+    assert cell_without_secrets(cells[0]).target.env == {"A": "***", "LOOP": "uvloop"}
+
+
+NEEDED_AGAIN = {
+    "target.url": "[target]\nurl = 'http://alice:hunter2@127.0.0.1:1'\n",
+    "target.env": "[target]\nenv.PLAIN = '1'\n",
+    "database.url": "[database]\nprovider = 'url'\nurl = 'postgresql://u:hunter2@h/d'\n",
+    "database.prepare": "[database]\nprepare = ['x', 'x://u:hunter2@h']\n",
+    "matrix.target.url": "[matrix]\ntarget.url = ['http://a:hunter2@127.0.0.1:1', 'http://b:x@127.0.0.1:1']\n",
+    "matrix.target.env.TOKEN": "[matrix]\ntarget.env.TOKEN = ['hunter2', 'x']\n",
+}
+
+
+@pytest.mark.parametrize(("key", "section"), NEEDED_AGAIN.items())
+def test_what_is_masked_is_refused_unless_it_is_given_again(
+    key: str, section: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("POOLBENCH_DATABASE_URL", raising=False)
+    text = HEAD + section + "[load]\nrate_rps = 1\n[design]\nkind = 'blocked'\n"
+    experiment = parse_experiment(text, source="x")
+    stored = without_secrets(experiment)
+    with pytest.raises(UsageError, match=rf"secret: {key}\..*run FILE --resume RUN"):
+        with_secrets(stored)
+    assert with_secrets(stored, experiment) == experiment
+    other = parse_experiment(text.replace("rate_rps = 1", "rate_rps = 2"), source="x")
+    with pytest.raises(UsageError, match=r"not the experiment .*: load\.rate_rps differ"):
+        with_secrets(stored, other)
+
+
+def test_the_databases_url_may_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = HEAD + "[load]\nrate_rps = 1\n" + NEEDED_AGAIN["database.url"]
+    stored = without_secrets(parse_experiment(text, source="x"))
+    monkeypatch.setenv("POOLBENCH_DATABASE_URL", "postgresql://u:new@h/d")
+    assert with_secrets(stored).database.url == "postgresql://u:new@h/d"
+    monkeypatch.setenv("POOLBENCH_DATABASE_URL", "postgresql://u:new@elsewhere/d")
+    with pytest.raises(UsageError, match=r"another server than the run was started on: postgresql://u:\*\*\*@h/d"):
+        with_secrets(stored)
+
+
+def test_what_holds_no_secret_needs_nothing() -> None:
+    experiment = load_experiment(None)
+    assert with_secrets(without_secrets(experiment)) == experiment
+    assert json.loads(encode(without_secrets(experiment)))["name"] == experiment.name

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from harness.domain.evidence import (
@@ -15,7 +23,6 @@ from harness.domain.evidence import (
     PROBE_COLUMNS,
     PROCESS_COLUMNS,
     REQUEST_COLUMNS,
-    SERVER_COLUMNS,
     Certificate,
     Reason,
     RunInfo,
@@ -26,7 +33,7 @@ from harness.domain.evidence import (
 from harness.domain.experiment import Cell, DatabaseSpec, Experiment, Load, Pool, Session, Target
 from harness.domain.load import EndpointCount, Launch, Ledger, Segment, SegmentRun, Sitting, TaskCount
 from harness.errors import UsageError
-from harness.store import RunStore, decode, encode
+from harness.store import FORGOTTEN_AFTER_S, RunStore, decode, encode
 
 
 def cell() -> Cell:
@@ -43,6 +50,7 @@ def cell() -> Cell:
 
 
 LAUNCH = Launch(id="b1-c1", cell=cell(), block=1)
+OTHER = Launch(id="b1-c2", cell=cell(), block=1)
 SEGMENT = Segment(
     index=0,
     launch_id="b1-c1",
@@ -110,7 +118,7 @@ def info() -> RunInfo:
         poolbench_version="0",
         experiment=Experiment(schema_version=1, name="e", matrix={"pool.pool_size": (5, 10)}),
         cells=(cell(),),
-        sittings=(Sitting(index=0, purpose="measure", launches=(LAUNCH, LAUNCH), segments=(SEGMENT,)),),
+        sittings=(Sitting(index=0, purpose="measure", launches=(LAUNCH, OTHER), segments=(SEGMENT,)),),
         environment={"cores": 2},
         rate_rps=100.0,
         rate_source="given",
@@ -179,11 +187,126 @@ def test_only_an_empty_run_is_discarded(store: RunStore) -> None:
     assert not store.path.exists()
 
 
-def test_damage_is_named(store: RunStore) -> None:
+WRITTEN = ("trial.json", "requests.parquet", "activity.parquet", "probe.parquet", "process.parquet", "server.parquet")
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_damage_is_named(store: RunStore, name: str) -> None:
     folder = store.save_trial(evidence(), {})
-    (folder / "requests.parquet").write_bytes(b"cut")
-    with pytest.raises(UsageError, match=r"requests\.parquet is not what poolbench wrote.*--resume"):
+    content = (folder / name).read_bytes()
+    for damage in (b"cut", content[: len(content) // 2], content + b" "):
+        (folder / name).write_bytes(damage)
+        with pytest.raises(UsageError, match=rf"{name} is not what poolbench wrote.*--resume"):
+            store.read_trial("b1-c1")
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_what_has_no_checksum_is_not_read(store: RunStore, name: str) -> None:
+    folder = store.save_trial(evidence(), {})
+    sums = json.loads((folder / "checksums.json").read_text())
+    (folder / "checksums.json").write_text(json.dumps({k: v for k, v in sums.items() if k != name}))
+    with pytest.raises(UsageError, match=rf"checksums\.json is not what poolbench wrote.*no checksum of {name}"):
         store.read_trial("b1-c1")
+
+
+@pytest.mark.parametrize(
+    "content", [b'{"trial.json":', b"", b"[]", b"null", b"\xff\xfe\x00", b"[" * 5000, b"{}", b"3", None]
+)
+def test_damaged_checksums_are_named(store: RunStore, content: bytes | None) -> None:
+    path = store.save_trial(evidence(), {}) / "checksums.json"
+    path.unlink()
+    if content is not None:
+        path.write_bytes(content)
+    store.write_info(info())
+    assert store.complete() == ("b1-c1",)
+    with pytest.raises(UsageError, match=r"checksums\.json is not what poolbench wrote.*--resume") as caught:
+        store.read()
+    assert "\n" not in caught.value.cause
+
+
+def test_a_trial_that_was_not_planned_is_refused(store: RunStore) -> None:
+    store.write_info(info())
+    folder = store.save_trial(evidence(), {})
+    shutil.copytree(folder, folder.with_name("b1-c1.bak"))
+    with pytest.raises(UsageError, match=r"b1-c1\.bak is no trial that this run planned.*Move it out"):
+        store.read()
+    folder.with_name("b1-c1.bak").rename(folder.with_name("b1-c2"))
+    with pytest.raises(UsageError, match=r"b1-c2 holds the trial b1-c1, not b1-c2"):
+        store.read()
+
+
+def test_a_trial_that_cannot_be_written_leaves_nothing(store: RunStore) -> None:
+    whole = evidence()
+    unwritable = TrialEvidence(
+        trial=whole.trial,
+        requests=pd.DataFrame({"x": [object()]}),
+        activity=whole.activity,
+        probe=whole.probe,
+        process=whole.process,
+    )
+    with pytest.raises(pa.ArrowInvalid):
+        store.save_trial(unwritable, {})
+    assert list((store.path / "trials").iterdir()) == []
+
+
+def test_a_file_that_cannot_be_written_leaves_nothing(store: RunStore) -> None:
+    (store.path / "summary.csv").mkdir()
+    with pytest.raises(OSError, match="directory"):
+        store.write("summary.csv", b"x")
+    assert sorted(path.name for path in store.path.iterdir()) == ["sittings", "summary.csv", "trials"]
+
+
+HOLDER = """
+import subprocess, sys
+from pathlib import Path
+from harness.store import RunStore
+
+with RunStore(Path(sys.argv[1])).lock():
+    subprocess.Popen(["sleep", "60"])
+    print("locked", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_only_one_process_writes_a_run(store: RunStore) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(store.path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+    ) as holder:
+        try:
+            assert holder.stdout is not None
+            assert holder.stdout.readline() == b"locked\n"
+            with (
+                pytest.raises(UsageError, match=rf"measured by another poolbench \(process {holder.pid}\)"),
+                store.lock(),
+            ):
+                pass
+            holder.kill()
+            holder.wait()
+            with store.lock():  # the child that it left does not hold it
+                assert (store.path / "lock").read_text() == f"{os.getpid()}\n"
+        finally:
+            os.killpg(holder.pid, signal.SIGKILL)
+    with store.lock():
+        pass
+
+
+def test_runs_in_which_nothing_was_measured_are_forgotten_in_time(tmp_path: Path) -> None:
+    names = ("killed", "measured", "aside", "recent", "running")
+    killed, measured, aside, recent, running = (RunStore.create(tmp_path, name) for name in names)
+    (killed.path / "trials" / ".b1-c1.partial").mkdir()
+    for store in (measured, aside):
+        store.save_trial(evidence(), {})
+    aside.set_aside(["b1-c1"])
+    stranger = tmp_path / "notes"
+    (stranger / "trials").mkdir(parents=True)
+    with running.lock():
+        for folder in (killed.path, measured.path, aside.path, running.path, stranger):
+            os.utime(folder, (time.time() - 2 * FORGOTTEN_AFTER_S,) * 2)
+        new = RunStore.create(tmp_path, "new")
+    assert set(tmp_path.iterdir()) == {measured.path, aside.path, recent.path, running.path, new.path, stranger}
 
 
 def test_results_folder_that_cannot_be_written(tmp_path: Path) -> None:
@@ -196,36 +319,63 @@ def test_results_folder_that_cannot_be_written(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("{", "damaged"),
-        ("{}", "damaged"),
-        ('{"schema_version": 99}', "format 99"),
-        ('{"schema_version": 1}', "damaged"),
+        ("{}", "damaged: it has no schema_version"),
+        ("[]", "damaged"),
+        ("null", "damaged"),
+        ("[" * 5000, "damaged"),
+        ('{"schema_version": 99}', "format 99; this poolbench reads format 1"),
+        ('{"schema_version": "1"}', "damaged: it has no schema_version that is a whole number"),
+        ('{"schema_version": true}', "damaged: it has no schema_version that is a whole number"),
+        ('{"schema_version": 1}', "damaged: its checksum"),
     ],
 )
 def test_run_json_that_cannot_be_read(store: RunStore, text: str, message: str) -> None:
+    store.write_info(info())
     store.write("run.json", text.encode())
-    with pytest.raises(UsageError, match=message):
+    with pytest.raises(UsageError, match=message) as caught:
         store.read()
+    assert "\n" not in caught.value.cause
+
+
+def test_a_run_json_that_was_changed_is_refused(store: RunStore) -> None:
+    store.write_info(info())
+    assert store.read_info() == info()
+    for old, new in ((b'"rate_rps": 100', b'"rate_rps": 900'), (b'"pool_size": 5', b'"pool_size": 7')):
+        store.write("run.json", encode(info()).encode().replace(old, new))
+        with pytest.raises(UsageError, match=r"run\.json is damaged: its checksum is not that of run\.json\.sha256"):
+            store.read_info()
+    store.write_info(info())
+    (store.path / "run.json.sha256").unlink()
+    with pytest.raises(UsageError, match="damaged"):
+        store.read_info()
+
+
+def test_the_checksum_is_one_that_sha256sum_takes(store: RunStore) -> None:
+    store.write_info(info())
+    assert subprocess.run(["sha256sum", "-c", "run.json.sha256"], cwd=store.path, check=False).returncode == 0
+
+
+def test_a_run_json_of_another_shape_is_named_in_one_sentence(store: RunStore) -> None:
+    content = encode(info()).replace('"cells"', '"sells"').encode()
+    store.write("run.json.sha256", hashlib.sha256(content).hexdigest().encode())
+    store.write("run.json", content)
+    with pytest.raises(UsageError, match=r"run\.json is damaged: cells: .*required") as caught:
+        store.read_info()
+    assert "\n" not in caught.value.cause
+    assert "http" not in caught.value.cause
 
 
 def test_latest_run(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="There is no run"):
         RunStore.latest(tmp_path)
-    for name in ("20260101T000000Z-a-0000", "20260102T000000Z-a-0000"):
-        (tmp_path / name).mkdir()
+    for name in ("20260101T000000Z-a-0000", "20260102T000000Z-a-0000", "20260103T000000Z-unmeasured-0000"):
+        (tmp_path / name / "trials").mkdir(parents=True)
         (tmp_path / name / "run.json").write_text("{}")
+        if "unmeasured" not in name:
+            (tmp_path / name / "trials" / "b1-c1").mkdir()
     assert RunStore.latest(tmp_path).run_id == "20260102T000000Z-a-0000"
     with pytest.raises(UsageError, match=r"has no run\.json"):
         RunStore.open(tmp_path)
-
-
-def test_a_trial_saved_before_there_was_a_server_table_is_read(store: RunStore) -> None:
-    folder = store.save_trial(evidence(), {})
-    (folder / "server.parquet").unlink()
-    sums = json.loads((folder / "checksums.json").read_text())
-    (folder / "checksums.json").write_text(json.dumps({k: v for k, v in sums.items() if k != "server.parquet"}))
-    stored = store.read_trial("b1-c1")
-    assert list(stored.server.columns) == list(SERVER_COLUMNS)
-    assert stored.server.empty
 
 
 def test_tables_of_a_stored_trial_stay_on_disk_until_asked_for(store: RunStore) -> None:

@@ -1,0 +1,140 @@
+"""How a run ends that does not end well: a named cause, what is kept, and the right exit code."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import psycopg
+import pytest
+
+import harness.run
+from harness import plan
+from harness.cli import main
+from harness.domain.experiment import Experiment
+from harness.errors import InfrastructureError, UsageError, refused_by_the_system
+from harness.store import RunStore
+
+FILE = 'schema_version = 1\nname = "x"\n[load]\nrate_rps = 1\n'
+
+
+@pytest.fixture
+def run_that(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd) -> Callable[[Exception], tuple[int, str]]:
+    """`poolbench run` that leaves a log and then ends with an exception. Returns exit code and standard error."""
+    (tmp_path / "x.toml").write_text(FILE)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("signal.signal", lambda *_: None)  # the test's own handlers stay
+
+    def ended(error: Exception) -> tuple[int, str]:
+        def run_experiment(experiment: Experiment, store: RunStore, *, progress: object) -> None:
+            (store.path / "sittings" / "target.log").write_text("why")
+            raise error
+
+        monkeypatch.setattr(harness.run, "run_experiment", run_experiment)
+        with pytest.raises(SystemExit) as exit_:
+            main(["run", "x.toml", "--quiet"])
+        assert isinstance(exit_.value.code, int)
+        return exit_.value.code, capfd.readouterr().err
+
+    return ended
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (OSError(errno.ENOSPC, "No space left", "/var/x"), 5, "The disk that holds /var/x is full. Make room there."),
+        (OSError(errno.EROFS, "Read-only"), 5, "Read-only file system"),
+        (psycopg.OperationalError("the connection is closed\nmore"), 5, "Postgres failed: the connection is closed."),
+        (InfrastructureError("It ended.", next_step="Its log is x."), 5, "It ended. Its log is x."),
+    ],
+)
+def test_a_failure_is_named_and_its_logs_are_kept(run_that, tmp_path: Path, error, code: int, said: str) -> None:
+    assert run_that(error)[0] == code
+    code_again, err = run_that(error)
+    assert code_again == code
+    assert said in err
+    assert "Nothing had been measured yet." in err
+    assert "Traceback" not in err
+    assert len(list(tmp_path.glob("results/*/sittings/target.log"))) == 2
+
+
+def test_a_bug_is_shown_whole(run_that) -> None:
+    code, err = run_that(ZeroDivisionError("oops"))
+    assert code == 70
+    assert err.count("ZeroDivisionError: oops") == 1
+    assert "This is a bug in poolbench." in err
+    assert "Nothing had been measured yet." in err
+
+
+def test_what_was_refused_leaves_no_folder(run_that, tmp_path: Path) -> None:
+    assert run_that(UsageError("No."))[0] == 2
+    assert list((tmp_path / "results").iterdir()) == []
+
+
+def test_a_run_that_measured_nothing_is_not_the_latest(run_that, tmp_path: Path) -> None:
+    run_that(InfrastructureError("It ended."))
+    (folder,) = (tmp_path / "results").iterdir()
+    (folder / "run.json").write_text("{}")
+    with pytest.raises(UsageError, match="There is no run"):
+        RunStore.latest(tmp_path / "results")
+
+
+def test_a_real_full_disk_is_named(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="space") as caught, Path("/dev/full").open("wb", buffering=0) as full:
+        full.write(b"x")
+    error = refused_by_the_system(caught.value, tmp_path)
+    assert error is not None
+    assert error.cause == f"The disk that holds {tmp_path} is full."
+    assert error.exit_code == 5
+
+
+def test_a_folder_that_was_removed_is_named_and_a_bug_is_none_of_the_systems(tmp_path: Path) -> None:
+    missing = FileNotFoundError(errno.ENOENT, "No such file", str(tmp_path / "x"))
+    assert refused_by_the_system(missing, tmp_path) is None
+    gone = refused_by_the_system(missing, tmp_path / "gone")
+    assert gone is not None
+    assert "was removed" in gone.cause
+
+
+def poolbench(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "harness", *arguments],
+        cwd=cwd,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_a_terminal_without_the_letters_still_shows_the_plan(tmp_path: Path) -> None:
+    text = FILE.replace('name = "x"', 'name = "x"\n[matrix]\ntarget.env.NAME = ["Zoë, é 東", "b"]')
+    (tmp_path / "x.toml").write_text(text, encoding="utf-8")
+    done = poolbench("plan", "x.toml", cwd=tmp_path, LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0", COLUMNS="99")
+    assert done.returncode == 0, done.stderr
+    assert "NAME Zo?, ? ?" in done.stdout
+
+
+@pytest.mark.parametrize("name", ["my.exp", "x y", "", "-x", "..", "a/my.exp.toml", "n" * 61, "Zoë"])
+def test_init_refuses_a_name_that_plan_would_refuse(name: str, tmp_path: Path) -> None:
+    done = poolbench("init", "--", name, cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert "cannot name a folder" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["mine", "mine.toml", "a-b_1"])
+def test_what_init_writes_is_planned(name: str, tmp_path: Path) -> None:
+    assert poolbench("init", name, cwd=tmp_path).returncode == 0
+    (file,) = tmp_path.iterdir()
+    assert plan.load_experiment(file).name == name.removesuffix(".toml")
+
+
+def test_init_to_where_nothing_can_be_written(tmp_path: Path) -> None:
+    done = poolbench("init", f"{'d' * 300}/x", cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert "cannot be written" in done.stderr
