@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness import plan, schedule
+from harness.domain.design import design_kind
 from harness.domain.experiment import Cell, Experiment
 from harness.domain.load import Sitting
 from harness.domain.profile import MachineProfile
@@ -39,7 +40,12 @@ class Outline:
         offered = () if self.arrivals is None else (f"It offers about {self.arrivals} requests in all.",)
         apart = f"This plan can tell apart {' and '.join(told)}, four times in five ({noise})."
         advice = () if self.profile else ("To know this machine's noise, measure it once: poolbench calibrate",)
-        return (apart, *self._ceiling_note(), *offered, *advice)
+        return (apart, *self._design_note(), *self._ceiling_note(), *offered, *advice)
+
+    def _design_note(self) -> tuple[str, ...]:
+        """Why one cell is measured at a time, where the experiment leaves the choice."""
+        _, why_blocked = design_kind(self.experiment, self.cells)
+        return (f"One cell at a time: {why_blocked}.",) if why_blocked else ()
 
     def _ceiling_note(self) -> tuple[str, ...]:
         """A warning when the load is more than the generator was calibrated to send."""
@@ -90,8 +96,8 @@ def outline(experiment: Experiment, profile: MachineProfile | None = None) -> Ou
         duration_s=schedule.run_duration_s(sittings),
         arrivals=schedule.expected_arrivals(measured),
         detectable={
-            "p50": schedule.detectable_difference(experiment, requests, "p50", profile),
-            "p95": schedule.detectable_difference(experiment, requests, "p95", profile),
+            "p50": schedule.detectable_difference(experiment, requests, "p50", profile, cells),
+            "p95": schedule.detectable_difference(experiment, requests, "p95", profile, cells),
         },
         profile=profile,
     )

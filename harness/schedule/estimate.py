@@ -6,7 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from harness.domain.experiment import Experiment
+from harness.domain.design import Kind, design_kind
+from harness.domain.experiment import Cell, Experiment
 from harness.domain.load import Sitting
 from harness.domain.profile import MachineProfile
 
@@ -73,23 +74,26 @@ def detectable_difference(
     requests: float | None,
     percentile: Percentile = "p95",
     profile: MachineProfile | None = None,
+    cells: Sequence[Cell] = (),
 ) -> float | None:
     """Smallest difference between two cells that the run would find 4 times in 5, as a share: 0.2 is 20 %.
 
     The test is the paired t test over launches at 95 %, two-sided; the noise of a pair is what differs between
     launches plus what `requests` a launch leave to chance (exponential tail; None: ignored). None for one launch,
-    which tells nothing apart. How launches differ is what `profile` found on this machine, else what is typical.
+    which tells nothing apart. How launches differ is what `profile` found on this machine, else what is typical, and
+    depends on whether the cells take turns.
     """
     launches = experiment.design.launches
     if launches < 2:
         return None
-    noise = math.hypot(_pair_sd(experiment, percentile, profile), _chance_sd(percentile, requests, profile))
+    kind, _ = design_kind(experiment, cells)
+    noise = math.hypot(_pair_sd(kind, percentile, profile), _chance_sd(percentile, requests, profile))
     return math.expm1(_detectable_shift(launches) * noise)
 
 
-def _pair_sd(experiment: Experiment, percentile: Percentile, profile: MachineProfile | None) -> float:
+def _pair_sd(kind: Kind, percentile: Percentile, profile: MachineProfile | None) -> float:
     """sd of the log ratio of two launches of equal cells."""
-    turns = experiment.design.kind == "interleaved"
+    turns = kind == "interleaved"
     found = None if profile is None else profile.noise_of(percentile)
     if found is None:
         return RATIO_SD_INTERLEAVED[percentile] if turns else math.sqrt(2) * TRIAL_SD_BLOCKED[percentile]
