@@ -82,13 +82,12 @@ class Generator:
     def wait(self, on_tick: Callable[[float], None] | None = None, *, timeout_s: float | None = None) -> LoadOutput:
         """Wait until the plan is executed, telling `on_tick` about four times a second how many seconds of it are done.
 
-        `timeout_s` counts from now; by default the plan's duration, what each service may still work afterwards, and
-        half a minute.
+        `timeout_s` counts from now; by default the plan's duration, the patience with each service after its turns,
+        and half a minute.
         Raises as `wait_ready` does; what the generator wrote until then stays in the output folder.
         """
         if timeout_s is None:
-            patience_s = sum(_SERVICE_PATIENCE * launch.request_timeout_s for launch in self._plan.launches)
-            timeout_s = self._plan.duration_s + patience_s + _SLACK_S
+            timeout_s = self._plan.duration_s + _patience_s(self._plan) + _SLACK_S
         raw = self._wait_for("ledger.json", timeout_s, "execute the load plan", on_tick)
         workers = read_workers(self._output_dir)
         offsets = [offset for worker in workers for offset in worker["offsets"]]
@@ -136,6 +135,13 @@ class Generator:
         log = self._output_dir / "generator.log"
         lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-_LOG_LINES:]
         return InfrastructureError(cause, next_step=f"Its log is {log}.", detail="\n".join(lines))
+
+
+def _patience_s(plan: LoadPlan) -> float:
+    """How long a generator may wait in all for answers after each turn, and once for each service to come to rest."""
+    timeouts_s = {launch.launch_id: launch.request_timeout_s for launch in plan.launches}
+    after_turns_s = sum(timeouts_s[turn.launch_id] for turn in plan.turns)
+    return after_turns_s + (_SERVICE_PATIENCE - 1) * sum(timeouts_s.values())
 
 
 @contextmanager

@@ -32,6 +32,11 @@ def against_turns(cells: Sequence[Cell]) -> Iterator[str]:
             yield "pool.pool_recycle_s counts the time between turns"
         if cell.network.idle_timeout_s is not None:
             yield "network.idle_timeout_s counts the time between turns"
+        if cell.session.idle_in_transaction_session_timeout_ms > 0:
+            yield "session.idle_in_transaction_session_timeout_ms counts the time between turns"
+        for name in cell.database.settings:
+            if "idle" in name and name.endswith("timeout"):
+                yield f"database.settings.{name} counts the time between turns"
         if cell.session.mistake == "global_session":
             yield "session.mistake keeps a transaction open between turns"
         if cell.load.workers is not None or cell.load.processes > 1:

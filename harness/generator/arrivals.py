@@ -148,30 +148,27 @@ class Dispatcher:
     shows as latency instead of being left out. Between turns the load clock stands still.
     """
 
-    __slots__ = ("_arrivals", "_next", "_zero_ns")
+    __slots__ = ("_arrivals", "_next", "zero_ns")
 
     def __init__(self, arrivals: Iterator[Arrival]) -> None:
         self._arrivals = arrivals
-        self._zero_ns = 0
         self._next: Arrival | None = next(arrivals, None)
+        self.zero_ns = 0
+        """what the clock of everybody shows where the load clock shows 0"""
 
     def resume(self, *, zero_ns: int) -> None:
         """Let the load clock run: it shows `now - zero_ns`."""
-        self._zero_ns = zero_ns
-
-    def intended_ns(self, arrival: Arrival) -> int:
-        """When the arrival is due, on the clock of everybody."""
-        return self._zero_ns + arrival.due_ns
+        self.zero_ns = zero_ns
 
     @property
     def due_ns(self) -> int | None:
-        """When the next arrival is due; None when all were handed out."""
-        return None if self._next is None else self._zero_ns + self._next.due_ns
+        """When the next arrival is due, on the clock of everybody; None when all were handed out."""
+        return None if self._next is None else self.zero_ns + self._next.due_ns
 
     def pop(self, now_ns: int) -> Arrival | None:
-        """The next arrival if it is due by `now_ns`."""
+        """The next arrival if it is due by `now_ns`; it is intended at `zero_ns + due_ns`."""
         arrival = self._next
-        if arrival is None or self._zero_ns + arrival.due_ns > now_ns:
+        if arrival is None or self.zero_ns + arrival.due_ns > now_ns:
             return None
         self._next = next(self._arrivals, None)
         return arrival
@@ -210,9 +207,8 @@ MANY = 4
 """connections from which on one of them is nearly always in use"""
 
 
-def ending(*, start_ns: int, duration_s: float, end_ns: int, connections: int | None) -> Ending:
+def ending(*, start_ns: int, duration_ns: int, end_ns: int, connections: int | None) -> Ending:
     """When a turn that began at `start_ns` may end; `connections` of one process of the target, None without limit."""
-    duration_ns = round(duration_s * NS_PER_S)
     many = connections is not None and connections >= MANY
     return Ending(
         planned_ns=min(start_ns + duration_ns, end_ns),

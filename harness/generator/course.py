@@ -31,6 +31,8 @@ class Course:
         """the load clock"""
         self.end_ns = end_of(segments[-1]) + (pause_ns if self.climbs else 0)
         """on the load clock"""
+        self.patient = True
+        """False once its service was waited for in vain"""
         self.open: OpenUsers | None = None
         self.closed: ClosedUsers | None = None
         self._share = share
@@ -57,10 +59,9 @@ class Course:
         rate_rps = max(segment.rate_rps or 0.0 for segment in self.segments)
         return self.open.make_ready(users_to_make(rate_rps=rate_rps / self._share.stripes, cap=self.hot.in_flight.cap))
 
-    @property
-    def is_idle(self) -> bool:
+    def is_idle(self, now_ns: int) -> bool:
         """Whether nothing is in progress, neither for the client nor at the service."""
-        return self.hot.in_flight.count == 0 and self.hot.gauges.in_progress == 0
+        return self.hot.in_flight.count == 0 and self.hot.gauges.at_most(0, now_ns)
 
 
 def end_of(segment: Segment) -> int:

@@ -9,17 +9,18 @@ from typing import Protocol
 import gevent
 from gevent.event import AsyncResult
 
-from harness.domain.load import Cut, Ledger, LoadPlan, Turn, TurnRun
-from harness.errors import UsageError
+from harness.domain.load import Cut, Ledger, LoadPlan, TurnRun
 from harness.generator.alarm import Alarm, make_alarm
 from harness.generator.arrivals import NS_PER_S, WHOLE, Ending, Share, ending
 from harness.generator.book import SegmentAccount
 from harness.generator.course import Course, end_of
 from harness.generator.launch import HotLaunch
+from harness.generator.scenario import silence
 from harness.generator.tally import Tally
 
 LOOK_AGAIN_NS = 500_000
 """after the client has all its answers and the service is still closing what they used"""
+NEVER_NS = 2**63 - 1
 SERVICE_PATIENCE = 3
 """request timeouts for which a service may go on with requests that the client gave up, before others have a turn"""
 
@@ -57,6 +58,8 @@ class Engine:
         self._over: AsyncResult = AsyncResult()
         self._sending: Course | None = None
         self._ending: Ending | None = None
+        self._look_ns = NEVER_NS
+        """when to look next whether the turn may end"""
         self._alarm: Alarm
         for hot in launches:
             hot.fail = self.fail
@@ -87,13 +90,17 @@ class Engine:
         Raises UsageError when a scenario sends nothing at all, and whatever `fail` was given.
         """
         runs: list[TurnRun] = []
+        last = {turn.launch_id: place for place, turn in enumerate(self._plan.turns)}
         with make_alarm(self._ring) as self._alarm:
-            for turn in self._plan.turns:
+            for place, turn in enumerate(self._plan.turns):
                 course = self._courses[turn.launch_id]
                 if course.is_over:  # its turns took longer than planned, until its service was clear
                     continue
+                left_ns = course.end_ns - course.clock_ns
+                duration_ns = left_ns if place == last[turn.launch_id] else round(turn.duration_s * NS_PER_S)
+                course.hot.gauges.look_again()
                 begin_ns = self._pace.next_turn(runs[-1].idle_ns + self._pause_ns) if runs else start_ns
-                runs.append(self._execute(course, turn, begin_ns))
+                runs.append(self._execute(course, duration_ns, begin_ns))
                 self._refuse_silence(course)
         for course in self._courses.values():
             course.hot.abandon()
@@ -101,18 +108,17 @@ class Engine:
             raise self._over.exception
         return self._tally.close(runs)
 
-    def _execute(self, course: Course, turn: Turn, begin_ns: int) -> TurnRun:
+    def _execute(self, course: Course, duration_ns: int, begin_ns: int) -> TurnRun:
         hot = course.hot
         self._sleep_until(begin_ns)
         hot.in_flight.reset_peak()
-        hot.gauges.look_again()
         load_start_ns = course.clock_ns
         if course.climbs:
             end_ns, cut = self._climb(course, begin_ns)
         elif course.open is not None:
-            end_ns, cut = self._send(course, turn, begin_ns)
+            end_ns, cut = self._send(course, duration_ns, begin_ns)
         else:
-            end_ns, cut = self._let_go(course, turn, begin_ns)
+            end_ns, cut = self._let_go(course, duration_ns, begin_ns)
         if not course.climbs:
             course.clock_ns += end_ns - begin_ns
         idle_ns, idle = self._until_idle(course)
@@ -127,21 +133,22 @@ class Engine:
             in_flight_peak=hot.in_flight.peak,
         )
 
-    def _send(self, course: Course, turn: Turn, begin_ns: int) -> tuple[int, Cut]:
+    def _send(self, course: Course, duration_ns: int, begin_ns: int) -> tuple[int, Cut]:
         """The open model: arrivals when they are due, whatever has come of the earlier ones, until the turn may end."""
         zero_ns, in_flight = begin_ns - course.clock_ns, course.hot.in_flight
         self._ending = ending(
             start_ns=begin_ns,
-            duration_s=turn.duration_s,
+            duration_ns=duration_ns,
             end_ns=zero_ns + course.end_ns,
             connections=course.hot.load.connections,
         )
         course.dispatcher.resume(zero_ns=zero_ns)
-        self._sending, in_flight.on_low = course, self._ring_now
+        self._sending, in_flight.on_low = course, self._look_now
+        self._look_ns = self._ending.planned_ns
         try:
             end_ns: int = self._sleep_until(self._ending.end_ns)
         finally:
-            self._sending, self._ending, in_flight.low = None, None, -1
+            self._sending, self._ending, self._look_ns, in_flight.low = None, None, NEVER_NS, -1
         if end_ns >= zero_ns + course.end_ns:
             return zero_ns + course.end_ns, "end"
         return end_ns, "clear" if in_flight.count == 0 else "unqueued"
@@ -161,11 +168,11 @@ class Engine:
         course.clock_ns = course.end_ns
         return end_ns, "end"
 
-    def _let_go(self, course: Course, turn: Turn, begin_ns: int) -> tuple[int, Cut]:
+    def _let_go(self, course: Course, duration_ns: int, begin_ns: int) -> tuple[int, Cut]:
         """The closed model: N users until the turn is over, after which each has its answer but sends nothing more."""
         users, zero_ns = course.closed, begin_ns - course.clock_ns
         assert users is not None  # the closed model's
-        end_ns = min(begin_ns + round(turn.duration_s * NS_PER_S), zero_ns + course.end_ns)
+        end_ns = min(begin_ns + duration_ns, zero_ns + course.end_ns)
         try:
             for segment in course.segments:
                 until_ns = min(zero_ns + end_of(segment), end_ns)
@@ -179,30 +186,33 @@ class Engine:
     def _until_idle(self, course: Course) -> tuple[int, bool]:
         """Wait until the service has nothing left to do: its next neighbour is to find the machine as it left it.
 
-        The last one to have a turn has no neighbour, so only its own answers are waited for. Returns when that was,
-        and whether it came to it.
+        The last one to have a turn has no neighbour, so only its own answers are waited for; likewise where a service
+        did not come to rest once. Returns when that was, and whether it came to it.
         """
+        now_ns = time.monotonic_ns()
         if course.climbs:
-            return time.monotonic_ns(), course.is_idle
-        last = all(other.is_over for other in self._courses.values())
-        patience_s = course.hot.load.request_timeout_s * (1 if last else SERVICE_PATIENCE)
-        deadline_ns = time.monotonic_ns() + round(max(patience_s, self._plan.pause_s) * NS_PER_S)
+            return now_ns, course.is_idle(now_ns)
+        no_neighbour = all(other.is_over for other in self._courses.values())
+        for_answers = no_neighbour or not course.patient
+        patience_s = course.hot.load.request_timeout_s * (1 if for_answers else SERVICE_PATIENCE)
+        deadline_ns = now_ns + round(max(patience_s, self._plan.pause_s) * NS_PER_S)
         while True:
-            now_ns, answered = time.monotonic_ns(), course.hot.in_flight.count == 0
-            if course.is_idle or (last and answered) or now_ns >= deadline_ns:
-                return now_ns, course.is_idle
+            now_ns = time.monotonic_ns()
+            if course.is_idle(now_ns):
+                return now_ns, True
+            if for_answers and course.hot.in_flight.count == 0:
+                return now_ns, False
+            if now_ns >= deadline_ns:
+                course.patient = False
+                return now_ns, False
             if self._over.ready():
                 self._over.get()  # what `fail` was given
             gevent.sleep(0.001)
 
     def _refuse_silence(self, course: Course) -> None:
-        """A scenario whose tasks send nothing measures nothing. Workers may by chance have had no task that does."""
+        """A scenario whose tasks send nothing measures nothing. Of several processes only the coordinator knows."""
         if course.is_over and course.offered and not course.hot.book.requests and self._share == WHOLE:
-            raise UsageError(
-                f"The scenario {course.hot.load.scenario} sent no request in {course.offered} arrivals: "
-                "there is nothing to measure.",
-                next_step="Let its tasks call self.client, an HttpUser's or FastHttpUser's.",
-            )
+            raise silence(course.hot.load.scenario, course.offered)
 
     def _sleep_until(self, due_ns: int) -> int:
         """Let the event loop work until then, or until the turn may end; arrivals are dispatched meanwhile.
@@ -213,53 +223,58 @@ class Engine:
         if self._over.ready():
             self._over.get()
         self._over = AsyncResult()
-        self._alarm.set(self._next_ns(time.monotonic_ns()))
+        self._alarm.set(self._next_ns())
         over_ns: int = self._over.get()
         return over_ns
 
-    def _next_ns(self, now_ns: int) -> int:
+    def _next_ns(self) -> int:
         """When the event loop has to come back here."""
-        next_ns = self._wake_ns
-        if self._sending is not None and (due_ns := self._sending.dispatcher.due_ns) is not None:
-            next_ns = min(next_ns, due_ns)
-        if self._ending is not None and self._sending is not None:
-            next_ns = min(next_ns, self._ending.next_ns(now_ns))
-            if self._sending.hot.in_flight.count <= self._sending.hot.in_flight.low:
-                next_ns = min(next_ns, now_ns + LOOK_AGAIN_NS)
-        return next_ns
+        next_ns = min(self._wake_ns, self._look_ns)
+        if self._sending is None:
+            return next_ns
+        due_ns = self._sending.dispatcher.due_ns
+        return next_ns if due_ns is None or due_ns > next_ns else due_ns
 
-    def _ring_now(self) -> None:
+    def _look_now(self) -> None:
+        """Few enough are in flight: look whether the turn may end, from the event loop."""
+        self._look_ns = 0
         self._alarm.set(time.monotonic_ns())
 
     def _ring(self) -> None:
         """Called from the event loop when something is due: arrivals first, then the end of the sleep."""
         try:
-            self._dispatch()
-            now_ns = time.monotonic_ns()
-            over = self._wake_ns <= now_ns or self._may_end(now_ns)
+            now_ns = self._dispatch()
+            over = now_ns >= self._wake_ns or (now_ns >= self._look_ns and self._may_end(now_ns))
         except Exception as error:  # noqa: BLE001 -- the event loop would print it and go on without an alarm
             self._over.set_exception(error)
             return
         if not over:
-            self._alarm.set(self._next_ns(now_ns))
+            self._alarm.set(self._next_ns())
         elif not self._over.ready():
             self._over.set(now_ns)
             if self._ending is not None:
                 self._sending = None  # the load clock stands still from now on
 
-    def _dispatch(self) -> None:
-        course = self._sending
+    def _dispatch(self) -> int:
+        """Hand over what is due. Returns the moment up to which that is complete, so that a turn can end there.
+
+        What is due from the end of the sleep on is left to whoever goes on sending: of a staircase, the next step.
+        """
+        monotonic_ns, course = time.monotonic_ns, self._sending
+        now_ns = monotonic_ns()
         if course is None or course.open is None:
-            return
-        users, hot, dispatcher = course.open, course.hot, course.dispatcher
-        while (arrival := dispatcher.pop(time.monotonic_ns())) is not None:
+            return now_ns
+        users, hot, dispatcher, wake_ns = course.open, course.hot, course.dispatcher, self._wake_ns
+        while (arrival := dispatcher.pop(now_ns if now_ns < wake_ns else wake_ns - 1)) is not None:
             task = users.tasks[arrival.task].name
-            intended_ns, account = dispatcher.intended_ns(arrival), course.accounts[arrival.segment]
+            intended_ns, account = dispatcher.zero_ns + arrival.due_ns, course.accounts[arrival.segment]
             hot.book.offered(account, task)
             if hot.in_flight.enter():
-                users.hand(account, arrival, intended_ns, time.monotonic_ns())
+                users.hand(account, arrival, intended_ns, now_ns)
             else:
                 hot.book.dropped(account, arrival.number, task, intended_ns)
+            now_ns = monotonic_ns()
+        return now_ns
 
     def _may_end(self, now_ns: int) -> bool:
         """Whether the turn may end now: see `arrivals.Ending`."""
@@ -268,4 +283,10 @@ class Engine:
             return False
         in_flight = course.hot.in_flight
         in_flight.low = low = due.low(now_ns)
-        return in_flight.count <= low and course.hot.gauges.in_progress <= low
+        self._look_ns = due.next_ns(now_ns)
+        if in_flight.count > low:
+            return False  # whoever leaves will ask again
+        if course.hot.gauges.at_most(low, now_ns):
+            return True
+        self._look_ns = min(self._look_ns, now_ns + LOOK_AGAIN_NS)
+        return False

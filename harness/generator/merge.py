@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
-from harness.domain.load import EndpointCount, Ledger, TaskCount, TurnRun
+from harness.domain.load import SETUP_SEGMENT, EndpointCount, Ledger, TaskCount, TurnRun
 
 Count = TypeVar("Count", TaskCount, EndpointCount)
 _TASK = ("offered", "done", "dropped", "unfinished")
@@ -25,6 +25,13 @@ def merge_ledgers(ledgers: Sequence[Ledger]) -> Ledger:
         ),
         turns=tuple(_one_turn(runs) for runs in zip(*(ledger.turns for ledger in ledgers), strict=True)),
     )
+
+
+def is_silent(ledger: Ledger) -> bool:
+    """Whether every arrival was executed and none of them sent anything, as far as that was seen."""
+    executed = sum(count.offered - count.dropped for count in ledger.tasks)
+    sent = any(count.endpoint for count in ledger.endpoints if count.segment != SETUP_SEGMENT)
+    return executed > 0 and not sent and executed == sum(count.done for count in ledger.tasks)
 
 
 def _added(counts: Iterable[Count], key: tuple[str, str], figures: Sequence[str]) -> tuple[Count, ...]:

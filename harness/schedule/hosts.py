@@ -60,7 +60,7 @@ def with_hosts(
         output_dir=output_dir,
         environment={
             "HEROES": str(first.database.rows),
-            SEED_VARIABLE: str(sitting.segments[0].seed),  # of a block's first phase: the same for all its cells
+            SEED_VARIABLE: str(sitting.segments[-1].seed),  # of a block's measurement: the same for all its cells
         },
         processes=first.load.processes,
         workers=first.load.workers,
