@@ -17,6 +17,8 @@ from harness.domain.evidence import Reason
 
 GC_PAUSE_MS_MAX = 20.0
 EMPTY_SHARE_MAX = 0.01
+STILL_AT_WORK_S_MAX = 1.0
+"""What a service does within this time after its last answer is tidying up."""
 FAILING_SHARE = 0.01
 """of the arrivals; more than this is no service to run, whether anything was promised or not"""
 LOOP_LAG_MS_MAX = 100.0
@@ -64,7 +66,7 @@ def still_at_work(evidence: Judged) -> Reason | None:
     busy = [turn for turn in evidence.ledger.turns if not turn.idle]
     value = max(((turn.idle_ns - turn.end_ns) / 1e9 for turn in busy), default=0.0)
     message = f"the service was still at work {value:.0f} s after its load had ended"
-    return above("finding", "still_at_work", value, 0.0, message)
+    return above("finding", "still_at_work", value, STILL_AT_WORK_S_MAX, message)
 
 
 def empty_tasks(evidence: Judged) -> Reason | None:

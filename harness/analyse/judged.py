@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from harness.analyse.arrays import Bools, Codes, Floats
 from harness.analyse.measured import OUTCOME_PLACES, arrivals_of
 from harness.analyse.steady import bin_medians_ms
-from harness.analyse.windows import Windows, loaded_segments, measured_segments, windows
+from harness.analyse.windows import Windows, measured_segments, windows
 from harness.domain.evidence import PROBE_COLUMNS, SERVER_COLUMNS, RelayReadings, SamplerGap
 from harness.domain.experiment import Slo
 from harness.domain.load import Ledger, Segment
@@ -40,7 +40,7 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judged:
-    """What the reasons look at,  cut to the trial's measured segments."""
+    """What the reasons look at, cut to the trial's measured segments, or to the rungs of a staircase."""
 
     segments: tuple[Segment, ...]
     ledger: Ledger
@@ -77,7 +77,7 @@ class Judged:
     warmup_s: float
     """load before the measurement, as it went"""
     bins_ms: Floats
-    """median latency by tenth of a second of load, warm-up included"""
+    """median latency by tenth of a second of load, warm-up included; empty for a staircase"""
 
     @property
     def seconds(self) -> float:
@@ -93,9 +93,9 @@ class Judged:
 
 def judged(evidence: Evidence) -> Judged:
     """Cut everything to what is judged."""
-    own = measured_segments(evidence.segments)
+    own = measured_segments(evidence.segments) or _rungs(evidence)
     spans = windows(own, evidence.ledger.turns)
-    loaded = windows(loaded_segments(evidence.segments), evidence.ledger.turns)
+    loaded = windows([s for s in evidence.segments if s.phase == "warmup" or s in own], evidence.ledger.turns)
     arrivals = arrivals_of(evidence.rows, loaded, spans)
     outcome, latency_ms = arrivals.outcome[arrivals.measured], arrivals.latency_ms[arrivals.measured]
     rows = evidence.rows[np.isin(evidence.rows["segment"].to_numpy(), spans.segments)]
@@ -129,8 +129,14 @@ def judged(evidence: Evidence) -> Judged:
         lag_ms=np.sort((handed - intended)[sent] / 1e6),
         answered_by=pid[pid > 0],
         warmup_s=loaded.seconds - spans.seconds,
-        bins_ms=bin_medians_ms(arrivals),
+        bins_ms=bin_medians_ms(arrivals) if measured_segments(evidence.segments) else np.zeros(0),
     )
+
+
+def _rungs(evidence: Evidence) -> list[Segment]:
+    """The rungs that a staircase came to; the load grows with each, so nothing settles there."""
+    rungs = [segment for segment in evidence.segments if segment.phase == "staircase"]
+    return [rung for rung in rungs if windows([rung], evidence.ledger.turns).seconds > 0]
 
 
 def _overlaps(gap: SamplerGap, spans: Windows) -> bool:
