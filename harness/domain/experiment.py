@@ -212,7 +212,7 @@ class Load:
     rate_rps: Annotated[float, Gt(0), Le(100_000)] | None = None
     """arrivals a second (open)"""
     rate: str | None = None
-    """a share of the capacity a staircase finds first, as "60%" (open)"""
+    """a share of what a staircase finds the strongest cell to carry, as "60%" (open)"""
     users: Annotated[int, Ge(1), Le(100_000)] | None = None
     """concurrent users (closed)"""
     arrivals: ArrivalProcess = "poisson"
