@@ -346,7 +346,7 @@ def test_a_run_json_that_was_changed_is_refused(store: RunStore) -> None:
             store.read_info()
     store.write_info(info())
     (store.path / "run.json.sha256").unlink()
-    with pytest.raises(UsageError, match="damaged"):
+    with pytest.raises(UsageError, match=r"damaged: its checksum, run\.json\.sha256, is missing"):
         store.read_info()
 
 
