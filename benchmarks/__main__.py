@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from benchmarks import accuracy, analysis, generator, observer, overhead
+from benchmarks import accuracy, analysis, generator, observer, overhead, queueing
 
 BENCHMARKS: Mapping[str, Callable[[], Mapping[str, Any]]] = {
     "accuracy": accuracy.measure,
@@ -18,6 +18,7 @@ BENCHMARKS: Mapping[str, Callable[[], Mapping[str, Any]]] = {
     "generator": generator.measure,
     "overhead": overhead.measure,
     "observer": observer.measure,
+    "queueing": queueing.measure,
 }
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from harness import drive
 from harness.domain.ledger import check_ledger
-from harness.domain.load import LaunchLoad, LoadOutput, LoadPlan, Segment
+from harness.domain.load import LaunchLoad, LoadOutput, LoadPlan, Segment, Turn
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,17 +36,14 @@ def open_segment(
     start_s: float = 0.0,
     arrivals: str = "poisson",
     seed: int = 1,
-    guard_s: float = 0.0,
 ) -> Segment:
     """A measured stretch of the open model."""
     return Segment(
         index=index,
         launch_id=LAUNCH_ID,
         phase="measure",
-        round=0,
         start_s=start_s,
         duration_s=duration_s,
-        guard_s=guard_s,
         model="open",
         rate_rps=rate_rps,
         users=None,
@@ -72,7 +69,8 @@ def drive_plan(
         request_timeout_s=request_timeout_s,
         max_in_flight=max_in_flight,
     )
-    plan = LoadPlan(launches=(load,), segments=tuple(segments), output_dir=folder, processes=processes)
+    turn = Turn(launch_id=LAUNCH_ID, duration_s=max(segment.end_s for segment in segments))
+    plan = LoadPlan(launches=(load,), segments=tuple(segments), turns=(turn,), output_dir=folder, processes=processes)
     with drive.start(plan) as generator:
         generator.targets_up()
         generator.wait_ready()

@@ -98,13 +98,12 @@ def _measure_launch(workload: Workload, folder: Path) -> Sequence[Turn]:
     launch = Launch(id="b1-c1", cell=cell, block=1)
     with ExitStack() as stack:
         server = stack.enter_context(deploy.start_database(cell.database))
-        database = stack.enter_context(
-            deploy.clone(server, deploy.template(server, cell.database), "poolbench_observer")
-        )
+        source = stack.enter_context(deploy.template(server, cell.database))
+        database = stack.enter_context(deploy.clone(server, source, "poolbench_observer"))
         target = stack.enter_context(
             deploy.launch(
                 launch,
-                database_url=server.url(database),
+                database_url=server.app_url(database),
                 probe=True,
                 probe_dir=folder / "probe",
                 log=folder / "target.log",

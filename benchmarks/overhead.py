@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import plan, run
+from harness.domain.events import Event, SittingStarted
 from harness.store import RunStore
 
 EXPERIMENT = """
@@ -42,15 +43,9 @@ class Stopwatch:
 
     marks_s: list[float] = field(default_factory=list)
 
-    def stage(self, text: str) -> None:
-        if text.startswith("sitting "):
-            self.marks_s.append(time.monotonic())
-
-    def note(self, text: str) -> None:
-        """Nothing to time."""
-
-    def load(self, done_s: float, total_s: float, remaining_s: float) -> None:
-        """Nothing to time."""
+    def handle(self, event: Event) -> None:
+        if isinstance(event, SittingStarted):
+            self.marks_s.append(event.at_ns / 1e9)
 
 
 def _overheads_s(kind: str, launches: int) -> list[float]:
@@ -58,7 +53,7 @@ def _overheads_s(kind: str, launches: int) -> list[float]:
     experiment = plan.parse_experiment(EXPERIMENT.format(kind=kind, launches=launches), source="overhead")
     with tempfile.TemporaryDirectory() as folder:
         stopwatch, store = Stopwatch(), RunStore.create(Path(folder), kind)
-        run.run_experiment(experiment, store, progress=stopwatch)
+        run.run_experiment(experiment, store, emit=stopwatch.handle)
         stopwatch.marks_s.append(time.monotonic())
         sittings = store.read_info().sittings
     spans_s = [end - start for start, end in zip(stopwatch.marks_s, stopwatch.marks_s[1:], strict=False)]

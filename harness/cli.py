@@ -26,6 +26,7 @@ from rich.console import Console
 from harness import __version__
 from harness.errors import (
     AnswerIsNo,
+    Inconclusive,
     InfrastructureError,
     Interrupted,
     MeasurementError,
@@ -68,6 +69,9 @@ def run(  # noqa: PLR0917 -- typer calls it by keyword; one parameter an option
         Path | None,
         typer.Option("--resume", metavar="RUN", help="Measure what a run that was cut short still lacks."),
     ] = None,
+    events: Annotated[
+        Path | None, typer.Option("--events", metavar="FILE", help="Write what happens as JSON, one event a line.")
+    ] = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -77,7 +81,7 @@ def run(  # noqa: PLR0917 -- typer calls it by keyword; one parameter an option
     """
     from harness import plan
     from harness import run as sequencing
-    from harness.progress import progress
+    from harness.handlers import telling
 
     work: Callable[..., None]
     if resume is not None:
@@ -92,8 +96,8 @@ def run(  # noqa: PLR0917 -- typer calls it by keyword; one parameter an option
         if resume is not None:
             store.read()  # damage is found before hours are spent, not after
         try:
-            with progress(quiet=quiet or as_json) as shown:
-                work(progress=shown)
+            with telling(quiet=quiet or as_json, events=events) as emit:
+                work(emit=emit)
         except Exception as error:
             raise _cut_short(store, error, resumed=resume is not None, as_json=as_json) from error
         code = _present(store, as_json=as_json)
@@ -182,14 +186,12 @@ def calibrate(  # noqa: PLR0917 -- typer calls it by keyword; one parameter an o
 ) -> None:
     """Measure this machine once: the generator's ceiling and lag, and how much equal cells differ."""
     from harness import calibrate as calibration
+    from harness.handlers import telling
     from harness.profiles import save_profile
-    from harness.progress import progress
 
     cost = {} if observer is None else calibration.read_observer(observer)
-    with progress(quiet=quiet or as_json) as shown:
-        profile = calibration.calibrate(
-            rung_s=rung_s, measure_s=measure_s, launches=launches, observer=cost, progress=shown
-        )
+    with telling(quiet=quiet or as_json) as emit:
+        profile = calibration.calibrate(rung_s=rung_s, measure_s=measure_s, launches=launches, observer=cost, emit=emit)
     path = save_profile(profile)
     if as_json:
         _print_json({"path": str(path), **dataclasses.asdict(profile)})
@@ -222,12 +224,15 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 
 def _answer(report: Report) -> int:
-    """The exit code of a report: 4 where a cell has no valid trial, 1 where an SLO is given and no cell meets it."""
+    """The exit code of a report: 4 where a cell has no valid trial; of a given SLO, 1 where no cell meets it, 3 where
+    none surely does."""
     cells = report.summary.cells
     if not all(cell.valid for cell in cells):
         return MeasurementError.exit_code
-    met = [cell.slo_met for cell in cells if cell.slo_met is not None]
-    return AnswerIsNo.exit_code if met and not any(met) else 0
+    promises = [cell.slo for cell in cells if cell.slo is not None]
+    if not promises or "met" in promises:
+        return 0
+    return Inconclusive.exit_code if "unclear" in promises else AnswerIsNo.exit_code
 
 
 def _cut_short(store: RunStore, error: Exception, *, resumed: bool, as_json: bool) -> PoolbenchError:

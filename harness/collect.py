@@ -57,7 +57,7 @@ def _in_our_time(rows: pd.DataFrame, offsets: Sequence[dict[str, int]]) -> pd.Da
     first, last = offsets[0], offsets[-1]
     share = (rows["intended_ns"].to_numpy() - first["at_ns"]) / max(1, last["at_ns"] - first["at_ns"])
     drift_ns = np.rint(np.clip(share, 0.0, 1.0) * (last["offset_ns"] - first["offset_ns"])).astype(np.int64)
-    for column in ("intended_ns", "started_ns", "finished_ns"):
+    for column in ("intended_ns", "handed_ns", "started_ns", "finished_ns"):
         theirs = rows[column].to_numpy()
         rows[column] = np.where(theirs >= 0, theirs - first["offset_ns"] - drift_ns, theirs)
     return rows

@@ -27,8 +27,8 @@ from harness.domain.load import (
     Ledger,
     LoadOutput,
     LoadPlan,
-    SegmentRun,
     TaskCount,
+    TurnRun,
 )
 from harness.domain.secrets import masked
 from harness.errors import InfrastructureError, PoolbenchError, UsageError
@@ -38,6 +38,8 @@ __all__ = ["Generator", "check_ledger", "read_generator_log", "read_rows", "star
 _POLL_S = 0.01
 _TICK_S = 0.25
 _SLACK_S = 30.0
+_SERVICE_PATIENCE = 3
+"""request timeouts for which a launch's service may stay at work after its load (see the generator's engine)"""
 _LOG_LINES = 15
 _REMOTE_DELAY_S = 0.5
 """Before the load begins, so that every worker knows when."""
@@ -80,12 +82,12 @@ class Generator:
     def wait(self, on_tick: Callable[[float], None] | None = None, *, timeout_s: float | None = None) -> LoadOutput:
         """Wait until the plan is executed, telling `on_tick` about four times a second how many seconds of it are done.
 
-        `timeout_s` counts from now; by default the plan's duration, the longest request timeout and half a minute.
+        `timeout_s` counts from now; by default the plan's duration, the patience with each service after its turns,
+        and half a minute.
         Raises as `wait_ready` does; what the generator wrote until then stays in the output folder.
         """
         if timeout_s is None:
-            patience_s = max((launch.request_timeout_s for launch in self._plan.launches), default=0.0)
-            timeout_s = self._plan.duration_s + patience_s + _SLACK_S
+            timeout_s = self._plan.duration_s + _patience_s(self._plan) + _SLACK_S
         raw = self._wait_for("ledger.json", timeout_s, "execute the load plan", on_tick)
         workers = read_workers(self._output_dir)
         offsets = [offset for worker in workers for offset in worker["offsets"]]
@@ -133,6 +135,13 @@ class Generator:
         log = self._output_dir / "generator.log"
         lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-_LOG_LINES:]
         return InfrastructureError(cause, next_step=f"Its log is {log}.", detail="\n".join(lines))
+
+
+def _patience_s(plan: LoadPlan) -> float:
+    """How long a generator may wait in all for answers after each turn, and once for each service to come to rest."""
+    timeouts_s = {launch.launch_id: launch.request_timeout_s for launch in plan.launches}
+    after_turns_s = sum(timeouts_s[turn.launch_id] for turn in plan.turns)
+    return after_turns_s + (_SERVICE_PATIENCE - 1) * sum(timeouts_s.values())
 
 
 @contextmanager
@@ -227,6 +236,7 @@ def _plain(plan: LoadPlan) -> dict[str, Any]:
     raw = dataclasses.asdict(plan)
     for launch in raw["launches"]:
         launch["scenario"] = str(launch["scenario"].resolve())
+        launch["gauges"] = None if launch["gauges"] is None else str(launch["gauges"].resolve())
         launch["host"] = masked(launch["host"])  # the file stays in the run's folder
     return {**raw, "output_dir": str(plan.output_dir.resolve())}
 
@@ -235,5 +245,5 @@ def _ledger(raw: dict[str, Any]) -> Ledger:
     return Ledger(
         tasks=tuple(TaskCount(**count) for count in raw["tasks"]),
         endpoints=tuple(EndpointCount(**count) for count in raw["endpoints"]),
-        segments=tuple(SegmentRun(**run) for run in raw["segments"]),
+        turns=tuple(TurnRun(**run) for run in raw["turns"]),
     )

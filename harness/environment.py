@@ -75,6 +75,7 @@ def _postgres(server: Server) -> Mapping[str, Any]:
         "max_connections": server.max_connections,
         "reserved_connections": server.reserved_connections,
         "owned": server.owned,
+        "app_role": "superuser" if server.app is None or server.app.superuser else "ordinary",
     }
 
 

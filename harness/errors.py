@@ -6,7 +6,8 @@
     ├── UsageError                       2  a wrong command line, file, key or value
     ├── InfrastructureError              5  Postgres, the target or the generator did not come up; a full disk
     ├── MeasurementError                 4  it ran, but the instrument failed
-    ├── AnswerIsNo                       1  the SLO is not met
+    ├── AnswerIsNo                       1  no cell meets the SLO
+    ├── Inconclusive                     3  no cell surely meets the SLO
     └── Interrupted                    130  Ctrl-C, SIGTERM or SIGHUP
 
 Every message is one sentence that names the cause; `next_step` says what to do about it.
@@ -54,6 +55,10 @@ class MeasurementError(PoolbenchError):
 
 class AnswerIsNo(PoolbenchError):  # noqa: N818 -- an answer, not an error
     exit_code = 1
+
+
+class Inconclusive(PoolbenchError):  # noqa: N818 -- an answer, not an error
+    exit_code = 3
 
 
 class Interrupted(PoolbenchError):  # noqa: N818 -- the user's wish, not an error

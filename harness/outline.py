@@ -6,10 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from harness import plan, schedule
+from harness import analyse, plan, schedule
+from harness.domain.design import design_kind
 from harness.domain.experiment import Cell, Experiment
 from harness.domain.load import Sitting
 from harness.domain.profile import MachineProfile
+
+PERCENTILES: tuple[schedule.Percentile, ...] = ("p50", "p95")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,23 +26,31 @@ class Outline:
     arrivals: int | None
     detectable: Mapping[str, float | None]
     """percentile -> smallest difference between two cells that the run would likely tell apart, as a share"""
+    why_blocked: str = ""
+    """why its launches run one at a time although the experiment leaves the choice"""
     profile: MachineProfile | None = None
     """what calibration found of this machine; None: typical figures stand in"""
 
     @property
     def notes(self) -> tuple[str, ...]:
+        blocked = (f"One launch at a time (blocked), because {self.why_blocked}.",) if self.why_blocked else ()
         told = [
             f"differences above {share:.0%} on {percentile}"
             for percentile, share in self.detectable.items()
             if share is not None
         ]
         if not told:
-            return ("One launch tells no difference apart: set design.launches to 3 or more.",)
+            alone = len(self.cells) == 1
+            return (
+                blocked
+                if alone
+                else (*blocked, "One launch tells no difference apart: set design.launches to 3 or more.")
+            )
         noise = f"noise calibrated {self.profile.measured_utc[:10]}" if self.profile else "typical noise assumed"
         offered = () if self.arrivals is None else (f"It offers about {self.arrivals} requests in all.",)
         apart = f"This plan can tell apart {' and '.join(told)}, four times in five ({noise})."
         advice = () if self.profile else ("To know this machine's noise, measure it once: poolbench calibrate",)
-        return (apart, *self._ceiling_note(), *offered, *advice)
+        return (*blocked, apart, *self._ceiling_note(), *offered, *advice)
 
     def _ceiling_note(self) -> tuple[str, ...]:
         """A warning when the load is more than the generator was calibrated to send."""
@@ -79,6 +90,7 @@ class Outline:
 def outline(experiment: Experiment, profile: MachineProfile | None = None) -> Outline:
     """Expand and schedule an experiment; nothing is started."""
     cells = plan.expand(experiment)
+    kind, why_blocked = design_kind(experiment, cells)
     measured = schedule.sittings(experiment, cells, experiment.load.rate_rps)
     staircase = schedule.staircase_sitting(experiment, cells)
     sittings = (*([staircase] if staircase else []), *measured)
@@ -90,9 +102,15 @@ def outline(experiment: Experiment, profile: MachineProfile | None = None) -> Ou
         duration_s=schedule.run_duration_s(sittings),
         arrivals=schedule.expected_arrivals(measured),
         detectable={
-            "p50": schedule.detectable_difference(experiment, requests, "p50", profile),
-            "p95": schedule.detectable_difference(experiment, requests, "p95", profile),
+            percentile: analyse.smallest_findable(
+                len(cells),
+                experiment.design.launches,
+                round(schedule.launch_noise_sd(kind, requests, percentile, profile), 3),
+                float(profile.launches) if profile else 0.0,
+            )
+            for percentile in PERCENTILES
         },
+        why_blocked=why_blocked if len(cells) > 1 else "",
         profile=profile,
     )
 

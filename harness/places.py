@@ -7,6 +7,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from harness import deploy
+from harness.domain.events import DatabaseFilling, Emit, ServerStarting
 from harness.domain.evidence import Server
 from harness.domain.experiment import Cell, DatabaseSpec
 from harness.domain.load import Launch
@@ -31,7 +32,7 @@ class Place:
         with ExitStack() as stack:
             for name in names.values():
                 stack.enter_context(deploy.clone(server, template, name))
-            yield {launch_id: server.url(name) for launch_id, name in names.items()}
+            yield {launch_id: server.app_url(name) for launch_id, name in names.items()}
 
     def checkpoint(self) -> None:
         if self.server is not None:
@@ -42,12 +43,13 @@ PlaceFor = Callable[[Cell], Place]
 
 
 @contextmanager
-def places(run_id: str, say: Callable[[str], None]) -> Iterator[PlaceFor]:
+def places(run_id: str, emit: Emit) -> Iterator[PlaceFor]:
     """A function that returns the place for a cell, and changes the server when the cell asks for another one.
 
-    `say` is told when a server is started.
+    It emits when a server is started.
     """
-    with ExitStack() as stack:
+    # a server that is not ours keeps its templates until the end: cells may come back to them
+    with ExitStack() as kept, ExitStack() as stack:
         current: tuple[tuple[DatabaseSpec, bool], Place] | None = None
 
         def place_for(cell: Cell) -> Place:
@@ -55,15 +57,22 @@ def places(run_id: str, say: Callable[[str], None]) -> Iterator[PlaceFor]:
             wanted = (cell.database, cell.target.url is None)
             if current is None or current[0] != wanted:
                 stack.close()
-                current = (wanted, _place(stack, cell, f"poolbench_{run_id[-4:]}_", say))
+                current = (wanted, _place(stack, kept, cell, f"poolbench_{run_id[-4:]}_", emit))
             return current[1]
 
         yield place_for
 
 
-def _place(stack: ExitStack, cell: Cell, prefix: str, say: Callable[[str], None]) -> Place:
+def _place(stack: ExitStack, kept: ExitStack, cell: Cell, prefix: str, emit: Emit) -> Place:
     if cell.target.url is not None:
         return Place(server=None, template=None, prefix=prefix)
-    say(f"Postgres ({cell.database.provider}), {cell.database.rows} heroes")
-    server = stack.enter_context(deploy.start_database(cell.database))
-    return Place(server=server, template=deploy.template(server, cell.database, cell.database.prepare), prefix=prefix)
+    emit(ServerStarting(provider=cell.database.provider, rows=cell.database.rows))
+    with deploy.importing(cell):
+        server = stack.enter_context(deploy.start_database(cell.database))
+
+    def said(elapsed_s: float, last_line: str) -> None:
+        emit(DatabaseFilling(elapsed_s=elapsed_s, command=" ".join(cell.database.prepare), last_line=last_line))
+
+    filled = deploy.template(server, cell.database, cell.database.prepare, say=said)
+    template = (stack if server.owned else kept).enter_context(filled)
+    return Place(server=server, template=template, prefix=prefix)

@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness import __version__, analyse, environment, plan, present, schedule
+from harness.domain.design import design_kind
+from harness.domain.events import Emit, RunStarted, SittingFinished, SittingStarted
 from harness.domain.evidence import RunInfo
 from harness.domain.experiment import Cell, Experiment
 from harness.domain.load import Sitting
 from harness.errors import UsageError
 from harness.places import Place, PlaceFor, places
 from harness.profiles import load_profile
-from harness.sitting import Progress, run_sitting, trials
+from harness.sitting import run_sitting, trials
 from harness.store import RUN_SCHEMA_VERSION, RunStore
 
 if TYPE_CHECKING:
@@ -26,7 +28,7 @@ def create_store(experiment: Experiment, results_dir: Path) -> RunStore:
     return RunStore.create(results_dir, experiment.name)
 
 
-def run_experiment(experiment: Experiment, store: RunStore, *, progress: Progress) -> None:
+def run_experiment(experiment: Experiment, store: RunStore, *, emit: Emit) -> None:
     """Measure every cell of an experiment and keep the evidence.
 
     What is finished when an exception ends the run stays readable in the store.
@@ -36,17 +38,17 @@ def run_experiment(experiment: Experiment, store: RunStore, *, progress: Progres
     """
     cells = plan.expand(experiment)
     ceiling_rps = _generator_ceiling_rps()
-    progress.stage(f"run {store.path}")
-    with places(store.run_id, progress.stage) as place_for:
+    emit(_started(store, cells))
+    with places(store.run_id, emit) as place_for:
         first = place_for(cells[0])
         _check_ceilings(experiment, cells, first)
-        rate_rps, rate_source = _find_rate(experiment, cells, place_for, store, progress)
+        rate_rps, rate_source = _find_rate(experiment, cells, place_for, store, emit)
         store.write_info(_info(experiment, store, first, rate_rps, rate_source))
         planned = schedule.sittings(experiment, cells, rate_rps)
-        _run_sittings(experiment, planned, place_for, store, progress, ceiling_rps=ceiling_rps)
+        _run_sittings(experiment, planned, place_for, store, emit, ceiling_rps=ceiling_rps)
 
 
-def resume(store: RunStore, given: Experiment | None = None, *, progress: Progress) -> None:
+def resume(store: RunStore, given: Experiment | None = None, *, emit: Emit) -> None:
     """Measure what a run that was cut short still lacks; `given` is its experiment again, with what is secret.
 
     Raises:
@@ -61,19 +63,21 @@ def resume(store: RunStore, given: Experiment | None = None, *, progress: Progre
     experiment = plan.with_secrets(info.experiment, given)
     cells = plan.expand(experiment)
     ceiling_rps = _generator_ceiling_rps()
-    with places(store.run_id, progress.stage) as place_for:
+    emit(_started(store, cells))
+    with places(store.run_id, emit) as place_for:
         first = place_for(cells[0])
         _refuse_another_machine(info, environment.fingerprint(first.server))
         planned = schedule.sittings(experiment, cells, info.rate_rps)
         lacking = [sitting for sitting in planned if sitting.index in missing]
-        _run_sittings(experiment, lacking, place_for, store, progress, ceiling_rps=ceiling_rps)
+        _run_sittings(experiment, lacking, place_for, store, emit, ceiling_rps=ceiling_rps)
 
 
 def _check_ceilings(experiment: Experiment, cells: Sequence[Cell], place: Place) -> None:
     """Once more with the server's own limits; the file did not tell them all."""
     if place.server is not None:
         here = [cell for cell in cells if cell.database == cells[0].database]
-        plan.check_ceilings(here, experiment.design, place.server.max_connections, place.server.reserved_connections)
+        kind, _ = design_kind(experiment, cells)
+        plan.check_ceilings(here, kind, place.server.max_connections, place.server.reserved_connections)
 
 
 def _info(experiment: Experiment, store: RunStore, place: Place, rate_rps: float | None, rate_source: str) -> RunInfo:
@@ -91,6 +95,7 @@ def _info(experiment: Experiment, store: RunStore, place: Place, rate_rps: float
         environment=environment.fingerprint(place.server),
         rate_rps=rate_rps,
         rate_source=rate_source,
+        profile=load_profile(),
     )
 
 
@@ -133,18 +138,19 @@ def _run_sittings(
     sittings: Sequence[Sitting],
     place_for: PlaceFor,
     store: RunStore,
-    progress: Progress,
+    emit: Emit,
     *,
     ceiling_rps: float | None,
 ) -> None:
     for position, sitting in enumerate(sittings):
         place = place_for(sitting.launches[0].cell)
         rest_s = schedule.run_duration_s(sittings[position + 1 :])
-        progress.stage(f"sitting {position + 1} of {len(sittings)}: {_describe(sitting)}")
-        raw = run_sitting(sitting, experiment, place, store.sitting_dir(sitting.index), progress, rest_s=rest_s)
+        emit(_begun(sitting, position + 1, len(sittings), rest_s))
+        raw = run_sitting(sitting, experiment, place, store.sitting_dir(sitting.index), emit, rest_s=rest_s)
         store.set_aside(launch.id for launch in sitting.launches)
         for kept in trials(raw, experiment, ceiling_rps=ceiling_rps):
             store.save_trial(kept.evidence, kept.logs)
+        emit(SittingFinished(index=sitting.index, trials=tuple(launch.id for launch in sitting.launches)))
 
 
 def _generator_ceiling_rps() -> float | None:
@@ -154,28 +160,38 @@ def _generator_ceiling_rps() -> float | None:
 
 
 def _find_rate(
-    experiment: Experiment, cells: Sequence[Cell], place_for: PlaceFor, store: RunStore, progress: Progress
+    experiment: Experiment, cells: Sequence[Cell], place_for: PlaceFor, store: RunStore, emit: Emit
 ) -> tuple[float | None, str]:
     """The open model's rate: given, or a share of what a short staircase finds the weakest pilot can carry."""
     sitting = schedule.staircase_sitting(experiment, cells)
     share = plan.rate_share(experiment.load.rate or "")
     if sitting is None or share is None:
         return experiment.load.rate_rps, "given"
-    progress.stage(f"staircase over {len(sitting.launches)} cells: what can this machine carry?")
     place = place_for(sitting.launches[0].cell)
     rest_s = schedule.run_duration_s(schedule.sittings(experiment, cells, None))
-    raw = run_sitting(sitting, experiment, place, store.sitting_dir(sitting.index), progress, rest_s=rest_s)
+    emit(_begun(sitting, 0, 0, rest_s))
+    raw = run_sitting(sitting, experiment, place, store.sitting_dir(sitting.index), emit, rest_s=rest_s)
     capacities = {
-        launch.cell.label: analyse.staircase_capacity_rps(
+        launch.cell.id: analyse.staircase_capacity_rps(
             raw.rows(launch.id), [s for s in sitting.segments if s.launch_id == launch.id], raw.output.ledger
         )
         for launch in sitting.launches
     }
-    rate_rps, source = analyse.choose_rate(capacities, share)
-    progress.stage(source)
-    return rate_rps, source
+    chosen = analyse.choose_rate(capacities, {cell.id: cell.label for cell in cells}, share)
+    emit(chosen)
+    return chosen.rate_rps, present.rate_text(chosen)
 
 
-def _describe(sitting: Sitting) -> str:
-    labels = [launch.cell.label for launch in sitting.launches]
-    return labels[0] if len(labels) == 1 else f"{len(labels)} cells hot together"
+def _started(store: RunStore, cells: Sequence[Cell]) -> RunStarted:
+    return RunStarted(run_id=store.run_id, path=str(store.path), cells={cell.id: cell.label for cell in cells})
+
+
+def _begun(sitting: Sitting, index: int, count: int, rest_s: float) -> SittingStarted:
+    return SittingStarted(
+        index=index,
+        count=count,
+        purpose=sitting.purpose,
+        launches={launch.id: launch.cell.label for launch in sitting.launches},
+        expected_s=schedule.expected_duration_s(sitting),
+        rest_s=rest_s,
+    )

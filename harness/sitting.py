@@ -2,35 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from harness import analyse, deploy, drive, environment, observe, plan, schedule
+from harness.domain.events import CellTick, Emit, LoadTick, Note, TargetsUp
 from harness.domain.evidence import Observed, RelayReadings, RunningTarget, Trial, TrialEvidence
 from harness.domain.experiment import Experiment
 from harness.domain.ledger import check_ledger
 from harness.domain.load import Launch, Ledger, LoadOutput, Sitting
+from harness.observe.live import LiveFigures
 from harness.places import Place
 
 if TYPE_CHECKING:
     import pandas as pd
-
-
-class Progress(Protocol):
-    """What a run says of itself while it goes on."""
-
-    def stage(self, text: str) -> None:
-        """Something else is being done now."""
-
-    def load(self, done_s: float, total_s: float, remaining_s: float) -> None:
-        """`done_s` of a sitting's `total_s` are over; what follows the sitting needs about `remaining_s`."""
-
-    def note(self, text: str) -> None:
-        """Something to know about the numbers, such as what does not apply."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +39,7 @@ class Raw:
 
 
 def run_sitting(
-    sitting: Sitting, experiment: Experiment, place: Place, folder: Path, progress: Progress, *, rest_s: float = 0.0
+    sitting: Sitting, experiment: Experiment, place: Place, folder: Path, emit: Emit, *, rest_s: float = 0.0
 ) -> Raw:
     """Deploy the sitting's launches, drive its load plan, observe both, and stop everything again.
 
@@ -63,9 +52,11 @@ def run_sitting(
         far = stack.enter_context(deploy.distances(place.server, sitting.launches, urls))
         starts = _starts(sitting, stack.enter_context(deploy.bouncers(sitting.launches, far.urls)), folder)
         targets = stack.enter_context(deploy.start_all(starts, probe=experiment.observe.probe))
-        load_plan = schedule.with_hosts(sitting, targets.hosts, _scenarios(sitting), folder)
+        gauges = {start.launch.id: start.probe_dir for start in starts} if experiment.observe.probe else {}
+        load_plan = schedule.with_hosts(sitting, targets.hosts, _scenarios(sitting), folder, gauges)
         generator = stack.enter_context(drive.start(load_plan))  # loads the scenarios while the targets start
         running = targets.wait()
+        emit(TargetsUp(index=sitting.index))
         generator.targets_up()
         notes = generator.wait_ready()
         place.checkpoint()
@@ -80,15 +71,30 @@ def run_sitting(
         )
         far.begin()
         generator.go()
-        expected_s = schedule.expected_duration_s(sitting)
-        output = generator.wait(lambda done_s: progress.load(done_s, expected_s, rest_s))
+        output = generator.wait(_ticks(sitting, folder, emit, rest_s))
         observation.stop()
         relays = far.readings()
     observed = observation.finish()  # a target writes its last lines as it stops
     observed = replace(observed, server=log.table(), gaps=(*observed.gaps, *log.gaps))
     for note in dict.fromkeys((*notes, *output.notes)):
-        progress.note(note)
+        emit(Note(text=note))
     return Raw(sitting=sitting, output=output, observed=observed, targets=running, folder=folder, relays=relays)
+
+
+def _ticks(sitting: Sitting, folder: Path, emit: Emit, rest_s: float) -> Callable[[float], None]:
+    """What to do a few times a second while the load goes on: say how far it is, and once a second how cells fare."""
+    expected_s = schedule.expected_duration_s(sitting)
+    figures = LiveFigures(folder, {launch.id: launch.cell.label for launch in sitting.launches})
+    cells: tuple[CellTick, ...] = ()
+    read_s = 0.0
+
+    def tick(done_s: float) -> None:
+        nonlocal cells, read_s
+        if done_s - read_s >= 1.0:
+            cells, read_s = figures.read(), done_s
+        emit(LoadTick(done_s=done_s, expected_s=expected_s, rest_s=rest_s, cells=cells))
+
+    return tick
 
 
 def _starts(sitting: Sitting, urls: Mapping[str, str], folder: Path) -> list[deploy.TargetStart]:
@@ -132,7 +138,7 @@ def trials(raw: Raw, experiment: Experiment, *, ceiling_rps: float | None) -> It
 
 def _trial(raw: Raw, launch: Launch, experiment: Experiment, ceiling_rps: float | None) -> Kept:
     segments = tuple(s for s in raw.sitting.segments if s.launch_id == launch.id)
-    ledger = _own_ledger(raw.output.ledger, {s.index for s in segments})
+    ledger = _own_ledger(raw.output.ledger, launch.id, {s.index for s in segments})
     rows = raw.rows(launch.id)
     gaps = tuple(gap for gap in raw.observed.gaps if gap.launch_id in ("", launch.id))
     tables = {
@@ -170,11 +176,11 @@ def _trial(raw: Raw, launch: Launch, experiment: Experiment, ceiling_rps: float 
     return Kept(evidence=TrialEvidence(trial=trial, requests=rows, **tables), logs=logs)
 
 
-def _own_ledger(ledger: Ledger, segments: set[int]) -> Ledger:
+def _own_ledger(ledger: Ledger, launch_id: str, segments: set[int]) -> Ledger:
     return Ledger(
         tasks=tuple(t for t in ledger.tasks if t.segment in segments),
         endpoints=tuple(e for e in ledger.endpoints if e.segment in segments),
-        segments=tuple(s for s in ledger.segments if s.segment in segments),
+        turns=tuple(t for t in ledger.turns if t.launch_id == launch_id),
     )
 
 

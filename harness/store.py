@@ -44,7 +44,7 @@ from harness.errors import UsageError
 if TYPE_CHECKING:
     import pandas as pd
 
-RUN_SCHEMA_VERSION = 1
+RUN_SCHEMA_VERSION = 2
 TABLES: Mapping[str, Mapping[str, str]] = {
     "requests": REQUEST_COLUMNS,
     "activity": ACTIVITY_COLUMNS,

@@ -1,4 +1,4 @@
-"""From a short staircase to the rate of a run: what a launch sustained, and a share of the weakest."""
+"""From a short staircase to the rate of a run: what a launch sustained, and a share of the strongest."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 
 from harness.analyse.measured import OUTCOME_PLACES, category_codes
-from harness.analyse.rounds import windows
+from harness.analyse.windows import windows
+from harness.domain.events import RateChosen
 from harness.domain.load import Ledger, Segment
 from harness.errors import MeasurementError
 
@@ -24,42 +25,49 @@ def staircase_capacity_rps(rows: pd.DataFrame, segments: Sequence[Segment], ledg
     runs into a backlog shows what the target completes, not what was thrown at it. A rung is credited with no more
     than its own rate, since a short one may happen to be offered more; a burst is not sustained. 0 without an answer.
     """
-    rungs = {segment.index: segment for segment in segments if segment.phase == "staircase"}
-    spans = windows(list(rungs.values()), ledger)
-    segment = rows["segment"].to_numpy()
-    finished = rows["finished_ns"].to_numpy()
+    rungs = [segment for segment in segments if segment.phase == "staircase"]
+    turns = [turn for turn in ledger.turns if turn.launch_id in {rung.launch_id for rung in rungs}]
+    number, finished = rows["segment"].to_numpy(), rows["finished_ns"].to_numpy()
     ok = category_codes(rows["outcome"], OUTCOME_PLACES) == OUTCOME_PLACES["ok"]
     achieved: list[tuple[bool, float]] = []
-    for number, start_ns, end_ns in zip(spans.segments, spans.start_ns, spans.end_ns, strict=True):
-        own = ok & (segment == number)
-        completed = int(np.count_nonzero(own & (finished >= start_ns) & (finished <= end_ns)))
-        if end_ns > start_ns:
-            throughput = completed / (float(end_ns - start_ns) / 1e9)
-            achieved.append((completed >= FEW, min(throughput, rungs[int(number)].rate_rps or math.inf)))
+    for rung in rungs:
+        span = windows([rung], turns)
+        came, _ = span.locate(finished)
+        completed = int(np.count_nonzero(ok & (number == rung.index) & came))
+        if span.seconds > 0:  # the staircase went so far
+            throughput = completed / span.seconds
+            achieved.append((completed >= FEW, min(throughput, rung.rate_rps or math.inf)))
     _, capacity_rps = max(achieved, default=(False, 0.0))
     return capacity_rps
 
 
-def choose_rate(capacities: Mapping[str, float], share: float) -> tuple[float, str]:
-    """The rate at which every pilot is loaded to at most `share` of its capacity, and how it was found.
+def choose_rate(capacities: Mapping[str, float], labels: Mapping[str, str], share: float) -> RateChosen:
+    """The rate that is `share` of what the strongest pilot carries, and how it was found.
+
+    A share of the weakest one's would be easy for every cell: a pool that is too small could never be seen.
 
     Args:
-        capacities: arrivals a second that each pilot sustained, by the label of its cell.
-        share: of the weakest pilot's capacity, 0 to 1.
+        capacities: arrivals a second that each pilot sustained, by the id of its cell.
+        labels: of the cells, by id.
+        share: of the strongest pilot's capacity, above 0.
 
     Raises:
-        MeasurementError: a pilot answered nothing well.
+        MeasurementError: no pilot answered anything well.
     """
-    weakest = min(capacities, key=lambda label: capacities[label])
-    capacity_rps = capacities[weakest]
+    strongest = max(capacities, key=lambda cell_id: capacities[cell_id])
+    capacity_rps = capacities[strongest]
     if capacity_rps <= 0:
         raise MeasurementError(
-            f"The staircase found no capacity: {weakest} gave no good answer.",
+            f"The staircase found no capacity: {labels[strongest]} gave no good answer.",
             next_step="Look at that target's log, or give the rate yourself with load.rate_rps.",
         )
-    rate_rps = _two_digits(capacity_rps * share)
-    of = f"the weakest of {len(capacities)} pilots" if len(capacities) > 1 else "the pilot"
-    return rate_rps, f"{share:.0%} of the {capacity_rps:.0f} arrivals/s that {of} sustained in a staircase ({weakest})"
+    return RateChosen(
+        rate_rps=_two_digits(capacity_rps * share),
+        capacity_rps=capacity_rps,
+        share=share,
+        label=labels[strongest],
+        pilots=len(capacities),
+    )
 
 
 def _two_digits(value: float) -> float:

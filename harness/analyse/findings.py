@@ -10,13 +10,17 @@ from collections.abc import Callable
 
 import numpy as np
 
-from harness.analyse.instrument import lag
 from harness.analyse.judged import Judged
 from harness.analyse.reasons import above, increase, largest, share_of
 from harness.analyse.steady import BIN_S, settled_after_s
 from harness.domain.evidence import Reason
 
 GC_PAUSE_MS_MAX = 20.0
+EMPTY_SHARE_MAX = 0.01
+STILL_AT_WORK_S_MAX = 1.0
+"""What a service does within this time after its last answer is tidying up."""
+FAILING_SHARE = 0.01
+"""of the arrivals; more than this is no service to run, whether anything was promised or not"""
 LOOP_LAG_MS_MAX = 100.0
 STEAL_SHARE_MAX = 0.02
 THROTTLED_SHARE_MAX = 0.01
@@ -30,20 +34,19 @@ UNSETTLED_STANDARD_ERRORS = 4.0
 
 
 def dropped(evidence: Judged) -> Reason | None:
-    """Arrivals found the in-flight cap reached although the generator was on time: the target is saturated."""
-    if lag(evidence):  # a late generator sends in bunches: what it drops then is not the target's doing
-        return None
+    """Arrivals found the in-flight cap reached: the target is saturated."""
     value = share_of(evidence, "dropped")
     message = f"saturated: {value:.1%} of the arrivals were dropped because too many were in flight"
     return above("finding", "dropped", value, 0.0, message)
 
 
 def errors(evidence: Judged) -> Reason | None:
-    """More failed than the SLO allows, in whatever way."""
-    offered = len(evidence.ok)
+    """More failed than the SLO allows, or than anybody would accept, in whatever way."""
+    offered, promised = len(evidence.ok), evidence.slo.error_rate
     value = (offered - int(evidence.ok.sum())) / offered if offered else 0.0
-    message = f"{value:.1%} of what was offered failed; the SLO allows {evidence.slo.error_rate:.1%}"
-    return above("finding", "errors", value, evidence.slo.error_rate, message)
+    allowed = "" if promised is None else f"; the SLO allows {promised:.1%}"
+    message = f"{value:.1%} of what was offered failed{allowed}"
+    return above("finding", "errors", value, FAILING_SHARE if promised is None else promised, message)
 
 
 def timeouts(evidence: Judged) -> Reason | None:
@@ -56,6 +59,22 @@ def unfinished(evidence: Judged) -> Reason | None:
     """Requests never came back."""
     value = share_of(evidence, "unfinished")
     return above("finding", "unfinished", value, 0.0, f"{value:.1%} of what was offered never came back")
+
+
+def still_at_work(evidence: Judged) -> Reason | None:
+    """The service went on with requests long after its load, and others had their turn meanwhile."""
+    busy = [turn for turn in evidence.ledger.turns if not turn.idle]
+    value = max(((turn.idle_ns - turn.end_ns) / 1e9 for turn in busy), default=0.0)
+    message = f"the service was still at work {value:.0f} s after its load had ended"
+    return above("finding", "still_at_work", value, STILL_AT_WORK_S_MAX, message)
+
+
+def empty_tasks(evidence: Judged) -> Reason | None:
+    """Tasks returned without having sent a request."""
+    arrivals = len(evidence.outcome) + evidence.empty
+    value = evidence.empty / arrivals if arrivals else 0.0
+    message = f"{value:.1%} of the arrivals sent no request: they are neither success nor failure"
+    return above("finding", "empty_tasks", value, EMPTY_SHARE_MAX, message)
 
 
 def gc_pause(evidence: Judged) -> Reason | None:
@@ -145,6 +164,8 @@ FINDINGS: tuple[Callable[[Judged], Reason | None], ...] = (
     errors,
     timeouts,
     unfinished,
+    still_at_work,
+    empty_tasks,
     gc_pause,
     loop_lag,
     pool_timeouts,

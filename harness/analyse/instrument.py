@@ -1,4 +1,7 @@
-"""Reasons why the figures are not the target's: the generator was late, counts do not add up, a sampler was silent.
+"""Reasons why the figures are not the target's: counts do not add up, a sampler was silent, the generator was starved.
+
+That the generator was late is none of them: by how much it can have moved a figure is known and stands beside it
+(`lateness`), so that no launch is left out for how slow or fast its target was.
 
 One function a reason, from Judged to a Reason or None; INSTRUMENT lists them.
 """
@@ -14,12 +17,8 @@ from harness.analyse.estimate import quantile
 from harness.analyse.judged import Judged
 from harness.analyse.littles_law import held, postgres_difference, probe_difference
 from harness.analyse.reasons import above
-from harness.analyse.rounds import UNDRAINED_SHARE_MAX, measured_segments, took_turns
 from harness.domain.evidence import Reason
 
-LAG_MS_MAX = 5.0
-LAG_SHARE_MAX = 0.05
-"""Lag is part of every latency, so what is allowed grows with the median: 5 ms, or 5 % of it where that is more."""
 GENERATOR_CPU_SHARE_MAX = 0.9
 STALL_SHARE_MAX = 0.05
 SCHEDULE_SHARE_MIN = 0.98
@@ -28,15 +27,6 @@ SCHEDULE_SIGMAS = 5.0
 CEILING_SHARE_MAX = 0.9
 CLOCK_UNCERTAINTY_MS_MAX = 1.0
 RELAY_LATE_MS_MAX = 5.0
-
-
-def lag(evidence: Judged) -> Reason | None:
-    """Arrivals were sent late."""
-    value = quantile(evidence.lag_ms, 0.99)
-    median_ms = quantile(evidence.latency_ms, 0.5)
-    threshold = LAG_MS_MAX if math.isnan(median_ms) else max(LAG_MS_MAX, LAG_SHARE_MAX * median_ms)
-    message = f"one arrival in a hundred was sent {value:.1f} ms late or later; up to {threshold:.1f} ms is fine"
-    return above("instrument", "lag", value, threshold, message)
 
 
 def generator_cpu(evidence: Judged) -> Reason | None:
@@ -48,8 +38,7 @@ def generator_cpu(evidence: Judged) -> Reason | None:
 
 def schedule(evidence: Judged) -> Reason | None:
     """Fewer arrivals were offered than the plan asks for."""
-    skipped = {run.segment for run in evidence.ledger.segments if run.skipped}
-    open_segments = [s for s in evidence.segments if s.rate_rps is not None and s.index not in skipped]
+    open_segments = [segment for segment in evidence.segments if segment.rate_rps is not None]
     planned = sum(segment.duration_s * (segment.rate_rps or 0.0) for segment in open_segments)
     if planned <= 0:
         return None
@@ -76,17 +65,6 @@ def sampler_gap(evidence: Judged) -> Reason | None:
     span = f" for {longest.length_s:.1f} s" if longest.length_s else " at times"
     message = f"the {longest.sampler} sampler gave nothing{span}{why}"
     return Reason(kind="instrument", code="sampler_gap", message=message, value=longest.length_s, threshold=0.0)
-
-
-def undrained(evidence: Judged) -> Reason | None:
-    """Most segments began while requests of another launch were still in flight."""
-    numbers = {segment.index for segment in measured_segments(evidence.segments)}
-    if not took_turns(evidence.segments):
-        return None
-    runs = [run for run in evidence.ledger.segments if run.segment in numbers and not run.skipped]
-    value = sum(not run.drained for run in runs) / len(runs) if runs else 0.0
-    message = f"{value:.0%} of the segments began while requests of another launch were in flight; lengthen the guard"
-    return above("instrument", "undrained", value, UNDRAINED_SHARE_MAX, message)
 
 
 def ledger_reason(problems: tuple[str, ...]) -> Reason | None:
@@ -173,14 +151,12 @@ def _last(evidence: Judged, key: str) -> float:
 
 
 INSTRUMENT: tuple[Callable[[Judged], Reason | None], ...] = (
-    lag,
     generator_cpu,
     stalled,
     schedule,
     ceiling,
     ledger_mismatch,
     sampler_gap,
-    undrained,
     lost_worker,
     clock,
     relay_late,

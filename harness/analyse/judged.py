@@ -10,9 +10,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from harness.analyse.arrays import Bools, Codes, Floats
-from harness.analyse.measured import OUTCOME_PLACES, category_codes, measured
-from harness.analyse.rounds import Windows, measured_segments, windows
+from harness.analyse.measured import OUTCOME_PLACES, arrivals_of
 from harness.analyse.steady import bin_medians_ms
+from harness.analyse.windows import Windows, measured_segments, windows
 from harness.domain.evidence import PROBE_COLUMNS, SERVER_COLUMNS, RelayReadings, SamplerGap
 from harness.domain.experiment import Slo
 from harness.domain.load import Ledger, Segment
@@ -40,7 +40,7 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judged:
-    """What the reasons look at, cut to the trial's measured segments (a staircase trial: to its rungs)."""
+    """What the reasons look at, cut to the trial's measured segments, or to the rungs of a staircase."""
 
     segments: tuple[Segment, ...]
     ledger: Ledger
@@ -60,23 +60,28 @@ class Judged:
     pgbouncer: bool
     start_ns: int
     end_ns: int
-    """of the guard after the last segment"""
+    """when the service had nothing left to do after the last turn"""
+    measured_s: float
+    """on the load clock"""
     outcome: Codes
+    """of each arrival"""
+    empty: int
+    """arrivals beside these that sent nothing"""
     ok: Bools
     latency_ms: Floats
     """of served requests, ascending"""
     lag_ms: Floats
-    """started - intended of the open model's arrivals that were sent, ascending"""
+    """handed over - intended of the open model's arrivals that were not dropped, ascending"""
     answered_by: NDArray[np.uint32]
     """process of each request that the probe saw"""
     warmup_s: float
     """load before the measurement, as it went"""
     bins_ms: Floats
-    """median latency by tenth of a second of load, warm-up included"""
+    """median latency by tenth of a second of load, warm-up included; empty for a staircase"""
 
     @property
     def seconds(self) -> float:
-        """From the start of the first segment to the end of the last guard, turns of other launches included."""
+        """From the start of the first segment to the service's last work, turns of other launches included."""
         return (self.end_ns - self.start_ns) / 1e9
 
     def readings(self, key: str) -> Floats:
@@ -88,16 +93,17 @@ class Judged:
 
 def judged(evidence: Evidence) -> Judged:
     """Cut everything to what is judged."""
-    own = measured_segments(evidence.segments) or [s for s in evidence.segments if s.phase == "staircase"]
-    spans = windows(own, evidence.ledger)
+    own = measured_segments(evidence.segments) or _rungs(evidence)
+    spans = windows(own, evidence.ledger.turns)
+    loaded = windows([s for s in evidence.segments if s.phase == "warmup" or s in own], evidence.ledger.turns)
+    arrivals = arrivals_of(evidence.rows, loaded, spans)
+    outcome, latency_ms = arrivals.outcome[arrivals.measured], arrivals.latency_ms[arrivals.measured]
     rows = evidence.rows[np.isin(evidence.rows["segment"].to_numpy(), spans.segments)]
-    outcome = category_codes(rows["outcome"], OUTCOME_PLACES)
-    ok = outcome == OUTCOME_PLACES["ok"]
-    intended, started = rows["intended_ns"].to_numpy(), rows["started_ns"].to_numpy()
-    open_model = np.isin(rows["segment"].to_numpy(), [segment.index for segment in own if segment.model == "open"])
-    sent = open_model & (rows["sequence"].to_numpy() == 0) & (started >= 0)
+    handed, intended = rows["handed_ns"].to_numpy(), rows["intended_ns"].to_numpy()
+    open_model = any(segment.model == "open" for segment in own)
+    sent = (rows["sequence"].to_numpy() == 0) & (handed >= 0) & open_model
     pid = rows["pid"].to_numpy()
-    warmup, load = _load_time(evidence)
+    ok = outcome == OUTCOME_PLACES["ok"]
     return Judged(
         segments=tuple(own),
         ledger=evidence.ledger,
@@ -114,21 +120,23 @@ def judged(evidence: Evidence) -> Judged:
         relay=evidence.relay,
         pgbouncer=evidence.pgbouncer,
         start_ns=int(spans.start_ns.min(initial=np.iinfo(np.int64).max)),
-        end_ns=int(spans.guard_end_ns.max(initial=0)),
+        end_ns=int(spans.idle_ns.max(initial=0)),
+        measured_s=spans.seconds,
         outcome=outcome,
+        empty=arrivals.empty,
         ok=ok,
-        latency_ms=np.sort((rows["finished_ns"].to_numpy() - intended)[ok] / 1e6),
-        lag_ms=np.sort((started - intended)[sent] / 1e6),
+        latency_ms=np.sort(latency_ms[ok]),
+        lag_ms=np.sort((handed - intended)[sent] / 1e6),
         answered_by=pid[pid > 0],
-        warmup_s=warmup.seconds,
-        bins_ms=bin_medians_ms(measured(evidence.rows, load, {})),
+        warmup_s=loaded.seconds - spans.seconds,
+        bins_ms=bin_medians_ms(arrivals) if measured_segments(evidence.segments) else np.zeros(0),
     )
 
 
-def _load_time(evidence: Evidence) -> tuple[Windows, Windows]:
-    """The warm-up, and all load up to the end of the measurement, as they went."""
-    warmup = [segment for segment in evidence.segments if segment.phase == "warmup"]
-    return windows(warmup, evidence.ledger), windows([*warmup, *measured_segments(evidence.segments)], evidence.ledger)
+def _rungs(evidence: Evidence) -> list[Segment]:
+    """The rungs that a staircase came to; the load grows with each, so nothing settles there."""
+    rungs = [segment for segment in evidence.segments if segment.phase == "staircase"]
+    return [rung for rung in rungs if windows([rung], evidence.ledger.turns).seconds > 0]
 
 
 def _overlaps(gap: SamplerGap, spans: Windows) -> bool:
@@ -149,10 +157,10 @@ def _from_first_to_last(generator: pd.DataFrame | None, spans: Windows) -> pd.Da
 
 
 def _within(probe: pd.DataFrame | None, spans: Windows) -> pd.DataFrame:
-    """The probe's lines written during the stretches or their guards."""
+    """The probe's lines written during the stretches, or until the service was idle after them."""
     if probe is None:
         return _empty(PROBE_COLUMNS)
-    inside, _ = spans.locate(probe["t_ns"].to_numpy(), with_guard=True)
+    inside, _ = spans.locate(probe["t_ns"].to_numpy(), until_idle=True)
     return probe[inside]
 
 

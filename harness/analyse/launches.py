@@ -5,22 +5,32 @@ Launches are taken one after the other, and of each only its figures stay: a run
 
 from __future__ import annotations
 
-import itertools
-from collections import Counter
+import math
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from harness.analyse.arrays import Floats, Times, Where
 from harness.analyse.certificate import reread
 from harness.analyse.estimate import quantile, quantile_of, quantiles
-from harness.analyse.measured import MEASURED_COLUMNS, OWNER_COLUMNS, Measured, endpoint_owners, measured
-from harness.analyse.resources import ConnectionReadings, connection_readings, target_cpu_s
-from harness.analyse.rounds import LeftOut, Windows, left_out, measured_segments, windows
+from harness.analyse.lateness import lateness_bound_s
+from harness.analyse.measured import (
+    MEASURED_COLUMNS,
+    OWNER_COLUMNS,
+    Arrivals,
+    Requests,
+    arrivals_of,
+    endpoint_owners,
+    requests_of,
+)
+from harness.analyse.queueing import GAVE_UP_SHARE, Queue, queue_of
+from harness.analyse.resources import ConnectionReadings, connection_readings, pool_used_mean, target_cpu_s
+from harness.analyse.windows import Windows, loaded_segments, measured_segments, windows
 from harness.domain.evidence import OUTCOMES, Certificate, Evidence, Run, Trial
 from harness.domain.experiment import Slo
 from harness.domain.ledger import check_ledger
@@ -36,13 +46,16 @@ LAUNCHES_AT_ONCE = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndpointFigures:
-    """One launch and endpoint (ALL = every one)."""
+    """One launch and endpoint, whose requests these are; of ALL, its arrivals."""
 
     requests: int
     ok: int
     answered: int
+    """whose answer, good or bad, came while the launch was measured, whenever they were due"""
+    carried: int
+    """likewise, of those answered well"""
     good: int
-    """answered well and within the SLO's latency"""
+    """likewise, of those answered well and within the SLO's latency"""
     dropped: int
     seconds: float
     quantiles_ms: tuple[float, ...]
@@ -81,8 +94,20 @@ class LaunchFigures:
     """latency at CDF_SHARES, of all that was offered"""
     over_time: OverTime
     outcomes: Times
-    """how many requests had each of OUTCOMES"""
+    """how many arrivals had each of OUTCOMES"""
+    least_ms: tuple[float, ...]
+    """at SHARES: what would be left of the quantiles if all of the generator's lateness had gone into them"""
+    late_p99_ms: float
+    """how late one arrival in a hundred was handed over, or later"""
+    empty: int
+    """arrivals beside these whose task sent nothing"""
+    own_mean_ms: float
+    """of an arrival's latency, what its task took for pauses and computing of its own; NaN without an answer"""
+    queue: Queue | None
+    """None in the closed model, whose users wait for each other's answers"""
     connections: ConnectionReadings
+    pool_used_mean: float
+    """connections out on average; NaN without the probe"""
     target_cpu_s: float
     """NaN where the target's processes were not seen"""
 
@@ -109,7 +134,7 @@ class Excluded:
 
     trial: Trial
     codes: tuple[str, ...]
-    """why: the codes of what failed in its instrument, "undrained" or "nothing_offered" """
+    """why: the codes of what failed in its instrument, or "nothing_sent" """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,7 +143,6 @@ class Launches:
 
     counted: tuple[LaunchFigures, ...]
     excluded: tuple[Excluded, ...]
-    sittings: dict[int, LeftOut]
 
     @property
     def certificates(self) -> dict[str, Certificate]:
@@ -134,54 +158,31 @@ class Launches:
         """The cell's launches that do not count."""
         return [launch for launch in self.excluded if launch.trial.launch.cell.id == cell_id]
 
-    @property
-    def why_excluded(self) -> str:
-        """ "lag 3x, sampler_gap 1x" """
-        codes = Counter(code for launch in self.excluded for code in launch.codes)
-        return ", ".join(f"{code} {count}x" for code, count in codes.most_common())
-
 
 def measure_launches(run: Run) -> Launches:
     """Every measuring launch of the run, with its figures where its instrument worked."""
     trials = [evidence for evidence in run.trials if measured_segments(evidence.trial.segments)]
-    sittings = {
-        number: left_out([evidence.trial for evidence in trials if evidence.trial.sitting == number])
-        for number in sorted({evidence.trial.sitting for evidence in trials})
-    }
     owners = endpoint_owners(evidence.table("requests", OWNER_COLUMNS) for evidence in trials)
     limit_ms = latency_limit_ms(run.info.experiment.slo)
-    measure = partial(_measure, sittings=sittings, owners=owners, limit_ms=limit_ms)
+    measure = partial(_measure, owners=owners, limit_ms=limit_ms)
     # reading and sorting leave Python's lock alone; few at a time, so that few tables are in memory at once
     with ThreadPoolExecutor(max_workers=LAUNCHES_AT_ONCE) as pool:
         found = list(pool.map(measure, trials))
     return Launches(
         counted=tuple(launch for launch in found if isinstance(launch, LaunchFigures)),
         excluded=tuple(launch for launch in found if isinstance(launch, Excluded)),
-        sittings=sittings,
     )
 
 
-def _measure(
-    evidence: Evidence, sittings: Mapping[int, LeftOut], owners: Mapping[str, str], limit_ms: float
-) -> LaunchFigures | Excluded:
+def _measure(evidence: Evidence, owners: Mapping[str, str], limit_ms: float) -> LaunchFigures | Excluded:
     rows = evidence.table("requests", MEASURED_COLUMNS)
     trial = evidence.trial
     trial = replace(trial, certificate=reread(trial.certificate, check_ledger(trial.ledger, rows)))
-    without = sittings[trial.sitting]
-    spans = windows(measured_segments(trial.segments), trial.ledger, without.rounds)
-    requests = measured(rows, spans, owners)
-    codes = _why_not(trial, without, requests)
-    return Excluded(trial=trial, codes=codes) if codes else launch_figures(trial, evidence, spans, requests, limit_ms)
-
-
-def _why_not(trial: Trial, without: LeftOut, requests: Measured) -> tuple[str, ...]:
-    """Codes of what keeps a launch from counting; none when it counts."""
-    codes = tuple(reason.code for reason in trial.certificate.reasons if reason.kind == "instrument")
-    if without.too_many:
-        codes += ("undrained",)
-    elif len(requests.latency_ms) == 0:
-        codes += ("nothing_offered",)
-    return tuple(dict.fromkeys(codes))
+    figures = launch_figures(trial, evidence, rows, owners, limit_ms)
+    codes = tuple(dict.fromkeys(r.code for r in trial.certificate.reasons if r.kind == "instrument"))
+    if not codes and not figures.all.requests:
+        codes = ("nothing_sent",)
+    return Excluded(trial=trial, codes=codes) if codes else figures
 
 
 def latency_limit_ms(slo: Slo) -> float:
@@ -191,59 +192,97 @@ def latency_limit_ms(slo: Slo) -> float:
 
 
 def launch_figures(
-    trial: Trial, evidence: Evidence, spans: Windows, requests: Measured, limit_ms: float
+    trial: Trial, evidence: Evidence, rows: pd.DataFrame, owners: Mapping[str, str], limit_ms: float
 ) -> LaunchFigures:
-    """The figures of one launch over all and by endpoint."""
-    order = np.argsort(requests.endpoint, kind="stable")
-    bounds = np.searchsorted(requests.endpoint[order], np.arange(-1, len(requests.endpoints) + 1))
-    groups = [order[start:end] for start, end in itertools.pairwise(bounds)]  # the first: of no known endpoint
-    sorted_ms = [np.sort(requests.latency_ms[group]) for group in groups]
-    # sorted runs, which a stable sort merges: cheaper by far than sorting all of them once more
-    ascending = np.sort(np.concatenate(sorted_ms), kind="stable")
-    by_endpoint = {ALL: _figures(requests, slice(None), ascending, spans.seconds, limit_ms)}
-    for endpoint, group, own in zip(requests.endpoints, groups[1:], sorted_ms[1:], strict=True):
-        if len(group):
-            by_endpoint[endpoint] = _figures(requests, group, own, spans.seconds, limit_ms)
+    """The figures of one launch over all arrivals, and over the requests of each endpoint."""
+    loaded = windows(loaded_segments(trial.segments), trial.ledger.turns)
+    spans = windows(measured_segments(trial.segments), trial.ledger.turns)
+    requests = requests_of(rows, loaded, spans, owners)
+    arrivals = arrivals_of(rows, loaded, spans)
+    measured_ms = np.sort(arrivals.latency_ms[arrivals.measured])
+    everything = _figures(arrivals, requests, slice(None), measured_ms, spans, limit_ms)
+    by_endpoint = {ALL: everything}
+    for place, name in enumerate(requests.endpoints):
+        own = requests.endpoint == place
+        own_ms = np.sort(requests.latency_ms[own & requests.measured])
+        if len(own_ms):
+            by_endpoint[name] = _figures(requests, requests, own, own_ms, spans, limit_ms)
+    task_ms = arrivals.own_ms[arrivals.measured]
+    bound_ms = 1000 * lateness_bound_s(arrivals.load_s, arrivals.there_s, arrivals.late_s)
+    least_ms = np.sort(np.maximum(arrivals.latency_ms - bound_ms, 0.0)[arrivals.measured])
     return LaunchFigures(
         trial=trial,
         seconds=spans.seconds,
         by_endpoint=by_endpoint,
-        cdf_ms=quantiles(ascending, CDF_SHARES),
-        over_time=_over_time(requests, trial),
-        outcomes=np.bincount(requests.outcome, minlength=len(OUTCOMES)),
+        cdf_ms=quantiles(measured_ms, CDF_SHARES),
+        over_time=_over_time(arrivals, trial),
+        outcomes=np.bincount(arrivals.outcome[arrivals.measured], minlength=len(OUTCOMES)).astype(np.int64),
+        least_ms=tuple(quantile(least_ms, share) for share in SHARES),
+        late_p99_ms=1000 * quantile(np.sort(arrivals.late_s[arrivals.measured]), 0.99),
+        empty=arrivals.empty,
+        own_mean_ms=float(np.nanmean(task_ms)) if np.isfinite(task_ms).any() else math.nan,
+        queue=_queue(arrivals, trial),
         connections=connection_readings(evidence.activity, spans),
+        pool_used_mean=pool_used_mean(evidence.probe, spans),
         target_cpu_s=target_cpu_s(evidence.process, spans),
     )
 
 
-def _over_time(requests: Measured, trial: Trial) -> OverTime:
+def _over_time(arrivals: Arrivals, trial: Trial) -> OverTime:
     planned_s = sum(segment.duration_s for segment in measured_segments(trial.segments))
     bin_s = 1.0 if planned_s >= BINS_MIN else 0.25
-    number = (requests.time_s // bin_s).astype(np.int32)
+    begun_s = min((segment.start_s for segment in measured_segments(trial.segments)), default=0.0)
+    number = ((arrivals.load_s[arrivals.measured] - begun_s) // bin_s).astype(np.int32)
     order = np.argsort(number, kind="stable")
-    return OverTime(bin_s=bin_s, number=number[order], latency_ms=requests.latency_ms[order])
+    return OverTime(bin_s=bin_s, number=number[order], latency_ms=arrivals.latency_ms[arrivals.measured][order])
 
 
-def _figures(requests: Measured, where: Where, ascending: Floats, seconds: float, limit_ms: float) -> EndpointFigures:
+def _figures(  # noqa: PLR0917 -- one call for arrivals and one for requests, both right above
+    of: Arrivals | Requests, requests: Requests, where: Where, ascending: Floats, spans: Windows, limit_ms: float
+) -> EndpointFigures:
+    """What `of` says of an endpoint: its entries at `where`, of which the measured ones' latencies are `ascending`."""
     ok = int(np.searchsorted(ascending, np.inf))
-    good = min(ok, int(np.searchsorted(ascending, limit_ms, side="right")))
-    latency, pool = requests.latency_ms[where], requests.pool_ms[where]
-    seen = np.isfinite(pool) & np.isfinite(latency)
+    came, _ = spans.locate(of.finished_ns[where])
+    latency_ms, answered = of.latency_ms[where], of.answered[where]
+    measured = requests.measured[where]
+    pool, request_ms = requests.pool_ms[where][measured], requests.latency_ms[where][measured]
+    seen = np.isfinite(pool) & np.isfinite(request_ms)
+    dropped = (of.outcome[where] == OUTCOMES.index("dropped")) & of.measured[where]
     return EndpointFigures(
         requests=len(ascending),
         ok=ok,
-        answered=int(requests.answered[where].sum()),
-        good=good,
-        dropped=int((requests.outcome[where] == OUTCOMES.index("dropped")).sum()),
-        seconds=seconds,
+        answered=int(np.count_nonzero(came & answered)),
+        carried=int(np.count_nonzero(came & np.isfinite(latency_ms))),
+        good=int(np.count_nonzero(came & (latency_ms <= limit_ms) & np.isfinite(latency_ms))),
+        dropped=int(np.count_nonzero(dropped)),
+        seconds=spans.seconds,
         quantiles_ms=tuple(quantile(ascending, share) for share in SHARES),
         served_p99_ms=quantile(ascending[:ok], 0.99),
         pool_p95_ms=quantile_of(pool[seen], 0.95),
         probed=int(np.count_nonzero(seen)),
         pool_sum_ms=float(pool[seen].sum(dtype=np.float64)),
-        db_sum_ms=float(requests.db_ms[where][seen].sum(dtype=np.float64)),
-        app_sum_ms=float(requests.app_ms[where][seen].sum(dtype=np.float64)),
-        latency_sum_ms=float(latency[seen].sum()),
+        db_sum_ms=float(requests.db_ms[where][measured][seen].sum(dtype=np.float64)),
+        app_sum_ms=float(requests.app_ms[where][measured][seen].sum(dtype=np.float64)),
+        latency_sum_ms=float(request_ms[seen].sum()),
+    )
+
+
+def _queue(arrivals: Arrivals, trial: Trial) -> Queue | None:
+    """How the launch's arrivals queued; what gave up while it waited was there, but was never served."""
+    cell, segments = trial.launch.cell, loaded_segments(trial.segments)
+    if cell.load.model == "closed":
+        return None
+    failed_fast = (arrivals.outcome == OUTCOMES.index("error")) & (
+        arrivals.there_s < GAVE_UP_SHARE * cell.pool.pool_timeout_s
+    )
+    served = (arrivals.outcome == OUTCOMES.index("ok")) | failed_fast
+    return queue_of(
+        due_s=arrivals.load_s,
+        latency_s=arrivals.there_s,
+        served=served,
+        connections=cell.served_at_once if cell.target.url is None else None,
+        warmup_s=min((segment.start_s for segment in segments if segment.phase == "measure"), default=0.0),
+        load_s=max((segment.end_s for segment in segments), default=0.0),
     )
 
 

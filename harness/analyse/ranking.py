@@ -1,80 +1,85 @@
-"""Cells in order, and which of them the launches cannot tell apart.
+"""Cells in order, and which of them the launches tell apart.
 
-Order: by p95 of what was offered (failures are infinitely slow), then by error rate, then by p50; cells without a
-valid launch come last. A cell shares the rank of that rank's first cell when the 95 % t interval of the log ratio of
-their p95, paired by block, includes no difference. Pairing by block is right in both designs: launches of a block ran
-close in time, so that the machine's drift is in both. With one launch everything is tied: it tells nothing apart.
-
-Two cells that both fail in more than 5 % of the arrivals have no ratio; their error rates are compared instead. One
-that fails is never tied with one that does not: failing is no noise of the launch.
+Order: cells that carried their load before those that failed, those before the ones that it saturated, cells without a
+valid launch last. Within the first kind by p95 of what was offered; among the others by the rate they answered well,
+since the latency of what cannot keep up says only how long the load went on. Ties are pairs, not groups: a cell names
+those that it is not told apart from. With one launch nothing is told apart.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
+from enum import IntEnum
+from itertools import combinations
 
-import numpy as np
-
-from harness.analyse.arrays import Floats
-from harness.analyse.estimate import half_width, paired_logs, paired_ratio
-from harness.analyse.launches import LaunchFigures
-from harness.domain.verdict import CellSummary, Estimate
-
-Blocks = Mapping[int, LaunchFigures]
+from harness.analyse.compare import Comparison
+from harness.domain.verdict import CellSummary, Pair
 
 
-def ranked(cells: Sequence[CellSummary], launches: Sequence[LaunchFigures]) -> tuple[CellSummary, ...]:
-    """The cells, best first, with rank, ties and ratio to the best."""
-    blocks = {summary.cell.id: _by_block(summary, launches) for summary in cells}
+class Kind(IntEnum):
+    """What a cell's figures are good for, best first."""
+
+    SOUND = 0
+    FAILING = 1
+    SATURATED = 2
+    INVALID = 3
+
+
+def kind_of(summary: CellSummary) -> Kind:
+    if not summary.valid:
+        return Kind.INVALID
+    if summary.saturated:
+        return Kind.SATURATED
+    return Kind.SOUND if math.isfinite(summary.all.p95_ms.value) else Kind.FAILING
+
+
+def ranked(
+    cells: Sequence[CellSummary], by_p95: Comparison, by_carried: Comparison
+) -> tuple[tuple[CellSummary, ...], tuple[Pair, ...]]:
+    """The cells, best first, with places and ties; and every pair of valid ones.
+
+    Args:
+        cells: as summarised, in any order.
+        by_p95: of the log p95 of the cells whose latency is one.
+        by_carried: of the log of the rate answered well, of the others.
+    """
     ordered = sorted(cells, key=_order)
-    ranks: list[int] = []
-    leader = 0
-    for place, summary in enumerate(ordered):
-        if place and _told_apart(ordered[leader], summary, blocks):
-            leader = place
-        ranks.append(leader + 1)
-    return tuple(
-        replace(summary, rank=rank, tied=ranks.count(rank) > 1, versus_best=_versus(ordered[0], summary, blocks))
-        for summary, rank in zip(ordered, ranks, strict=True)
+    pairs = tuple(
+        _pair(one, other, by_p95, by_carried) for one, other in combinations([c for c in ordered if c.valid], 2)
     )
+    ties: dict[str, list[str]] = {summary.cell.id: [] for summary in ordered}
+    for pair in pairs:
+        if not pair.told_apart:
+            ties[pair.first].append(pair.second)
+            ties[pair.second].append(pair.first)
+    to_best = {pair.second: pair for pair in pairs if pair.first == ordered[0].cell.id and math.isfinite(pair.ratio)}
+    return tuple(
+        replace(summary, rank=place, ties=tuple(ties[summary.cell.id]), versus_best=to_best.get(summary.cell.id))
+        for place, summary in enumerate(ordered, start=1)
+    ), pairs
 
 
-def _by_block(summary: CellSummary, launches: Sequence[LaunchFigures]) -> Blocks:
-    return {launch.block: launch for launch in launches if launch.cell_id == summary.cell.id}
-
-
-def _order(summary: CellSummary) -> tuple[bool, float, float, float]:
-    p95_ms, error_rate, p50_ms = summary.all.p95_ms.value, summary.all.error_rate, summary.all.p50_ms.value
-    return not summary.valid, _last_if_nan(p95_ms), _last_if_nan(error_rate), _last_if_nan(p50_ms)
+def _order(summary: CellSummary) -> tuple[Kind, float, float]:
+    kind = kind_of(summary)
+    figures = summary.all
+    first = figures.p95_ms.value if kind == Kind.SOUND else -figures.carried_rps
+    return kind, _last_if_nan(first), _last_if_nan(figures.p50_ms.value)
 
 
 def _last_if_nan(value: float) -> float:
     return math.inf if math.isnan(value) else value
 
 
-def _versus(best: CellSummary, other: CellSummary, blocks: Mapping[str, Blocks]) -> Estimate | None:
-    if other is best or not other.valid:
-        return None
-    return paired_ratio(_p95(blocks[best.cell.id]), _p95(blocks[other.cell.id]))
-
-
-def _told_apart(leader: CellSummary, other: CellSummary, blocks: Mapping[str, Blocks]) -> bool:
-    if leader.valid != other.valid:
-        return True
-    fails, also_fails = (math.isinf(summary.all.p95_ms.value) for summary in (leader, other))
-    if fails != also_fails:
-        return True
-    base, compared = blocks[leader.cell.id], blocks[other.cell.id]
-    differences = _error_differences(base, compared) if fails else paired_logs(_p95(base), _p95(compared))
-    # one pair has no interval: the comparison with NaN is false, a tie
-    return len(differences) > 0 and abs(float(np.mean(differences))) > half_width(differences)
-
-
-def _p95(blocks: Blocks) -> dict[int, float]:
-    return {block: launch.p95_ms for block, launch in blocks.items()}
-
-
-def _error_differences(base: Blocks, other: Blocks) -> Floats:
-    return np.array([other[block].all.error_rate - base[block].all.error_rate for block in base if block in other])
+def _pair(one: CellSummary, other: CellSummary, by_p95: Comparison, by_carried: Comparison) -> Pair:
+    """Two valid cells. Of cells of different kinds, or of those that cannot keep up, there is no ratio of latencies."""
+    first, second = one.cell.id, other.cell.id
+    kinds = kind_of(one), kind_of(other)
+    if kinds == (Kind.SOUND, Kind.SOUND):
+        return by_p95.pair(first, second)
+    if kinds[0] == kinds[1]:
+        apart = {first, second} <= {*by_carried.cells} and by_carried.pair(first, second).told_apart
+    else:
+        apart = min(one.all.launches, other.all.launches) > 1
+    return Pair(first=first, second=second, ratio=math.nan, low=None, high=None, told_apart=apart)

@@ -10,7 +10,7 @@ import pandas as pd
 
 from harness.analyse.arrays import Floats, Times
 from harness.analyse.measured import as_category, category_codes
-from harness.analyse.rounds import Windows
+from harness.analyse.windows import Windows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,9 +52,9 @@ def connection_readings(activity: pd.DataFrame, windows: Windows) -> ConnectionR
 
 
 def target_cpu_s(process: pd.DataFrame, windows: Windows) -> float:
-    """CPU time of the target's processes over the measured stretches and their guards; NaN without a reading.
+    """CPU time of the target's processes over the measured stretches; NaN without a reading.
 
-    Cumulative readings are interpolated at the bounds. The guard belongs to it: the stragglers' work is done there.
+    Cumulative readings are interpolated at the bounds.
     """
     readings = process[(process["role"] == "target").to_numpy()]
     if readings.empty or len(windows.start_ns) == 0:
@@ -62,9 +62,23 @@ def target_cpu_s(process: pd.DataFrame, windows: Windows) -> float:
     return sum(_cpu_s(own, windows) for _, own in readings.groupby("pid", observed=True))
 
 
+def pool_used_mean(probe: pd.DataFrame, windows: Windows) -> float:
+    """Connections that were out on average over the measured stretches, all processes together; NaN without a probe."""
+    if probe.empty or not windows.seconds:
+        return math.nan
+    used_s = 0.0
+    for _, own in probe.groupby("pid", observed=True):
+        ordered = own.sort_values("t_ns")
+        t_ns, integral_s = ordered["t_ns"].to_numpy(dtype=np.float64), ordered["connection_used_integral_s"].to_numpy()
+        used_s += float(
+            (np.interp(windows.end_ns, t_ns, integral_s) - np.interp(windows.start_ns, t_ns, integral_s)).sum()
+        )
+    return used_s / windows.seconds
+
+
 def _cpu_s(readings: pd.DataFrame, windows: Windows) -> float:
     ordered = readings.sort_values("t_ns")
     t_ns: Floats = ordered["t_ns"].to_numpy(dtype=np.float64)
     cpu_s = ordered["cpu_s"].to_numpy(dtype=np.float64)
-    spent = np.interp(windows.guard_end_ns, t_ns, cpu_s) - np.interp(windows.start_ns, t_ns, cpu_s)
+    spent = np.interp(windows.end_ns, t_ns, cpu_s) - np.interp(windows.start_ns, t_ns, cpu_s)
     return float(spent.sum())

@@ -6,6 +6,7 @@ was recorded (no probe, no pg_stat_activity). Latencies are of what was offered,
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -14,7 +15,7 @@ import pandas as pd
 from harness.analyse.estimate import geometric_mean, quantiles
 from harness.analyse.launches import CDF_SHARES, SHARES, Launches, LaunchFigures, median_launch
 from harness.domain.evidence import OUTCOMES
-from harness.domain.verdict import CellSummary, EndpointSummary, Estimate
+from harness.domain.verdict import Bounds, CellSummary, EndpointSummary
 
 
 def figure_tables(cells: Sequence[CellSummary], launches: Launches) -> dict[str, pd.DataFrame]:
@@ -43,14 +44,18 @@ def _by_cell(
 
 def _latency_percentiles(cells: Sequence[CellSummary]) -> pd.DataFrame:
     rows = [
-        (summary.cell.id, round(100 * share), estimate.value, estimate.low, estimate.high)
+        (summary.cell.id, round(100 * share), estimate.value, _or_nan(estimate.low), _or_nan(estimate.high))
         for summary in cells
         for share, estimate in zip(SHARES, _percentiles(summary.all), strict=True)
     ]
     return pd.DataFrame(rows, columns=["cell_id", "percentile", "latency_ms", "low_ms", "high_ms"])
 
 
-def _percentiles(figures: EndpointSummary) -> tuple[Estimate, ...]:
+def _or_nan(bound: float | None) -> float:
+    return math.nan if bound is None else bound
+
+
+def _percentiles(figures: EndpointSummary) -> tuple[Bounds, ...]:
     return figures.p50_ms, figures.p90_ms, figures.p95_ms, figures.p99_ms
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from harness.analyse.arrays import Floats
-from harness.analyse.measured import Measured
+from harness.analyse.measured import Arrivals
 
 BIN_S = 0.1
 BATCH = 5
@@ -19,11 +19,11 @@ NEARLY = 2.0
 """The variance of a few batches scatters by half and more, so the first of all points nearly as good counts."""
 
 
-def bin_medians_ms(requests: Measured) -> Floats:
-    """Median latency of what was served, by tenth of a second of load time; bins without a request are left out."""
-    served = np.isfinite(requests.latency_ms)
-    number = (requests.time_s[served] / BIN_S).astype(np.int64)
-    latency_ms: Floats = requests.latency_ms[served]
+def bin_medians_ms(arrivals: Arrivals) -> Floats:
+    """Median latency of what was served, by tenth of a second of load time; bins without an arrival are left out."""
+    served = np.isfinite(arrivals.latency_ms)
+    number = (arrivals.load_s[served] / BIN_S).astype(np.int64)
+    latency_ms: Floats = arrivals.latency_ms[served]
     order = np.lexsort((latency_ms, number))
     _, first, counts = np.unique(number[order], return_index=True, return_counts=True)
     medians_ms: Floats = latency_ms[order][first + counts // 2]

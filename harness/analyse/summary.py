@@ -1,64 +1,123 @@
 """One cell over all its launches that count.
 
-Percentiles are of the requests offered in the measure phase, each from its intended time, every failure infinitely
-slow; see `estimate` for the quantile and for what several launches say together. Rates and counts add the launches up.
+Percentiles are of what was offered in the measure phase, each from its intended time, every failure infinitely slow;
+see `estimate` for the quantile and for what several launches say together, `compare` for the intervals, which hold for
+all cells at once. Rates and counts add the launches up.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from statistics import fmean
 
+from harness.analyse.compare import Comparison
 from harness.analyse.estimate import over_launches
+from harness.analyse.findings import FAILING_SHARE
 from harness.analyse.launches import ALL, SHARES, EndpointFigures, Excluded, LaunchFigures
+from harness.analyse.metrics import METRICS, compare_by
+from harness.analyse.promise import all_of, error_rate_promise, latency_promise
+from harness.analyse.queueing import QueueVerdict, judge_queue
+from harness.analyse.spread import Prior
 from harness.domain.experiment import Cell, Slo
-from harness.domain.verdict import CellSummary, EndpointSummary, Estimate
+from harness.domain.verdict import Bounds, CellSummary, EndpointSummary, Promise
 
 NOT_MEASURED = "not measured"
+P50, P90, P95, P99 = SHARES
 
 
-def summarise_cell(
-    cell: Cell, launches: Sequence[LaunchFigures], excluded: Sequence[Excluded], slo: Slo
-) -> CellSummary:
-    """A cell's figures; its rank and its ratio to the best are for `ranking` to fill in."""
-    everything = _endpoint(cell.id, ALL, launches)
-    names = sorted({name for launch in launches for name in launch.by_endpoint} - {ALL})
-    used = [launch.connections for launch in launches]
-    return CellSummary(
-        cell=cell,
-        rank=0,
-        tied=False,
-        all=everything,
-        endpoints=tuple(_endpoint(cell.id, name, launches) for name in names),
-        versus_best=None,
-        connections_peak=max((readings.peak for readings in used), default=0),
-        connections_active_mean=_mean([readings.active_mean for readings in used]),
-        cpu_ms_per_request=_cpu_ms_per_request(launches),
-        slo_met=_slo_met(everything, slo) if launches else None,
-        valid=bool(launches),
-        invalid_launches=len(excluded),
-        findings=_findings(launches, excluded),
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Percentiles:
+    """Every percentile of every endpoint, compared over all cells: what intervals and verdicts are made from."""
+
+    by_figure: Mapping[tuple[str, float], Comparison]
+
+    def of(self, endpoint: str, share: float) -> Comparison:
+        return self.by_figure[endpoint, share]
+
+    def bounds(self, cell_id: str, endpoint: str, share: float, launches: Sequence[EndpointFigures]) -> Bounds:
+        """The geometric mean over launches; where more than the percentile leaves failed in one, it is infinite."""
+        comparison = self.by_figure.get((endpoint, share))
+        if comparison is not None and cell_id in comparison.cells:
+            return comparison.own(cell_id)
+        value = over_launches(own.quantiles_ms[SHARES.index(share)] for own in launches)
+        return Bounds(value=value, low=None, high=None)
+
+
+def compare_percentiles(launches: Sequence[LaunchFigures], prior: Callable[[float], Prior | None]) -> Percentiles:
+    """Compare the cells by each percentile of each endpoint.
+
+    `prior` gives the noise that calibration found of a percentile, by its share.
+    """
+    names = dict.fromkeys([ALL, *(name for launch in launches for name in launch.by_endpoint)])
+    return Percentiles(
+        by_figure={
+            (name, share): compare_by(METRICS[f"p{100 * share:g}_ms"], launches, name, prior(share))
+            for name in names
+            for share in SHARES
+        }
     )
 
 
-def _endpoint(cell_id: str, endpoint: str, launches: Sequence[LaunchFigures]) -> EndpointSummary:
+def summarise_cell(
+    cell: Cell, launches: Sequence[LaunchFigures], excluded: Sequence[Excluded], slo: Slo, percentiles: Percentiles
+) -> CellSummary:
+    """A cell's figures; its rank, its ties and its ratio to the best are for `ranking` to fill in."""
+    everything = _endpoint(cell.id, ALL, launches, percentiles)
+    names = sorted({name for launch in launches for name in launch.by_endpoint} - {ALL})
+    used = [launch.connections for launch in launches]
+    queue = judge_queue([launch.queue for launch in launches if launch.queue is not None])
+    allowed = FAILING_SHARE if slo.error_rate is None else slo.error_rate
+    return CellSummary(
+        cell=cell,
+        rank=0,
+        ties=(),
+        all=everything,
+        endpoints=tuple(_endpoint(cell.id, name, launches, percentiles) for name in names),
+        versus_best=None,
+        connections_peak=max((readings.peak for readings in used), default=0),
+        connections_active_mean=_mean([readings.active_mean for readings in used]),
+        pool_used_share=_ratio(_mean([launch.pool_used_mean for launch in launches]), cell.connection_ceiling or 0),
+        cpu_ms_per_request=_cpu_ms_per_request(launches),
+        slo=_slo(cell.id, launches, slo, percentiles),
+        failing=everything.error_rate > allowed or math.isinf(everything.p95_ms.value),
+        saturated=queue.saturated,
+        near_its_limit=queue.near_its_limit,
+        from_empty=queue.from_empty,
+        utilisation=queue.utilisation,
+        empty_tasks=sum(launch.empty for launch in launches),
+        own_mean_ms=_mean([launch.own_mean_ms for launch in launches]),
+        late_p99_ms=max((launch.late_p99_ms for launch in launches), default=math.nan),
+        turns=sum(len(launch.trial.ledger.turns) for launch in launches),
+        valid=bool(launches),
+        invalid_launches=len(excluded),
+        findings=_findings(launches, excluded, queue),
+    )
+
+
+def _endpoint(
+    cell_id: str, endpoint: str, launches: Sequence[LaunchFigures], percentiles: Percentiles
+) -> EndpointSummary:
     figures = [launch.by_endpoint[endpoint] for launch in launches if endpoint in launch.by_endpoint]
-    p50, p90, p95, p99 = (over_launches(own.quantiles_ms[place] for own in figures) for place in range(len(SHARES)))
+    p50, p90, p95, p99 = (percentiles.bounds(cell_id, endpoint, share, figures) for share in SHARES)
     seconds = sum(launch.seconds for launch in launches)
     requests = sum(own.requests for own in figures)
+    least_ms = [launch.least_ms[SHARES.index(P95)] for launch in launches if endpoint == ALL]
     return EndpointSummary(
         cell_id=cell_id,
         endpoint=endpoint,
         launches=len(figures),
         requests=requests,
         achieved_rps=_ratio(sum(own.answered for own in figures), seconds),
+        carried_rps=_ratio(sum(own.carried for own in figures), seconds),
         goodput_rps=_ratio(sum(own.good for own in figures), seconds),
         p50_ms=p50,
         p90_ms=p90,
         p95_ms=p95,
         p99_ms=p99,
-        served_p99_ms=over_launches(own.served_p99_ms for own in figures).value,
+        p95_bound_low_ms=over_launches(least_ms),
+        served_p99_ms=over_launches(own.served_p99_ms for own in figures),
         error_rate=_ratio(requests - sum(own.ok for own in figures), requests),
         dropped=sum(own.dropped for own in figures),
         pool_ms_p95=_mean([own.pool_p95_ms for own in figures]),
@@ -77,23 +136,32 @@ def _cpu_ms_per_request(launches: Sequence[LaunchFigures]) -> float:
     return _ratio(1000 * sum(cpu_s for cpu_s, _ in seen), sum(answered for _, answered in seen))
 
 
-def _slo_met(everything: EndpointSummary, slo: Slo) -> bool:
-    promises = ((everything.p50_ms, slo.p50_ms), (everything.p95_ms, slo.p95_ms), (everything.p99_ms, slo.p99_ms))
-    return everything.error_rate <= slo.error_rate and all(_keeps(figure, limit) for figure, limit in promises)
+def _slo(cell_id: str, launches: Sequence[LaunchFigures], slo: Slo, percentiles: Percentiles) -> Promise | None:
+    """Whether all that is promised is kept, by one-sided 95 % bounds; None where nothing is, or nothing is known."""
+    if not launches:
+        return None
+    limits = ((P50, slo.p50_ms), (P95, slo.p95_ms), (P99, slo.p99_ms))
+    latencies = [
+        latency_promise(
+            percentiles.of(ALL, share),
+            cell_id,
+            limit_ms,
+            failing=any(math.isinf(launch.all.quantiles_ms[SHARES.index(share)]) for launch in launches),
+        )
+        for share, limit_ms in limits
+    ]
+    failed = [(launch.all.requests - launch.all.ok, launch.all.requests) for launch in launches]
+    return all_of([*latencies, error_rate_promise(failed, slo.error_rate)])
 
 
-def _keeps(figure: Estimate, limit_ms: float | None) -> bool:
-    # exp(log(x)) may come out one rounding error above x
-    return limit_ms is None or figure.value <= limit_ms * (1 + 1e-9)
-
-
-def _findings(launches: Sequence[LaunchFigures], excluded: Sequence[Excluded]) -> tuple[str, ...]:
+def _findings(launches: Sequence[LaunchFigures], excluded: Sequence[Excluded], queue: QueueVerdict) -> tuple[str, ...]:
     """Codes of what was found, and of why launches do not count, in the order of the certificates."""
     if not launches and not excluded:
         return (NOT_MEASURED,)
     trials = [launch.trial for launch in launches] + [launch.trial for launch in excluded]
     codes = [reason.code for trial in trials for reason in trial.certificate.reasons]
-    return tuple(dict.fromkeys(codes + [code for launch in excluded for code in launch.codes]))
+    marks = [name for name in ("saturated", "near_its_limit", "from_empty") if getattr(queue, name)]
+    return tuple(dict.fromkeys(marks + codes + [code for launch in excluded for code in launch.codes]))
 
 
 def _ratio(part: float, whole: float) -> float:

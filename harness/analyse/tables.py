@@ -8,7 +8,6 @@ from typing import Any
 
 import pandas as pd
 
-from harness.analyse import words
 from harness.domain.evidence import Run, RunInfo
 from harness.domain.experiment import Cell
 from harness.domain.verdict import CellSummary, EndpointSummary, Summary
@@ -51,8 +50,8 @@ def _varied_columns(info: RunInfo) -> dict[str, str]:
     """Column name by key, for the varied keys that have no column of their own."""
     keys = list(dict.fromkeys(key for cell in info.cells for key, _ in cell.factors))
     others = [key for key in keys if key not in SETTINGS.values()]
-    words_used = Counter([*SETTINGS, "cell", "endpoint", *(words.short_key(key) for key in others)])
-    return {key: words.short_key(key) if words_used[words.short_key(key)] == 1 else key for key in others}
+    words_used = Counter([*SETTINGS, "cell", "endpoint", *(_short_key(key) for key in others)])
+    return {key: _short_key(key) if words_used[_short_key(key)] == 1 else key for key in others}
 
 
 def _factors(cell: Cell, varied: dict[str, str]) -> dict[str, Any]:
@@ -66,7 +65,19 @@ def _settings(cell: Cell, info: RunInfo) -> dict[str, Any]:
     for column, key in SETTINGS.items():
         section, name = key.split(".")
         found[column] = getattr(sections[section], name)
-    return found | {"rate_rps": words.rate_rps(cell, info)}
+    return found | {"rate_rps": _rate_rps(cell, info)}
+
+
+def _short_key(key: str) -> str:
+    """ "pool.pool_size" -> "pool_size" """
+    return key.rsplit(".", 1)[-1]
+
+
+def _rate_rps(cell: Cell, info: RunInfo) -> float | None:
+    """The arrivals a second that a cell is offered; None in the closed model."""
+    if cell.load.model == "closed":
+        return None
+    return cell.load.rate_rps if cell.load.rate_rps is not None else info.rate_rps
 
 
 def _figures(own: CellSummary, figures: EndpointSummary) -> dict[str, Any]:
@@ -75,6 +86,7 @@ def _figures(own: CellSummary, figures: EndpointSummary) -> dict[str, Any]:
         "launches": figures.launches,
         "requests": figures.requests,
         "achieved_rps": figures.achieved_rps,
+        "carried_rps": figures.carried_rps,
         "goodput_rps": figures.goodput_rps,
         "p50_ms": figures.p50_ms.value,
         "p50_low_ms": figures.p50_ms.low,
@@ -83,6 +95,7 @@ def _figures(own: CellSummary, figures: EndpointSummary) -> dict[str, Any]:
         "p95_ms": figures.p95_ms.value,
         "p95_low_ms": figures.p95_ms.low,
         "p95_high_ms": figures.p95_ms.high,
+        "p95_bound_low_ms": figures.p95_bound_low_ms,
         "p99_ms": figures.p99_ms.value,
         "served_p99_ms": figures.served_p99_ms,
         "error_rate": figures.error_rate,
@@ -91,7 +104,11 @@ def _figures(own: CellSummary, figures: EndpointSummary) -> dict[str, Any]:
         "connections_peak": own.connections_peak if seen else None,
         "connections_active_mean": own.connections_active_mean,
         "cpu_ms_per_request": own.cpu_ms_per_request,
-        "slo_met": own.slo_met,
+        "slo_met": {"met": True, "not_met": False}.get(own.slo or "", own.slo),
+        "saturated": own.saturated,
+        "from_empty": own.from_empty,
+        "turns": own.turns,
+        "empty_tasks": own.empty_tasks,
         "valid": own.valid,
         "findings": ";".join(own.findings),
     }

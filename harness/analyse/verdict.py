@@ -1,132 +1,66 @@
-"""The verdict: which settings to run with, and how sure that is, in sentences made from the figures alone."""
+"""What a run comes to: which setting to run with, or why none is named."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 
-from harness.analyse import words
-from harness.analyse.launches import Launches
+from harness.analyse.compare import Comparison
+from harness.analyse.ranking import Kind, kind_of
+from harness.analyse.recommend import Candidate, recommend
 from harness.domain.evidence import RunInfo
-from harness.domain.verdict import CellSummary
+from harness.domain.verdict import CellSummary, State, Verdict
 
 
-def conclude(cells: Sequence[CellSummary], launches: Launches, info: RunInfo) -> str:
-    """Says what to run with, at which p95 and load, what could not be told apart, and where it holds.
+def conclude(cells: Sequence[CellSummary], by_p95: Comparison, info: RunInfo) -> Verdict:
+    """Recommend the smallest setting that was shown to be good enough, where anything was.
+
+    A cell that fails, that its load saturates, whose queue had not settled, or that surely breaks its SLO is never
+    recommended.
 
     Args:
         cells: best first, as ranked.
-        launches: those that count and those that do not.
-        info: the experiment and its rate.
+        by_p95: of the log p95 of those whose latency is one.
+        info: the experiment and its margin.
     """
     valid = [summary for summary in cells if summary.valid]
     if not valid:
-        return _nothing(launches)
-    load = words.load([summary.cell for summary in valid], info)
-    if math.isinf(valid[0].all.p95_ms.value):
-        return _all_failing(valid, load)
-    leaders = [summary for summary in valid if summary.rank == valid[0].rank]
-    pick = valid[0] if _single(leaders) else _pick(leaders)
-    parts = [
-        _headline(pick, leaders, valid, load),
-        _slo(pick, valid, info),
-        _saturated(valid),
-        _resolution(valid),
-        _unknown(cells, valid),
-    ]
-    scope = "This holds for this machine and this load."
-    return " ".join(part for part in (*parts, scope) if part)
-
-
-def _nothing(launches: Launches) -> str:
-    if not launches.excluded:
-        return "Nothing is measured yet: no launch is complete."
-    count = len(launches.excluded)
-    return f"Nothing can be concluded: the measurement is invalid in all {count} launches ({launches.why_excluded})."
-
-
-def _all_failing(valid: Sequence[CellSummary], load: str) -> str:
-    least = min(valid, key=lambda summary: summary.all.error_rate)
-    where = "in every cell" if len(valid) > 1 else f"with {words.settings(least.cell)}"
-    fewest = f", fewest with {words.settings(least.cell)}" if len(valid) > 1 else ""
-    return (
-        f"Nothing to run with: {load}, more than 5 % of what was offered failed {where} "
-        f"({words.percent(least.all.error_rate)}{fewest}). Lower the load and run again, or look at the errors first."
+        state: State = "all_invalid" if any(summary.invalid_launches for summary in cells) else "nothing_complete"
+        return Verdict(state=state, cell_id=None, recommendation=None, smallest_visible=None)
+    first = next((summary.cell.id for summary in valid if is_eligible(summary)), None)
+    uncompared = _without_choice(valid)
+    if uncompared is not None:
+        return Verdict(state=uncompared, cell_id=first, recommendation=None, smallest_visible=None)
+    recommendation = recommend([_candidate(summary) for summary in valid], by_p95, info.experiment.design.margin)
+    return Verdict(
+        state="recommended" if recommendation.recommended else "undecided",
+        cell_id=recommendation.recommended or recommendation.best,
+        recommendation=recommendation,
+        smallest_visible=by_p95.smallest_visible,
     )
 
 
-def _pick(leaders: Sequence[CellSummary]) -> CellSummary:
-    """Of those that cannot be told apart: one that meets the SLO, then the one that needs the fewest connections."""
-    return min(leaders, key=lambda summary: (summary.slo_met is not True, _ceiling(summary)))
+def is_eligible(summary: CellSummary) -> bool:
+    """Whether a cell may be recommended at all, if its latency is good enough."""
+    sound = kind_of(summary) == Kind.SOUND
+    return sound and not summary.failing and not summary.from_empty and summary.slo != "not_met"
 
 
-def _ceiling(summary: CellSummary) -> float:
-    ceiling = summary.cell.connection_ceiling
-    return math.inf if ceiling is None else ceiling
-
-
-def _single(leaders: Sequence[CellSummary]) -> bool:
-    """Whether cells tie only because one of them has a single launch."""
-    return len(leaders) > 1 and min(summary.all.launches for summary in leaders) == 1
-
-
-def _headline(pick: CellSummary, leaders: Sequence[CellSummary], valid: Sequence[CellSummary], load: str) -> str:
-    named = words.settings(pick.cell)
-    measured = f"{words.p95(pick.all)} {load}"
+def _without_choice(valid: Sequence[CellSummary]) -> State | None:
+    """Why the cells are not compared, if they are not."""
     if len(valid) == 1:
-        return f"{named}: {measured}, with nothing to compare it to."
-    if _single(leaders):
-        return f"{named} came out fastest, {measured}, but one launch tells no difference apart: run at least three."
-    return f"Run with {named}: {measured}; {_tie(pick, leaders) if pick.tied else _next(valid)}."
+        return "no_choice"
+    if len({repr(summary.cell.load) for summary in valid}) > 1:
+        return "different_loads"
+    if min(summary.all.launches for summary in valid) == 1:
+        return "one_launch"
+    return None
 
 
-def _tie(pick: CellSummary, leaders: Sequence[CellSummary]) -> str:
-    names = words.listed([words.settings(other.cell) for other in leaders if other is not pick])
-    same = f"{pick.all.launches} launches do not tell it apart from {names}"
-    ceilings = {_ceiling(summary) for summary in leaders}
-    if len(ceilings) == 1:
-        return f"{same}, which may open as many connections, so the fastest is named"
-    limit = f"at most {_ceiling(pick):.0f} connections"
-    if _ceiling(pick) > min(ceilings):
-        return f"{same}, and of these it is the smallest that meets the SLO ({limit})"
-    return f"{same}, and none of these gets by with fewer ({limit})"
-
-
-def _next(valid: Sequence[CellSummary]) -> str:
-    second = valid[1]
-    named = words.settings(second.cell)
-    if second.versus_best is None or not math.isfinite(second.versus_best.value):
-        return f"next is {named}, where more than 5 % of what was offered failed"
-    ratio = words.number(second.versus_best.value)
-    return f"next is {named} with {ratio} times that (95 % interval {words.interval(second.versus_best)})"
-
-
-def _slo(pick: CellSummary, valid: Sequence[CellSummary], info: RunInfo) -> str:
-    promise = words.promise(info.experiment.slo)
-    if pick.slo_met:
-        return f"It meets the SLO ({promise})."
-    meeting = [words.settings(summary.cell) for summary in valid if summary.slo_met]
-    others = f"{words.listed(meeting)} would" if meeting else "nor does any other" if len(valid) > 1 else ""
-    return f"It does not meet the SLO ({promise}){'; ' if others else ''}{others}."
-
-
-def _saturated(valid: Sequence[CellSummary]) -> str:
-    full = [words.settings(summary.cell) for summary in valid if summary.all.dropped > 0]
-    return f"Saturated, so that arrivals had to be dropped: {words.listed(full)}." if full else ""
-
-
-def _resolution(valid: Sequence[CellSummary]) -> str:
-    """The difference in p95 that a typical comparison of this run would have shown."""
-    ratios = [summary.versus_best for summary in valid if summary.versus_best is not None]
-    widths = sorted(ratio.high / ratio.value for ratio in ratios if math.isfinite(ratio.high))
-    least = widths[len(widths) // 2] - 1 if widths else 0.0
-    if least < 0.01:
-        return ""
-    launches = valid[0].all.launches
-    apart = words.percent(round(least, 2))
-    return f"With {launches} launches a typical comparison here shows differences in p95 from about {apart} on."
-
-
-def _unknown(cells: Sequence[CellSummary], valid: Sequence[CellSummary]) -> str:
-    missing = len(cells) - len(valid)
-    return f"Nothing is known of {missing} of {len(cells)} cells, which have no valid launch." if missing else ""
+def _candidate(summary: CellSummary) -> Candidate:
+    ceiling = summary.cell.connection_ceiling
+    return Candidate(
+        cell_id=summary.cell.id,
+        size=math.inf if ceiling is None else float(ceiling),
+        eligible=is_eligible(summary),
+    )

@@ -12,9 +12,9 @@ from typing import Any
 from harness import __version__, profiles
 from harness.calibrate.ceiling import RATES_RPS, measure_ceiling
 from harness.calibrate.noise import measure_noise
+from harness.domain.events import Emit, StageStarted
 from harness.domain.profile import PROFILE_SCHEMA_VERSION, MachineProfile
 from harness.errors import MeasurementError, UsageError
-from harness.sitting import Progress
 
 __all__ = ["calibrate", "read_observer", "sentences"]
 
@@ -23,7 +23,7 @@ RATE_RPS = 60.0
 
 
 def calibrate(
-    *, rung_s: float, measure_s: float, launches: int, observer: Mapping[str, Any], progress: Progress
+    *, rung_s: float, measure_s: float, launches: int, observer: Mapping[str, Any], emit: Emit
 ) -> MachineProfile:
     """Measure this machine; nothing is saved.
 
@@ -32,23 +32,23 @@ def calibrate(
         measure_s: how long each of the two equal cells is measured in each launch.
         launches: fresh starts of each of the two.
         observer: what probe and samplers cost, from `read_observer`.
-        progress: is told what is going on.
+        emit: is told what is going on.
 
     Raises:
         MeasurementError: the generator kept up at no rate, or too few launches could be used.
         PoolbenchError: as `run_experiment`.
     """
     with tempfile.TemporaryDirectory(prefix="poolbench-calibrate-") as folder:
-        progress.stage(f"generator: up to {len(RATES_RPS)} rates against a stub that answers at once")
+        emit(StageStarted(stage="generator", count=len(RATES_RPS)))
         generator = measure_ceiling(Path(folder) / "generator", rung_s=rung_s)
         if not any(rung.kept_up for rung in generator):
             raise MeasurementError(
                 f"The load generator was late even at {RATES_RPS[0]} arrivals/s.",
                 next_step="Something else keeps this machine busy; see `poolbench doctor`, and calibrate again.",
             )
-        progress.stage(f"noise: the same cell twice, {launches} launches each")
+        emit(StageStarted(stage="noise", count=launches))
         noise, requests = measure_noise(
-            Path(folder), rate_rps=RATE_RPS, measure_s=measure_s, launches=launches, progress=progress
+            Path(folder), rate_rps=RATE_RPS, measure_s=measure_s, launches=launches, emit=emit
         )
     return MachineProfile(
         schema_version=PROFILE_SCHEMA_VERSION,

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness import drive
-from harness.domain.load import LaunchLoad, Ledger, LoadPlan, Segment
+from harness.analyse.estimate import quantiles
+from harness.domain.load import LaunchLoad, LoadPlan, Segment, Turn, TurnRun
 from harness.domain.profile import Rung
 
 if TYPE_CHECKING:
@@ -43,7 +44,9 @@ def measure_ceiling(folder: Path, *, rung_s: float, rates_rps: Sequence[float] =
                     max_in_flight=MAX_IN_FLIGHT,
                 ),
             ),
-            segments=_segments(rung_s, rates_rps),
+            segments=(segments := _segments(rung_s, rates_rps)),
+            turns=(Turn(launch_id=LAUNCH_ID, duration_s=segments[-1].end_s + GUARD_S),),
+            pause_s=GUARD_S,
             output_dir=folder,
         )
         with drive.start(plan) as generator:
@@ -52,11 +55,11 @@ def measure_ceiling(folder: Path, *, rung_s: float, rates_rps: Sequence[float] =
             generator.go()
             output = generator.wait()
     rows = drive.read_rows(folder, LAUNCH_ID, plan.segments)
-    climbed = {run.segment for run in output.ledger.segments if not run.skipped}
+    (turn,) = output.ledger.turns
     return tuple(
-        _rung(segment, rows, output.ledger)
+        _rung(segment, rows, turn)
         for segment in plan.segments
-        if segment.phase == "staircase" and segment.index in climbed
+        if segment.phase == "staircase" and round(segment.start_s * 1e9) < turn.load_end_ns
     )
 
 
@@ -68,10 +71,8 @@ def _segments(rung_s: float, rates_rps: Sequence[float]) -> tuple[Segment, ...]:
             index=index,
             launch_id=LAUNCH_ID,
             phase="staircase" if index else "warmup",
-            round=index,
             start_s=index * (rung_s + GUARD_S),
             duration_s=rung_s,
-            guard_s=GUARD_S,
             model="open",
             rate_rps=float(rate_rps),
             users=None,
@@ -82,15 +83,14 @@ def _segments(rung_s: float, rates_rps: Sequence[float]) -> tuple[Segment, ...]:
     )
 
 
-def _rung(segment: Segment, rows: pd.DataFrame, ledger: Ledger) -> Rung:
+def _rung(segment: Segment, rows: pd.DataFrame, turn: TurnRun) -> Rung:
     own = rows[rows["segment"] == segment.index]
-    sent = own[own["started_ns"] >= 0]
-    lag_ms = (sent["started_ns"] - sent["intended_ns"]).to_numpy() / 1e6
-    (run,) = (run for run in ledger.segments if run.segment == segment.index)
-    until_ns = run.end_ns + round(GUARD_S * 1e9)
+    sent = own[own["handed_ns"] >= 0]
+    lag_ms = (sent["handed_ns"] - sent["intended_ns"]).to_numpy() / 1e6
+    until_ns = turn.start_ns + round((segment.end_s + GUARD_S) * 1e9)
     served = int(((own["outcome"] == "ok") & (own["finished_ns"] <= until_ns)).sum())
     dropped = int((own["outcome"] == "dropped").sum())
-    p50_ms, p99_ms = np.quantile(lag_ms, [0.5, 0.99], method="inverted_cdf") if len(lag_ms) else (np.nan, np.nan)
+    p50_ms, p99_ms = quantiles(np.sort(lag_ms), np.array([0.5, 0.99]))
     return Rung(
         rate_rps=segment.rate_rps or 0.0,
         offered=len(own),

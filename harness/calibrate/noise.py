@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from harness import plan, run
-from harness.domain.evidence import Evidence
+from harness.analyse.arrays import Floats
+from harness.analyse.estimate import quantiles
+from harness.analyse.launches import LaunchFigures, measure_launches
+from harness.domain.events import Emit
 from harness.domain.profile import Noise
 from harness.errors import MeasurementError
-from harness.sitting import Progress
 from harness.store import RunStore
 
 PERCENTILES = ("p50", "p95", "p99")
@@ -41,7 +42,7 @@ launches = {launches}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaunchLatencies:
-    """The percentiles of one launch, whole and of its even and odd turns."""
+    """The percentiles of one launch, whole and of every other second of its load clock."""
 
     cell_id: str
     block: int
@@ -51,7 +52,7 @@ class LaunchLatencies:
 
 
 def measure_noise(
-    folder: Path, *, rate_rps: float, measure_s: float, launches: int, progress: Progress
+    folder: Path, *, rate_rps: float, measure_s: float, launches: int, emit: Emit
 ) -> tuple[tuple[Noise, ...], float]:
     """The noise of each percentile, and the requests a launch had.
 
@@ -63,26 +64,25 @@ def measure_noise(
         rate_rps=rate_rps, warmup_s=min(2.0, measure_s / 2), measure_s=measure_s, launches=launches
     )
     store = RunStore.create(folder, "calibrate")
-    run.run_experiment(plan.parse_experiment(text, source="calibrate"), store, progress=progress)
-    found = [latencies(evidence) for evidence in store.read().trials]
-    # a launch whose instrument was late is noise of this machine too: leaving it out would make it look quieter
+    run.run_experiment(plan.parse_experiment(text, source="calibrate"), store, emit=emit)
+    found = [latencies(launch) for launch in measure_launches(store.read()).counted]
+    if not found:
+        raise MeasurementError(
+            "Calibration has no valid launch.", next_step="Calibrate again on a machine that does nothing else."
+        )
     return tuple(noise_of(name, found) for name in PERCENTILES), float(np.mean([own.requests for own in found]))
 
 
-def latencies(evidence: Evidence) -> LaunchLatencies:
-    """A launch's percentiles; failures are infinitely slow."""
-    trial = evidence.trial
-    rounds = {segment.index: segment.round for segment in trial.segments if segment.phase == "measure"}
-    rows = evidence.table("requests", ("segment", "outcome", "intended_ns", "finished_ns"))
-    rows = rows[rows["segment"].isin(list(rounds))]
-    latency_ms = ((rows["finished_ns"] - rows["intended_ns"]) / 1e6).where(rows["outcome"] == "ok", math.inf)
-    odd = rows["segment"].map(rounds).to_numpy() % 2 == 1
+def latencies(launch: LaunchFigures) -> LaunchLatencies:
+    """A launch's percentiles, by the estimator of the report; failures are infinitely slow."""
+    bins = launch.over_time
+    odd = bins.number % 2 == 1
     return LaunchLatencies(
-        cell_id=trial.launch.cell.id,
-        block=trial.launch.block,
-        requests=len(rows),
-        whole_ms=_percentiles(latency_ms),
-        halves_ms=(_percentiles(latency_ms[~odd]), _percentiles(latency_ms[odd])),
+        cell_id=launch.cell_id,
+        block=launch.block,
+        requests=launch.all.requests,
+        whole_ms=_percentiles(bins.latency_ms),
+        halves_ms=(_percentiles(bins.latency_ms[~odd]), _percentiles(bins.latency_ms[odd])),
     )
 
 
@@ -120,12 +120,9 @@ def _known(own: LaunchLatencies, percentile: str) -> bool:
     return all(math.isfinite(figures[percentile]) for figures in (own.whole_ms, *own.halves_ms))
 
 
-def _percentiles(latency_ms: pd.Series) -> dict[str, float]:
-    if not len(latency_ms):
-        return dict.fromkeys(PERCENTILES, math.nan)
-    shares = [float(name.removeprefix("p")) / 100 for name in PERCENTILES]
-    values = np.quantile(latency_ms.to_numpy(), shares, method="inverted_cdf")
-    return dict(zip(PERCENTILES, map(float, values), strict=True))
+def _percentiles(latency_ms: Floats) -> dict[str, float]:
+    shares = np.array([float(name.removeprefix("p")) / 100 for name in PERCENTILES])
+    return dict(zip(PERCENTILES, map(float, quantiles(np.sort(latency_ms), shares)), strict=True))
 
 
 def _root_mean_square(values: Iterable[float]) -> float:

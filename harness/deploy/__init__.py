@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from harness.deploy.container import ContainerProvider, docker_problem
 from harness.deploy.databases import checkpoint, clone, template
 from harness.deploy.embedded import EmbeddedProvider
+from harness.deploy.imports import importing
 from harness.deploy.leftovers import clear_leftovers
 from harness.deploy.pgbouncer import bouncers
 from harness.deploy.provider import DatabaseProvider
@@ -30,6 +31,7 @@ __all__ = [
     "clone",
     "distances",
     "docker_problem",
+    "importing",
     "launch",
     "launch_all",
     "start_all",

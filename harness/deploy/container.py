@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import psycopg
 
-from harness.deploy.connection import Address, Connection, connect, describe
+from harness.deploy import leftovers
+from harness.deploy.connection import Address, Connection, connect, describe, told
 from harness.deploy.embedded import DEFAULTS
 from harness.deploy.leftovers import Owner, current_owner
-from harness.deploy.provider import Settings, setting_text, start_error
+from harness.deploy.provider import Settings, blaming, end_error, setting_text, start_error
 from harness.domain.evidence import Server
 from harness.domain.experiment import DatabaseSpec
 from harness.errors import InfrastructureError
@@ -37,13 +38,13 @@ class ContainerProvider:
 
     @contextmanager
     def start(self, spec: DatabaseSpec) -> Iterator[Server]:
-        with _engine() as engine:
-            _remove_leftovers(engine)
-        with _container(spec) as container:
+        remove_containers()
+        with leftovers.remembered(), _container(spec) as container:
             at = _address(container)
-            with _wait_ready(container, at, spec) as connection:
+            with told(at), contextlib.closing(_wait_ready(container, at, spec)) as connection:
                 server = describe(connection, at, provider="container", owned=True, source=spec.image)
-            yield replace(server, pid=_postmaster_pid(container))
+            with blaming(lambda: _end(container, spec)):
+                yield replace(server, pid=_postmaster_pid(container))
 
 
 def server_command(settings: Settings) -> list[str]:
@@ -79,12 +80,13 @@ def docker_problem() -> str | None:
         return error.cause
 
 
-def _remove_leftovers(engine: DockerClient) -> None:
-    """Remove the containers of runs that are gone, by their label."""
-    for container in engine.containers.list(all=True, filters={"label": OWNER_LABEL}):
-        owner = Owner.from_text(container.labels[OWNER_LABEL])
-        if owner is not None and owner.is_gone():
-            container.remove(force=True, v=True)
+def remove_containers() -> None:
+    """Remove the containers of runs that are gone, by their label. Raises InfrastructureError without an engine."""
+    with _engine() as engine:
+        for container in engine.containers.list(all=True, filters={"label": OWNER_LABEL}):
+            owner = Owner.from_text(container.labels[OWNER_LABEL])
+            if owner is not None and owner.is_gone():
+                container.remove(force=True, v=True)
 
 
 @contextmanager
@@ -104,13 +106,14 @@ def _container(spec: DatabaseSpec) -> Iterator[Any]:
     container.with_command(server_command(spec.settings))
     container.with_kwargs(labels={OWNER_LABEL: current_owner().to_text()}, shm_size=_SHARED_MEMORY)
     try:
-        container.start()
+        try:
+            container.start()
+        except DockerException as error:  # of the start alone: what the block raises is its own affair
+            raise InfrastructureError(
+                f"Docker could not run {spec.image}: {str(error).splitlines()[0].rstrip('.')}.",
+                next_step=f'Check the image\'s name and that "docker pull {spec.image}" works.',
+            ) from error
         yield container
-    except DockerException as error:
-        raise InfrastructureError(
-            f"Docker could not run {spec.image}: {str(error).splitlines()[0].rstrip('.')}.",
-            next_step=f'Check the image\'s name and that "docker pull {spec.image}" works.',
-        ) from error
     finally:
         container.stop()
 
@@ -148,6 +151,18 @@ def _log_of_ended(container: Any) -> Sequence[str] | None:
     wrapped = container.get_wrapped_container()
     wrapped.reload()
     return wrapped.logs().decode(errors="replace").splitlines() if wrapped.status in ("exited", "dead") else None
+
+
+def _end(container: Any, spec: DatabaseSpec) -> InfrastructureError | None:
+    from docker.errors import DockerException
+
+    try:
+        log = _log_of_ended(container)
+        code = int(container.get_wrapped_container().attrs["State"]["ExitCode"])
+    except (DockerException, OSError):  # the engine itself is gone: what failed says so
+        return None
+    # an engine gives 128 and the signal, as a shell does
+    return None if log is None else end_error(128 - code if code > 128 else code, log, where=spec.image)
 
 
 def _postmaster_pid(container: Any) -> int | None:

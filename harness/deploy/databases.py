@@ -7,24 +7,36 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from importlib.util import find_spec
 from pathlib import Path
+from typing import IO
 from uuid import uuid4
 
-from psycopg import OperationalError
+from psycopg.errors import DuplicateDatabase, Error
 from psycopg.sql import SQL, Identifier, Literal
 
 from harness.deploy.connection import Connection, admin
-from harness.deploy.leftovers import Owner, current_owner, owned_environment
+from harness.deploy.leftovers import Owner, current_owner
+from harness.deploy.processes import start_marked, stop_groups, sweep
 from harness.domain.evidence import Server
 from harness.domain.experiment import DatabaseSpec
 from harness.errors import InfrastructureError
 
 PREFIX = "poolbench_"
+PREPARE_TIMEOUT_S = 3600.0
+"""A command that fills a database for longer has most likely stopped: waits for an answer on a terminal, say."""
 _NAME = re.compile(r"poolbench_[A-Za-z0-9_-]{1,53}")  # Postgres cuts names at 63 bytes
 _WAL_LOG_SINCE = 150000
+_SAY_EVERY_S = 10.0
+_POLL_S = 0.05
+_GRACE_S = 2.0
+_DROP_TIMEOUT_S = 30.0
+
+Say = Callable[[float, str], None]
+"""Told for how many seconds a command has been filling a database, and the last line it wrote."""
 
 
 def default_prepare(spec: DatabaseSpec) -> tuple[str, ...]:
@@ -32,22 +44,37 @@ def default_prepare(spec: DatabaseSpec) -> tuple[str, ...]:
     return (sys.executable, "-m", "target_app.prepare", "--rows", str(spec.rows))
 
 
-def template(server: Server, spec: DatabaseSpec, prepare: Sequence[str] | None = None) -> str:
-    """The name of a filled template database on `server`, made by running `prepare` unless it is there already.
+@contextmanager
+def template(
+    server: Server,
+    spec: DatabaseSpec,
+    prepare: Sequence[str] | None = None,
+    *,
+    say: Say = lambda *_: None,
+) -> Iterator[str]:
+    """The name of a filled template database within the block, made by running `prepare` unless this run has made it.
 
-    It is filled under another name and renamed at the end, so that a template of that name is always whole.
+    A template is never taken from another run: what a command reads, such as the migrations of `alembic upgrade head`,
+    cannot be known, and the schema of last week would be measured without a word. So on a server that is not ours it
+    is dropped at the end of the block that made it. It is filled under another name and renamed at the end, so that a
+    template of that name is always whole. `say` is told every ten seconds how long the command takes so far.
 
     Raises:
-        InfrastructureError: `prepare` failed; its last lines are the detail.
+        InfrastructureError: `prepare` failed or took too long; its last lines are the detail.
     """
     command = tuple(prepare or default_prepare(spec))
-    name = template_name(command)
+    name = template_name(command, spec)
     with admin(server) as connection:
-        # a second run on the same server waits here and then finds the template made
-        connection.execute("SELECT pg_advisory_lock(hashtext(%s))", [name])
-        if not _exists(connection, name):
-            _build(connection, server, name, command)
-    return name
+        # a thread that asks for the same at once waits here and then finds it made
+        connection.execute("SELECT pg_advisory_lock(hashtext(%s))", [f"{PREFIX}template"])
+        made = not _exists(connection, name)
+        if made:
+            _build(connection, server, name, command, say)
+    try:
+        yield name
+    finally:
+        if made and not server.owned:
+            _drop_if_there(server, name)
 
 
 @contextmanager
@@ -56,19 +83,29 @@ def clone(server: Server, template: str, name: str) -> Iterator[str]:
 
     The pages go through the WAL instead of a file copy between two checkpoints: quicker, and no checkpoint is left to
     disturb the measurement.
+
+    Raises:
+        InfrastructureError: there is a database of that name, which is left alone, or the server makes none.
     """
     assert _NAME.fullmatch(name), f"{name!r} is not a name for a launch's database"
+    ours = False
     try:
         with admin(server) as connection:
             strategy = " STRATEGY WAL_LOG" if connection.info.server_version >= _WAL_LOG_SINCE else ""
-            statement = SQL("CREATE DATABASE {} TEMPLATE {}" + strategy)
-            connection.execute(statement.format(Identifier(name), Identifier(template)))
+            statement = SQL("CREATE DATABASE {} TEMPLATE {} OWNER {}" + strategy)
+            ours = True  # from the moment it may be there: a signal can come between its making and the next line
+            try:
+                connection.execute(statement.format(*map(Identifier, (name, template, _owner(server)))))
+            except Error as error:
+                ours = False
+                if isinstance(error, DuplicateDatabase):
+                    raise _taken(name) from None
+                raise
             _sign(connection, name)
         yield name
     finally:
-        # a server that is gone took its databases along, or keeps our signature on them for the next start
-        with suppress(OperationalError), admin(server) as connection:
-            _drop(connection, name)
+        if ours:
+            _drop_if_there(server, name)
 
 
 def checkpoint(server: Server) -> None:
@@ -95,39 +132,102 @@ def drop_leftovers(server: Server) -> tuple[str, ...]:
     return gone
 
 
-def _build(connection: Connection, server: Server, name: str, command: Sequence[str]) -> None:
+def template_name(command: Sequence[str], spec: DatabaseSpec) -> str:
+    """Return a name that changes with the run, the whole command, the folder it runs in and the rows."""
+    told = (current_owner().token, str(Path.cwd()), str(spec.rows), *command)
+    return f"{PREFIX}template_{hashlib.sha256(chr(0).join(told).encode()).hexdigest()[:12]}"
+
+
+def _build(connection: Connection, server: Server, name: str, command: Sequence[str], say: Say) -> None:
     building = f"{PREFIX}building_{uuid4().hex[:12]}"
-    connection.execute(SQL("CREATE DATABASE {}").format(Identifier(building)))
-    _sign(connection, building)
+    connection.execute(SQL("CREATE DATABASE {} OWNER {}").format(Identifier(building), Identifier(_owner(server))))
     try:
-        _prepare(server.url(building), command)
-        for step in (
-            "COMMENT ON DATABASE {} IS NULL",  # it outlives this run
-            "ALTER DATABASE {} WITH ALLOW_CONNECTIONS false",  # a connection would make every clone fail
-        ):
-            connection.execute(SQL(step).format(Identifier(building)))
+        _sign(connection, building)
+        with _as_administrator(connection, server):
+            _prepare(server.app_url(building), command, say)
+        # a connection would make every clone fail
+        connection.execute(SQL("ALTER DATABASE {} WITH ALLOW_CONNECTIONS false").format(Identifier(building)))
         connection.execute(SQL("ALTER DATABASE {} RENAME TO {}").format(Identifier(building), Identifier(name)))
     except BaseException:
-        _drop(connection, building)
+        _drop_if_there(server, building)  # over a connection of its own: this one may have been cut
         raise
 
 
-def _prepare(url: str, command: Sequence[str]) -> None:
-    environment = {**os.environ, **owned_environment(), "DATABASE_URL": url}
-    done = subprocess.run(
-        command,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        check=False,
+def _owner(server: Server) -> str:
+    return server.user if server.app is None else server.app.user
+
+
+@contextmanager
+def _as_administrator(connection: Connection, server: Server) -> Iterator[None]:
+    """Let the app's role make whatever `prepare` wants within the block, on a server of our own.
+
+    Extensions such as PostGIS need an administrator, in production too; there one has made them beforehand.
+    """
+    if server.app is None or not server.owned:
+        yield
+        return
+    role = Identifier(server.app.user)
+    connection.execute(SQL("ALTER ROLE {} SUPERUSER").format(role))
+    try:
+        yield
+    finally:
+        connection.execute(SQL("ALTER ROLE {} NOSUPERUSER").format(role))
+
+
+def _prepare(url: str, command: Sequence[str], say: Say) -> None:
+    """Run `command`, and whatever it started, to its end."""
+    mark = uuid4().hex
+    with tempfile.TemporaryFile() as output:
+        try:
+            process = start_marked(command, environment={**os.environ, "DATABASE_URL": url}, output=output, mark=mark)
+        except OSError as error:
+            raise InfrastructureError(
+                f"Filling the database failed: {command[0]} cannot be run: {error.strerror}.",
+                next_step="Correct [database] prepare; it is run without a shell, in the folder of this command.",
+            ) from error
+        try:
+            code = _wait(process, command, output, say)
+        finally:
+            stop_groups([process], grace_s=_GRACE_S)
+            sweep(mark)
+        if code != 0:
+            raise _prepare_failed(command, f"ended with code {code}", output)
+
+
+def _wait(process: subprocess.Popen[bytes], command: Sequence[str], output: IO[bytes], say: Say) -> int:
+    began_s = said_s = time.monotonic()
+    while (code := process.poll()) is None:
+        now_s = time.monotonic()
+        if now_s - began_s > PREPARE_TIMEOUT_S:
+            raise _prepare_failed(command, f"was not done within {PREPARE_TIMEOUT_S:g} s", output)
+        if now_s - said_s >= _SAY_EVERY_S:
+            last = "".join(_last_lines(output, 1)).strip()
+            say(now_s - began_s, last)
+            said_s = now_s
+        time.sleep(_POLL_S)
+    return code
+
+
+def _prepare_failed(command: Sequence[str], what: str, output: IO[bytes]) -> InfrastructureError:
+    return InfrastructureError(
+        f"Filling the database failed: {' '.join(command)} {what}.",
+        next_step="Its last lines are below; run it by hand with DATABASE_URL set to see more.",
+        detail="\n".join(_last_lines(output, 20)),
     )
-    if done.returncode != 0:
-        raise InfrastructureError(
-            f"Filling the database failed: {' '.join(command)} ended with code {done.returncode}.",
-            next_step="Its last lines are below; run it by hand with DATABASE_URL set to see more.",
-            detail="\n".join(done.stdout.decode(errors="replace").splitlines()[-20:]),
-        )
+
+
+def _last_lines(output: IO[bytes], count: int) -> list[str]:
+    size = os.fstat(output.fileno()).st_size
+    # pread: the position in the file is shared with the process that writes it
+    tail = os.pread(output.fileno(), 1 << 16, max(0, size - (1 << 16)))
+    return tail.decode(errors="replace").splitlines()[-count:]
+
+
+def _taken(name: str) -> InfrastructureError:
+    return InfrastructureError(
+        f"There is a database {name} on the server already: another run of the same name is at work, or left it.",
+        next_step=f'Wait until it is over, or drop the database if it is not needed: DROP DATABASE "{name}".',
+    )
 
 
 def _exists(connection: Connection, name: str) -> bool:
@@ -139,16 +239,11 @@ def _sign(connection: Connection, name: str) -> None:
     connection.execute(SQL("COMMENT ON DATABASE {} IS {}").format(Identifier(name), signature))
 
 
+def _drop_if_there(server: Server, name: str) -> None:
+    """Drop a database of ours; a server that is gone took it along, or keeps our signature on it for the next start."""
+    with suppress(InfrastructureError), admin(server, limit_s=_DROP_TIMEOUT_S) as connection:
+        _drop(connection, name)
+
+
 def _drop(connection: Connection, name: str) -> None:
     connection.execute(SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(Identifier(name)))
-
-
-def template_name(command: Sequence[str]) -> str:
-    """Changes with the command, and with the code of the package it runs when that is `python -m package...`."""
-    digest = hashlib.sha256("\0".join(command[1:]).encode())
-    if len(command) > 2 and command[1] == "-m":
-        package = find_spec(command[2].split(".")[0])
-        for folder in (package and package.submodule_search_locations) or ():
-            for source in sorted(Path(folder).rglob("*.py")):
-                digest.update(source.read_bytes())
-    return f"{PREFIX}template_{digest.hexdigest()[:12]}"

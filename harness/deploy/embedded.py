@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-import shutil
 import signal
 import socket
 import subprocess
@@ -26,8 +25,9 @@ from harness.deploy.binaries import (
     scratch_parent,
     unprivileged_account,
 )
-from harness.deploy.connection import Address, connect, describe
-from harness.deploy.provider import Settings, setting_text, start_error
+from harness.deploy.connection import Address, connect, describe, told
+from harness.deploy.processes import tail
+from harness.deploy.provider import Settings, blaming, end_error, setting_text, start_error
 from harness.domain.evidence import Server
 from harness.domain.experiment import DatabaseSpec
 from harness.errors import InfrastructureError, UsageError
@@ -82,7 +82,8 @@ class EmbeddedProvider:
             cluster = stack.enter_context(_initialised())
             port, process = _run(cluster, spec.settings)
             stack.callback(_stop, process)
-            yield _server(cluster, port)
+            with blaming(lambda: _end(cluster, process)):
+                yield _server(cluster, port)
 
 
 @contextmanager
@@ -91,13 +92,10 @@ def _initialised() -> Iterator[_Cluster]:
     folder = scratch_parent(account) / f"{leftovers.FOLDER_PREFIX}postgres-{secrets.token_hex(6)}"
     with leftovers.remembered(folder):
         folder.mkdir(mode=0o700)
-        try:
-            binaries = readable_by(account, find_binaries(), folder)
-            cluster = _Cluster(binaries=binaries, account=account, folder=folder, password=secrets.token_urlsafe(18))
-            _initdb(cluster)
-            yield cluster
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+        binaries = readable_by(account, find_binaries(), folder)
+        cluster = _Cluster(binaries=binaries, account=account, folder=folder, password=secrets.token_urlsafe(18))
+        _initdb(cluster)
+        yield cluster
 
 
 def _initdb(cluster: _Cluster) -> None:
@@ -185,13 +183,20 @@ def _wait_ready(cluster: _Cluster, process: subprocess.Popen[bytes]) -> bool:
 
 def _server(cluster: _Cluster, port: int) -> Server:
     at = Address(host="127.0.0.1", port=port, user=USER, password=cluster.password, maintenance_database="postgres")
-    with connect(at) as connection:
+    with told(at), contextlib.closing(connect(at)) as connection:
         return describe(connection, at, provider="embedded", owned=True, source=cluster.binaries.source)
+
+
+def _end(cluster: _Cluster, process: subprocess.Popen[bytes]) -> InfrastructureError | None:
+    code = process.poll()
+    if code is None:
+        return None
+    return end_error(code, tail(cluster.log).splitlines(), where=cluster.binaries.source)
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
     """An immediate shutdown: the data is thrown away, and the backends end with the postmaster."""
-    process.send_signal(signal.SIGQUIT)
+    process.send_signal(signal.SIGQUIT)  # nothing where it has ended by itself
     try:
         process.wait(_STOP_TIMEOUT_S)
     except subprocess.TimeoutExpired:

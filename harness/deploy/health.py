@@ -13,12 +13,25 @@ from urllib.parse import urlsplit
 import psutil
 
 _POLL_S = 0.02
+_NOT_YET = (408, 425, 429)
+"""timeout, too early, too many: a client's errors that pass"""
+
+
+class WrongPathError(Exception):
+    """The service is up and gives `status` for the path it is asked: it would for ever."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(f"status {status}")
+        self.status = status
 
 
 def wait_healthy(port: int, path: str, *, deadline: float, check_alive: Callable[[], None]) -> str | None:
     """Wait until `path` on 127.0.0.1 answers 2xx; the last answer in words when it does not by `deadline`.
 
     `deadline` is on the monotonic clock. `check_alive` runs every 20 ms and raises when waiting has become pointless.
+
+    Raises:
+        WrongPathError: there is no such path, it is elsewhere, or it may not be asked; a 5xx may become a 2xx.
     """
     answer = "no answer"
     while time.monotonic() < deadline:
@@ -32,6 +45,8 @@ def wait_healthy(port: int, path: str, *, deadline: float, check_alive: Callable
             status = connection.getresponse().status
             if 200 <= status < 300:
                 return None
+            if 300 <= status < 500 and status not in _NOT_YET:
+                raise WrongPathError(status)
             answer = f"status {status}"
         except (OSError, http.client.HTTPException) as error:
             answer = f"{answer.split(' (')[0]} ({type(error).__name__})"
@@ -62,10 +77,10 @@ def wait_any_answer(url: str, path: str, *, timeout_s: float) -> str | None:
     return reason
 
 
-def accepting_processes(root_pid: int, listener_inode: int) -> int | None:
-    """How many processes below `root_pid` (itself included) wait in epoll for connections on the listening socket.
+def accepting_processes(root_pid: int, listener_inode: int) -> tuple[int, ...] | None:
+    """The processes below `root_pid` (itself included) that wait in epoll for connections on the listening socket.
 
-    Event loops register it when their application has started, so this counts workers that are up. None where
+    Event loops register it when their application has started, so these are the workers that are up. None where
     the kernel does not show it (not Linux).
     """
     if not Path("/proc/self/fdinfo").exists():
@@ -74,20 +89,20 @@ def accepting_processes(root_pid: int, listener_inode: int) -> int | None:
         root = psutil.Process(root_pid)
         processes = [root, *root.children(recursive=True)]
     except psutil.NoSuchProcess:
-        return 0
-    return sum(_accepts(process.pid, listener_inode) for process in processes)
+        return ()
+    return tuple(process.pid for process in processes if _accepts(process.pid, listener_inode))
 
 
 def wait_workers(
     root_pid: int, listener_inode: int, workers: int, *, deadline: float, check_alive: Callable[[], None]
-) -> int | None:
-    """Wait until `workers` processes accept; how many do when they are too few by `deadline`, else None."""
-    while (count := accepting_processes(root_pid, listener_inode)) is not None and count < workers:
+) -> tuple[int, ...] | None:
+    """Wait until `workers` processes accept; return those that do, too few of them when `deadline` has come."""
+    while (found := accepting_processes(root_pid, listener_inode)) is not None and len(found) < workers:
         if time.monotonic() > deadline:
-            return count
+            break
         check_alive()
         time.sleep(_POLL_S)
-    return None
+    return found
 
 
 def _wait_readable(sock: socket.socket, deadline: float, check_alive: Callable[[], None]) -> None:

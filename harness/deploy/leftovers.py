@@ -3,6 +3,9 @@
 Everything a run starts carries the run's token: processes in their environment, containers in a label, databases in a
 comment. A small file per resource in the state folder says whose token it is. A process is only ever ended when its
 environment carries the token of an owner that is gone, so a reused pid is never mistaken for ours.
+
+While anything is noted, a shell waits for our end (`Guard`): when a run is killed it clears what that left within
+seconds. The next start does the same, should the guard have been killed too.
 """
 
 from __future__ import annotations
@@ -14,9 +17,12 @@ import os
 import shutil
 import signal
 import socket
+import subprocess
+import sys
 import tempfile
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from uuid import uuid4
@@ -26,6 +32,7 @@ import psutil
 TOKEN_VARIABLE = "POOLBENCH_OWNER"
 FOLDER_PREFIX = "poolbench-"
 _GRACE_S = 3.0
+_ROUNDS = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,11 +78,55 @@ def owned_environment() -> dict[str, str]:
     return {TOKEN_VARIABLE: current_owner().token}
 
 
+class Guard:
+    """Within its block a shell reads from a pipe nobody writes to, and becomes `harness.deploy.janitor` at its end.
+
+    Only our death closes the pipe. Asking the kernel for a signal instead (PR_SET_PDEATHSIG) would reach the children
+    alone, not theirs, and would already come when the thread that started them ends. Blocks may overlap: one shell
+    serves them all.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._blocks = 0
+        self._shell: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._blocks == 0:
+                self._shell = self._start()
+            self._blocks += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._blocks -= 1
+            if self._blocks == 0 and self._shell is not None:
+                self._shell.kill()
+                self._shell.communicate()
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        package_parent = str(Path(__file__).resolve().parents[2])
+        path = os.pathsep.join([package_parent, *filter(None, [os.environ.get("PYTHONPATH")])])
+        janitor = [sys.executable, "-m", "harness.deploy.janitor", current_owner().to_text()]
+        return subprocess.Popen(
+            ["/bin/sh", "-c", 'read -r _ || exec "$@"', "poolbench-guard", *janitor],
+            env={**os.environ, "PYTHONPATH": path},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,  # what ends our group is not to end it
+        )
+
+
+_guard = Guard()
+
+
 @contextlib.contextmanager
 def remembered(folder: Path | None = None) -> Iterator[None]:
-    """Keep a note of what is about to be started, and of the folder to remove, until the block ends.
+    """Keep a note of what is about to be started, and of `folder`, which is removed at the end of the block.
 
-    The note is written before anything exists, so there is no moment in which a kill leaves an unknown process.
+    The note is written before anything exists, so there is no moment in which a kill leaves an unknown process; it goes
+    only once the folder is gone.
     """
     owner = current_owner()
     note = _state_folder() / f"{owner.token}-{uuid4().hex[:8]}.json"
@@ -83,10 +134,24 @@ def remembered(folder: Path | None = None) -> Iterator[None]:
     beside = note.with_suffix(".new")
     beside.write_text(text)
     beside.replace(note)
+    with _guard:
+        try:
+            yield
+        finally:
+            try:
+                if folder is not None:
+                    _remove(folder)
+            finally:
+                if folder is None or not folder.exists():
+                    note.unlink(missing_ok=True)
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder of ours, though a signal interrupts it: the second one is not heard any more."""
     try:
-        yield
+        shutil.rmtree(folder, ignore_errors=True)
     finally:
-        note.unlink(missing_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def clear_leftovers() -> tuple[str, ...]:
@@ -116,21 +181,26 @@ def _read(note: Path) -> tuple[Owner, Path | None] | None:
 
 
 def _end_processes(tokens: set[str]) -> list[str]:
-    ours = [process for process in psutil.process_iter() if _token_of(process) in tokens]
-    lines = [f"process {process.pid}" for process in ours]
-    # SIGQUIT makes Postgres end its backends and free its shared memory; Python programs it ends at once
-    for process in ours:
-        with contextlib.suppress(psutil.Error):
-            process.send_signal(signal.SIGQUIT)
-    for process in _still_running(ours):
-        with contextlib.suppress(psutil.Error):
-            process.kill()
-    _still_running(ours)
+    """End what carries one of `tokens`, and what it starts meanwhile: a supervisor replaces the workers it loses."""
+    lines: list[str] = []
+    for _ in range(_ROUNDS):
+        ours = [process for process in psutil.process_iter() if variable_of(process, TOKEN_VARIABLE) in tokens]
+        if not any(map(_runs, ours)):
+            break
+        lines += [f"process {process.pid}" for process in ours]
+        for process in ours:
+            with contextlib.suppress(psutil.Error):
+                # makes Postgres end its backends and free its shared memory; uvicorn's supervisor swallows it
+                process.send_signal(signal.SIGQUIT if process.name() == "postgres" else signal.SIGKILL)
+        for process in still_running(ours):
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+        still_running(ours)
     return lines
 
 
-def _still_running(processes: list[psutil.Process]) -> list[psutil.Process]:
-    """Those that have not ended within the grace; a zombie has, though nobody may be there to reap it."""
+def still_running(processes: Sequence[psutil.Process]) -> list[psutil.Process]:
+    """Wait for their end; return those that have not ended within the grace. A zombie has, whoever may reap it."""
     deadline = time.monotonic() + _GRACE_S
     while (running := [process for process in processes if _runs(process)]) and time.monotonic() < deadline:
         time.sleep(0.01)
@@ -144,9 +214,10 @@ def _runs(process: psutil.Process) -> bool:
         return False
 
 
-def _token_of(process: psutil.Process) -> str | None:
+def variable_of(process: psutil.Process, name: str) -> str | None:
+    """Return a variable of the environment that `process` was started with; None where it has none or is not ours."""
     try:
-        return process.environ().get(TOKEN_VARIABLE)
+        return process.environ().get(name)
     except (psutil.Error, OSError):
         return None
 

@@ -46,7 +46,7 @@ max_client_conn = {clients_max}
 auth_type = {auth_type}
 auth_file = {users}
 stats_users = {user}
-server_tls_sslmode = prefer
+server_tls_sslmode = {sslmode}
 ignore_startup_parameters = extra_float_digits
 log_connections = 0
 log_disconnections = 0
@@ -122,12 +122,11 @@ def _bouncer(program: _Program, url: str, pool_size: int) -> Iterator[str]:
     path = scratch_parent(account) / f"{leftovers.FOLDER_PREFIX}pgbouncer-{secrets.token_hex(6)}"
     with leftovers.remembered(path), ExitStack() as stack:
         path.mkdir(mode=0o700)
-        stack.callback(shutil.rmtree, path, ignore_errors=True)
         if account is not None:
             os.chown(path, account.uid, account.gid)
         port, process = _run(program, _Folder(path=path, account=account), parse_url(url), pool_size)
         stack.callback(stop_groups, [process], grace_s=_STOP_TIMEOUT_S)
-        yield at_port(url, port)
+        yield at_port(url.partition("?")[0], port)  # between app and PgBouncer there is no TLS
 
 
 def _run(program: _Program, folder: _Folder, upstream: Address, pool_size: int) -> tuple[int, Process]:
@@ -163,6 +162,7 @@ def _configured(program: _Program, folder: _Folder, upstream: Address, port: int
         auth_type="scram-sha-256" if upstream.password else "trust",
         users=users,
         user=upstream.user,
+        sslmode=upstream.sslmode or "prefer",
     )
     if program.version >= _SINCE_PREPARED:
         text += f"max_prepared_statements = {_PREPARED_MAX}\n"

@@ -9,31 +9,56 @@ import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import IO
 
 import psutil
 
-from harness.deploy.leftovers import owned_environment
+from harness.deploy.leftovers import owned_environment, still_running, variable_of
 
+MARK_VARIABLE = "POOLBENCH_STARTED_AS"
+LOG_BYTES_MAX = 5 * 2**20
 _POLL_S = 0.01
+_TAIL_BYTES = 64 * 1024
 
 Process = subprocess.Popen[bytes]
 
 
 def start_group(
-    command: Sequence[str], *, environment: Mapping[str, str], log: Path, pass_fds: Sequence[int] = ()
+    command: Sequence[str], *, environment: Mapping[str, str], log: Path, mark: str = "", pass_fds: Sequence[int] = ()
 ) -> Process:
     """Start `command` in a session of its own, so that Ctrl-C in the terminal reaches only us; output goes to `log`."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
-        return subprocess.Popen(
-            command,
-            env={**environment, **owned_environment()},
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            pass_fds=pass_fds,
-        )
+        return start_marked(command, environment=environment, output=output, mark=mark, pass_fds=pass_fds)
+
+
+def start_marked(
+    command: Sequence[str],
+    *,
+    environment: Mapping[str, str],
+    output: IO[bytes],
+    mark: str,
+    pass_fds: Sequence[int] = (),
+) -> Process:
+    """Start `command` likewise, its output to an open file. `mark` is what `sweep` finds it and its descendants by."""
+    return subprocess.Popen(
+        command,
+        env={**environment, **owned_environment(), MARK_VARIABLE: mark},
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+        pass_fds=pass_fds,
+    )
+
+
+def sweep(mark: str) -> None:
+    """Kill whatever still carries `mark` in its environment: descendants that left their group and their parents."""
+    ours = [process for process in psutil.process_iter() if variable_of(process, MARK_VARIABLE) == mark]
+    for process in ours:
+        with contextlib.suppress(psutil.Error):
+            process.kill()
+    still_running(ours)
 
 
 def has_ended(process: Process) -> bool:
@@ -44,6 +69,25 @@ def has_ended(process: Process) -> bool:
         return psutil.Process(process.pid).status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
     except psutil.NoSuchProcess:
         return True
+
+
+def exit_code(process: Process) -> int | None:
+    """How the group's leader ended, without reaping it; None while it runs."""
+    if process.returncode is None:
+        with contextlib.suppress(ChildProcessError):
+            found = os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            if found is None:
+                return None
+            return found.si_status if found.si_code == os.CLD_EXITED else -found.si_status
+    return process.returncode
+
+
+def in_words(code: int) -> str:
+    """An exit code as subprocess has it: "code 1", "signal 9 (SIGKILL)"."""
+    if code >= 0:
+        return f"code {code}"
+    names = {number.value: number.name for number in signal.Signals}
+    return f"signal {-code} ({names.get(-code, 'of its own')})"
 
 
 def stop_groups(processes: Sequence[Process], *, grace_s: float) -> None:
@@ -70,6 +114,28 @@ def _signal(process: Process, number: signal.Signals) -> None:
 def tail(log: Path, lines: int = 20) -> str:
     """The last lines of a log; empty when there is none."""
     try:
-        return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - _TAIL_BYTES))
+            return "\n".join(file.read().decode(errors="replace").splitlines()[-lines:])
     except FileNotFoundError:
         return ""
+
+
+def shorten(log: Path, most_bytes: int = LOG_BYTES_MAX) -> None:
+    """Leave the beginning and the end of a log that is longer: a run keeps a copy of it for each trial."""
+    try:
+        size = log.stat().st_size
+    except FileNotFoundError:
+        return
+    if size <= most_bytes:
+        return
+    with log.open("rb") as file:
+        head = file.read(most_bytes // 2)
+        file.seek(size - most_bytes // 2)
+        end = file.read()
+    head = head[: head.rfind(b"\n") + 1] or head
+    end = end[end.find(b"\n") + 1 :] or end
+    left_out = f"[poolbench left out {size - len(head) - len(end)} bytes here]\n"
+    beside = log.with_name(f"{log.name}.short")
+    beside.write_bytes(head + left_out.encode() + end)
+    beside.replace(log)

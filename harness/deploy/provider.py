@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+import signal
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
+from harness.deploy.processes import in_words
 from harness.domain.evidence import Server
 from harness.domain.experiment import DatabaseSpec
 from harness.errors import InfrastructureError, UsageError
@@ -31,6 +33,30 @@ def setting_text(value: str | float | bool) -> str:
     if isinstance(value, bool):
         return "on" if value else "off"
     return str(value)
+
+
+@contextmanager
+def blaming(ended: Callable[[], InfrastructureError | None]) -> Iterator[None]:
+    """Where the block fails because a server has ended, say that: refused connections are only what follows from it.
+
+    `ended` gives the error, or None while the server is alive.
+    """
+    try:
+        yield
+    except InfrastructureError as error:
+        if (cause := ended()) is not None:
+            raise cause from error
+        raise
+
+
+def end_error(code: int, log: Sequence[str], *, where: str) -> InfrastructureError:
+    """Why a server ended in the middle of a run, as far as its exit code and its log tell."""
+    memory = " When memory runs out, the kernel ends processes so: dmesg names them." if code == -signal.SIGKILL else ""
+    return InfrastructureError(
+        f"Postgres ({where}) ended in the middle of the run, with {in_words(code)}.",
+        next_step=f"Its last log lines are below.{memory}",
+        detail="\n".join(log[-20:]),
+    )
 
 
 def start_error(log: Sequence[str], settings: Settings, *, where: str) -> InfrastructureError | UsageError:

@@ -188,7 +188,7 @@ def _ping_ms(server: Server, pings: int) -> float:
 
 def at_port(url: str, port: int) -> str:
     """The URL with its host and port replaced; what stands before and after them stays as it is."""
-    parts = urlsplit(url)
+    parts = urlsplit(url)  # a TLS handshake goes through a relay as it is
     credentials = parts.netloc.rpartition("@")[0]
     return urlunsplit(parts._replace(netloc=f"{credentials}@127.0.0.1:{port}" if credentials else f"127.0.0.1:{port}"))
 

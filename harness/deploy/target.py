@@ -9,11 +9,22 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
+from uuid import uuid4
 
 from harness.deploy import leftovers
-from harness.deploy.health import wait_any_answer, wait_healthy, wait_workers
+from harness.deploy.health import WrongPathError, wait_any_answer, wait_healthy, wait_workers
 from harness.deploy.launcher import command_of, environment_of, listening_socket
-from harness.deploy.processes import Process, has_ended, start_group, stop_groups, tail
+from harness.deploy.processes import (
+    Process,
+    exit_code,
+    has_ended,
+    in_words,
+    shorten,
+    start_group,
+    stop_groups,
+    sweep,
+    tail,
+)
 from harness.domain.evidence import RunningTarget
 from harness.domain.load import Launch
 from harness.domain.secrets import masked
@@ -81,7 +92,7 @@ class Starting:
         """Wait until each answers.
 
         Raises:
-            InfrastructureError: a process ended, or a target did not become healthy in time.
+            InfrastructureError: a process ended, or a target did not become healthy in time, or never will.
         """
         mine = [member for member in self.members if isinstance(member, _Started)]
         return tuple(_wait(m, mine, probe=self.probe) if isinstance(m, _Started) else m for m in self.members)
@@ -100,19 +111,23 @@ def start_all(starts: Sequence[TargetStart], *, probe: bool) -> Iterator[Startin
     with ExitStack() as stack:
         stack.enter_context(leftovers.remembered())
         processes: list[Process] = []
+        mark = uuid4().hex
+        for start in starts:
+            stack.callback(shorten, start.log)
+        stack.callback(sweep, mark)  # what a target started in a session of its own
         stack.callback(lambda: stop_groups(processes, grace_s=_GRACE_S))
         members: list[_Started | RunningTarget] = []
         for number, start in enumerate(starts):
             if start.launch.cell.target.url is not None:
                 members.append(_elsewhere(start))
                 continue
-            started = _start(start, number, probe=probe)
+            started = _start(start, number, mark, probe=probe)
             processes.append(started.process)
             members.append(started)
         yield Starting(members=tuple(members), probe=probe)
 
 
-def _start(start: TargetStart, number: int, *, probe: bool) -> _Started:
+def _start(start: TargetStart, number: int, mark: str, *, probe: bool) -> _Started:
     cell = start.launch.cell
     environment = environment_of(cell, launch_id=start.launch.id, database_url=start.database_url)
     if probe:
@@ -123,6 +138,7 @@ def _start(start: TargetStart, number: int, *, probe: bool) -> _Started:
             command_of(cell, listener.fileno(), probe=probe),
             environment={**os.environ, **environment},
             log=start.log,
+            mark=mark,
             pass_fds=[listener.fileno()],
         )
         return _Started(
@@ -143,19 +159,26 @@ def _wait(started: _Started, everyone: Sequence[_Started], *, probe: bool) -> Ru
                 raise _ended(each)
 
     start, target = started.start, started.start.launch.cell.target
-    answer = wait_healthy(started.port, target.health_path, deadline=started.deadline, check_alive=check_alive)
+    try:
+        answer = wait_healthy(started.port, target.health_path, deadline=started.deadline, check_alive=check_alive)
+    except WrongPathError as error:
+        raise InfrastructureError(
+            f"The target {target.app} ({start.launch.cell.label}) answers {error.status} for {target.health_path}.",
+            next_step="Name a path that answers 2xx once the service is ready: [target] health_path.",
+        ) from None
     if answer is not None:
         raise _not_healthy(started, f"{target.health_path} gave {answer}")
+    workers: tuple[int, ...] | None = None
     if target.workers > 1:
-        count = wait_workers(
+        workers = wait_workers(
             started.process.pid,
             started.listener_inode,
             target.workers,
             deadline=started.deadline,
             check_alive=check_alive,
         )
-        if count is not None:
-            raise _not_healthy(started, f"{count} of its {target.workers} workers are up")
+        if workers is not None and len(workers) < target.workers:
+            raise _not_healthy(started, f"{len(workers)} of its {target.workers} workers are up")
     return RunningTarget(
         launch_id=start.launch.id,
         host=started.host,
@@ -163,6 +186,7 @@ def _wait(started: _Started, everyone: Sequence[_Started], *, probe: bool) -> Ru
         pids=(started.process.pid,),
         probe_dir=start.probe_dir if probe else None,
         log=start.log,
+        workers=workers or (),
     )
 
 
@@ -190,8 +214,10 @@ def _database_of(url: str | None) -> str | None:
 
 
 def _ended(started: _Started) -> InfrastructureError:
+    cell, code = started.start.launch.cell, exit_code(started.process)
+    how = "" if code is None else f", with {in_words(code)}"
     return InfrastructureError(
-        f"The target {started.start.launch.cell.target.app} ({started.start.launch.cell.label}) ended as it started.",
+        f"The target {cell.target.app} ({cell.label}) ended as it started{how}.",
         next_step=f"Its last log lines are below; all of them are in {started.start.log}.",
         detail=tail(started.start.log),
     )

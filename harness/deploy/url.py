@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
-from harness.deploy.connection import Address, Connection, connect, describe
+from harness.deploy.connection import Address, Connection, connect, describe, reason_of, told
 from harness.deploy.databases import drop_leftovers
 from harness.deploy.provider import Settings, setting_text
 from harness.domain.evidence import Server
@@ -17,6 +17,7 @@ from harness.domain.experiment import DatabaseSpec
 from harness.errors import InfrastructureError, UsageError
 
 _FORM = "postgresql://user:password@host:port/database"
+_PASSED_ON = {"host", "port", "user", "password", "dbname", "sslmode"}
 _BYTES = {"B": 1, "kB": 2**10, "MB": 2**20, "GB": 2**30, "TB": 2**40}
 _SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1, "min": 60, "h": 3600, "d": 86400}
 _FACTOR = {**_BYTES, **_SECONDS}
@@ -33,7 +34,7 @@ class UrlProvider:
             connection = connect(at)
         except psycopg.OperationalError as error:
             raise _unreachable(at, error) from None
-        with connection:
+        with told(at), closing(connection):
             _check_rights(connection, at)
             _check_settings(connection, spec.settings)
             server = describe(connection, at, provider="url", owned=False)
@@ -53,7 +54,7 @@ def parse_url(url: str | None) -> Address:
         parts = conninfo_to_dict(re.sub(r"^postgresql\+\w+://", "postgresql://", url))
     except psycopg.ProgrammingError:
         raise UsageError("[database] url cannot be read.", next_step=f"Write it as {_FORM}.") from None
-    host, further = str(parts.get("host", "")), sorted(set(parts) - {"host", "port", "user", "password", "dbname"})
+    host, further = str(parts.get("host", "")), sorted(set(parts) - _PASSED_ON)
     if not host or "/" in host or "," in host:
         raise UsageError("[database] url does not name one host to reach over TCP.", next_step=f"Write it as {_FORM}.")
     if further:
@@ -74,6 +75,7 @@ def parse_url(url: str | None) -> Address:
         user=user,
         password=str(parts.get("password") or ""),
         maintenance_database=str(parts.get("dbname") or user),
+        sslmode=str(parts.get("sslmode") or ""),
     )
 
 
@@ -120,11 +122,7 @@ def _check_rights(connection: Connection, at: Address) -> None:
 
 
 def _unreachable(at: Address, error: psycopg.OperationalError) -> InfrastructureError:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    reason = lines[0] if lines else "no answer"
-    if at.password:
-        reason = reason.replace(at.password, "***")
     return InfrastructureError(
-        f"The Postgres server at {at.host}:{at.port} cannot be used: {reason.rstrip('.')}.",
+        f"The Postgres server at {at.host}:{at.port} cannot be used: {reason_of(error, at.password)}.",
         next_step="Check host, port, user and password of [database] url, and that the server runs.",
     )

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from harness.domain.experiment import Cell, Experiment
 from harness.domain.load import Launch, Ledger, Segment, Sitting
+from harness.domain.profile import MachineProfile
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,6 +32,7 @@ REQUEST_COLUMNS: Mapping[str, str] = {
     "status": "uint16",  # HTTP status, 0 when there was none
     "error": "category",  # what failed, "" when nothing did
     "intended_ns": "int64",  # when it should have been sent; open model, sequence 0 only, else = started_ns
+    "handed_ns": "int64",  # when the engine handed the arrival to a user; sequence 0 only, else = started_ns; -1 never
     "started_ns": "int64",  # -1 when never sent
     "finished_ns": "int64",  # -1 when it never came back
     "response_bytes": "uint32",
@@ -122,6 +124,15 @@ def no_server_readings() -> pd.DataFrame:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Login:
+    """A role that may connect. `password` is never written to disk or shown."""
+
+    user: str
+    password: str = field(repr=False)
+    superuser: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
     """A Postgres server that is up. `password` is never written to disk or shown."""
 
@@ -141,13 +152,26 @@ class Server:
     """whether settings may be changed and checkpoints forced"""
     maintenance_database: str = "postgres"
     """a database that exists, to connect to while others are made and dropped"""
+    sslmode: str = ""
+    """libpq's word for what the URL of a server that is not ours asks for; "" where it says nothing"""
+    app: Login | None = None
+    """whom the service connects as; None: as poolbench itself does"""
 
     def url(self, database: str, scheme: str = "postgresql") -> str:
-        """A connection URL, with the password percent-encoded."""
+        """Return poolbench's own connection URL, with the password percent-encoded."""
+        return self._url(self.user, self.password, database, scheme)
+
+    def app_url(self, database: str) -> str:
+        """Return the URL the service is given, which owns the database."""
+        return self.url(database) if self.app is None else self._url(self.app.user, self.app.password, database)
+
+    def _url(self, user: str, password: str, database: str, scheme: str = "postgresql") -> str:
         from urllib.parse import quote
 
-        credentials = f"{quote(self.user, safe='')}:{quote(self.password, safe='')}"
-        return f"{scheme}://{credentials}@{self.host}:{self.port}/{database}"
+        host = f"[{self.host}]" if ":" in self.host else self.host  # an IPv6 address
+        credentials = f"{quote(user, safe='')}:{quote(password, safe='')}"
+        query = f"?sslmode={self.sslmode}" if self.sslmode else ""
+        return f"{scheme}://{credentials}@{host}:{self.port}/{database}{query}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,6 +186,23 @@ class RunningTarget:
     """of the launcher process; its children are the workers"""
     probe_dir: Path | None
     log: Path | None
+    workers: tuple[int, ...] = ()
+    """pids of the launcher's workers; empty where it serves by itself, or the system does not show them"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Death:
+    """A process that ended while it was needed."""
+
+    role: Literal["target", "worker", "relay", "postgres", "checkpointer"]
+    """Postgres ends its checkpointer only to recover from the death of one of its processes, which cuts every
+    connection: a backend that was killed for its memory, say"""
+    launch_id: str
+    """"" concerns every launch of the sitting"""
+    pid: int
+    t_ns: int
+    code: int | None
+    """as subprocess has it: negative for a signal; None where it could not be read"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,6 +214,8 @@ class Observed:
     process: pd.DataFrame
     gaps: tuple[SamplerGap, ...] = ()
     server: pd.DataFrame = field(default_factory=no_server_readings)
+    deaths: tuple[Death, ...] = ()
+    """from the first reading to the last, in the order of time"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -301,6 +344,8 @@ class RunInfo:
     """the open model's rate once it is known"""
     rate_source: str
     """"given", or how the staircase arrived at it"""
+    profile: MachineProfile | None = None
+    """what calibration knew of the machine as the run began; None where it was not calibrated"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,11 +15,13 @@ from annotated_types import Ge, Gt, Le, MaxLen
 SCHEMA_VERSION = 1
 
 DriverMode = Literal["asyncpg", "psycopg", "psycopg_sync", "psycopg_blocking", "psycopg2"]
+ASYNC_DRIVERS = ("asyncpg", "psycopg", "psycopg_blocking")
+"""Of the reference app's modes those whose endpoints run on the event loop; the others need a thread each."""
 PoolClass = Literal["queue", "null", "psycopg_pool"]
 Isolation = Literal["READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE", "AUTOCOMMIT"]
 LoadModel = Literal["open", "closed"]
 ArrivalProcess = Literal["poisson", "uniform"]
-DesignKind = Literal["blocked", "interleaved"]
+DesignKind = Literal["auto", "blocked", "interleaved"]
 SessionScope = Literal["request", "function", "operation"]
 RepositoryKind = Literal["native", "run_sync"]
 UpdateMode = Literal["last_wins", "version", "for_update", "repeatable_read"]
@@ -233,14 +235,16 @@ class Design:
 
     __pydantic_config__: ClassVar[Mapping[str, Any]] = _STRICT
 
-    kind: DesignKind = "interleaved"
-    """interleaved: all cells of a block hot together, short segments in turn; blocked: one cell at a time"""
+    kind: DesignKind = "auto"
+    """interleaved: cells hot together, in turns; blocked: one at a time; auto: in turns where they change nothing"""
     launches: Annotated[int, Ge(1), Le(MAX_LAUNCHES)] = 3
     """fresh starts of every cell"""
-    segment_s: Annotated[float, Gt(0), Le(DAY_S)] = 0.5
-    """length of an interleaved segment"""
-    guard_s: Annotated[float, Ge(0), Le(DAY_S)] = 0.15
-    """pause after a segment in which stragglers finish"""
+    segment_s: Annotated[float, Gt(0), Le(DAY_S)] = 1.0
+    """length of an interleaved turn, which then goes on until the service has nothing in progress"""
+    guard_s: Annotated[float, Ge(0), Le(DAY_S)] = 0.05
+    """pause between two turns"""
+    margin: Annotated[float, Gt(0), Le(10)] = 0.25
+    """how much slower than any other the smallest pool may be and still be recommended: 0.25 is 25 %"""
     seed: int = 1
     """draws orders, arrivals and tasks"""
 
@@ -254,8 +258,13 @@ class Slo:
     p50_ms: Annotated[float, Gt(0)] | None = None
     p95_ms: Annotated[float, Gt(0)] | None = None
     p99_ms: Annotated[float, Gt(0)] | None = None
-    error_rate: Annotated[float, Ge(0), Le(1)] = 0.01
+    error_rate: Annotated[float, Ge(0), Le(1)] | None = None
     """share of offered arrivals that may fail, time out, be dropped or stay unfinished"""
+
+    @property
+    def is_given(self) -> bool:
+        """Whether anything is promised at all."""
+        return any(limit is not None for limit in (self.p50_ms, self.p95_ms, self.p99_ms, self.error_rate))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -319,3 +328,11 @@ class Cell:
             return self.connection_ceiling
         own = self.connection_ceiling
         return self.target.pgbouncer_pool_size if own is None else min(own, self.target.pgbouncer_pool_size)
+
+    @property
+    def served_at_once(self) -> int | None:
+        """Most requests that can be served at the same time, as far as pools and threads decide it; None: no limit."""
+        ceiling = self.server_ceiling
+        if ceiling is None or self.target.driver in ASYNC_DRIVERS:
+            return ceiling
+        return min(ceiling, self.target.workers * self.target.threadpool_tokens)

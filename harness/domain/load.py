@@ -1,7 +1,10 @@
-"""The load plan: segments on one absolute clock, executed by one generator.
+"""The load plan: what each launch is sent on its own load clock, and the turns in which one generator executes it.
+
+A launch has one uninterrupted arrival schedule on a *load clock*, which runs while the launch has its turn and stands
+still otherwise. Put together, the turns are one run: nothing is lost or moved where a turn ends (docs/decisions/0012).
 
 `LoadPlan` travels to the generator as `loadplan.json` (see docs/formats.md); what comes back is a `LoadOutput`.
-All `_s` times of a segment count from the plan's start; all `_ns` times are CLOCK_MONOTONIC of this machine.
+All `_ns` times are CLOCK_MONOTONIC of this machine, but for those of a load clock, which say so.
 """
 
 from __future__ import annotations
@@ -14,6 +17,9 @@ from typing import Literal
 from harness.domain.experiment import ArrivalProcess, Cell, LoadModel, Workers
 
 Phase = Literal["staircase", "warmup", "measure"]
+Cut = Literal["clear", "unqueued", "end"]
+"""Why a turn ended: nothing was in progress at the service; nobody waited there (of many connections one is nearly
+always in use); or the launch's load was over."""
 SETUP_SEGMENT = 0xFFFFFFFF
 """The segment number of rows recorded while users run `on_start`, before the plan starts."""
 
@@ -29,25 +35,34 @@ class Launch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Segment:
-    """A stretch of load on one launch.
+    """A stretch of a launch's load clock with one phase and one rate, or one number of users.
 
-    `index` is its place in the plan. `rate_rps` belongs to the open model, `users` to the closed one. `round` numbers
-    the turns of an interleaved design from 0 (warm-up included); segments of one round are compared with each other.
-    After `duration_s` nothing new is sent; the next segment starts `guard_s` later.
+    `index` is its number in the plan. `rate_rps` belongs to the open model, `users` to the closed one.
     """
 
     index: int
     launch_id: str
     phase: Phase
-    round: int
     start_s: float
+    """on the launch's load clock"""
     duration_s: float
-    guard_s: float
     model: LoadModel
     rate_rps: float | None
     users: int | None
     arrivals: ArrivalProcess
     seed: int
+
+    @property
+    def end_s(self) -> float:
+        return self.start_s + self.duration_s
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """A launch's load goes on for `duration_s` and then until the service is clear, or until the load is over."""
+
+    launch_id: str
+    duration_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +74,10 @@ class LaunchLoad:
     scenario: Path
     request_timeout_s: float
     max_in_flight: int
+    connections: int | None = None
+    """most that one process of the target can hold, and so serve at once; None without a limit"""
+    gauges: Path | None = None
+    """folder in which the target's probe says how many requests are in progress; None: not known"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +86,10 @@ class LoadPlan:
 
     launches: tuple[LaunchLoad, ...]
     segments: tuple[Segment, ...]
+    turns: tuple[Turn, ...]
     output_dir: Path
+    pause_s: float = 0.0
+    """between two turns; also after each step of a staircase, before it is judged"""
     environment: Mapping[str, str] = field(default_factory=dict)
     """what scenarios may read, such as HEROES: how many there are to ask for"""
     processes: int = 1
@@ -77,22 +99,29 @@ class LoadPlan:
 
     @property
     def duration_s(self) -> float:
-        """When the last guard ends, counted from the start."""
-        return max((s.start_s + s.duration_s + s.guard_s for s in self.segments), default=0.0)
+        """How long the load lasts if no turn has to wait for its service."""
+        return _duration_s(self.turns, self.pause_s)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sitting:
-    """One or more launches hot together and the segments that are sent to them (hosts are not known yet)."""
+    """One or more launches hot together and what they are sent in turns (hosts are not known yet)."""
 
     index: int
     purpose: Literal["staircase", "measure"]
     launches: tuple[Launch, ...]
     segments: tuple[Segment, ...]
+    turns: tuple[Turn, ...]
+    pause_s: float
 
     @property
     def duration_s(self) -> float:
-        return max((s.start_s + s.duration_s + s.guard_s for s in self.segments), default=0.0)
+        """How long the load lasts if no turn has to wait for its service."""
+        return _duration_s(self.turns, self.pause_s)
+
+
+def _duration_s(turns: tuple[Turn, ...], pause_s: float) -> float:
+    return sum(turn.duration_s + pause_s for turn in turns)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,16 +149,26 @@ class EndpointCount:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SegmentRun:
-    """How a segment really went. `drained` is False when requests were still in flight as it began."""
+class TurnRun:
+    """How a turn really went. Its launch's load clock stood at `load_start_ns` when it began and ran until it ended."""
 
-    segment: int
     launch_id: str
     start_ns: int
     end_ns: int
-    drained: bool
-    skipped: bool
+    """nothing new was sent from then on"""
+    load_start_ns: int
+    """on the launch's load clock"""
+    cut: Cut
+    idle_ns: int
+    """when the service had nothing left to do, or was not waited for any longer"""
+    idle: bool
+    """whether it had nothing left to do then"""
     in_flight_peak: int
+
+    @property
+    def load_end_ns(self) -> int:
+        """On the launch's load clock."""
+        return self.load_start_ns + self.end_ns - self.start_ns
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,7 +177,7 @@ class Ledger:
 
     tasks: tuple[TaskCount, ...]
     endpoints: tuple[EndpointCount, ...]
-    segments: tuple[SegmentRun, ...]
+    turns: tuple[TurnRun, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,6 +18,7 @@ RECORD_FIELDS: tuple[tuple[str, str], ...] = (
     ("outcome", "u1"),
     ("padding", "u1"),
     ("intended_ns", "<i8"),
+    ("handed_ns", "<i8"),
     ("started_ns", "<i8"),
     ("finished_ns", "<i8"),
     ("response_bytes", "<u4"),
@@ -28,10 +29,10 @@ RECORD_FIELDS: tuple[tuple[str, str], ...] = (
 )
 """Name and numpy type of each field, in order: `numpy.dtype(list(RECORD_FIELDS))` is the record."""
 
-RECORD_FORMAT = "<IIHHHHHBxqqqIfffI"
+RECORD_FORMAT = "<IIHHHHHBxqqqqIfffI"
 """The same record for `struct`; the padding byte takes no value."""
 
-RECORD_BYTES = 64
+RECORD_BYTES = 72
 
 OK, ERROR, TIMEOUT, DROPPED, UNFINISHED = range(5)
 """Positions in `evidence.OUTCOMES`."""

@@ -7,35 +7,105 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
-from harness.domain.evidence import Certificate, RunInfo
+from harness.domain.evidence import Certificate, RelayReadings, RunInfo
 from harness.domain.experiment import Cell
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Estimate:
-    """A figure with its 95 % interval over launches; low and high are NaN with a single launch."""
+class Bounds:
+    """A figure with its interval; `low` and `high` are None where the launches leave it open by more than ten times."""
 
     value: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pair:
+    """How many times the figure of `first` that of `second` is, with an interval that holds for all pairs at once.
+
+    Ties are pairs, not groups: that a is not told apart from b, nor b from c, says nothing of a and c.
+    """
+
+    first: str
+    second: str
+    ratio: float
+    """second / first, drift of the blocks taken out; NaN where no launches connect the two"""
+    low: float | None
+    """None, like `high`, where the launches leave the ratio open by more than ten times each way"""
+    high: float | None
+    told_apart: bool
+    """the interval does not include 1"""
+
+
+Promise = Literal["met", "not_met", "unclear"]
+"""Whether an SLO is kept, by one-sided 95 % bounds over launches."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WhyNot:
+    """What speaks against running with one setting, or what it would buy."""
+
+    cell_id: str
+    size: float
+    """most connections it may open; infinite where nothing limits it"""
+    eligible: bool
+    """neither failing nor saturated, and no SLO is surely broken"""
+    slowdown_at_most: float | None
+    """how much slower than every other cell it may be at most, as a share; None where nothing can be said"""
+    against: str | None
+    """the other cell it may be that much slower than"""
+    gain_at_most: float | None
+    """how much slower than this cell the recommended one may be at most, as a share: what this one can buy"""
+    told_apart: bool
+    """from the recommended cell, or from the best where none is recommended"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recommendation:
+    """The smallest setting shown to be good enough, or that none was."""
+
+    margin: float
+    """slowdown that is accepted, as a share: 0.25 is 25 %"""
+    recommended: str | None
+    best: str | None
+    """the eligible cell with the lowest figure; None where none is eligible"""
+    slowdown_at_most: float | None
+    """of the recommended cell against every other one, as a share"""
+    larger: tuple[WhyNot, ...]
+    """cells that may open more connections than the recommended one, or than the best where none is; smallest first"""
+    not_larger: tuple[WhyNot, ...]
+    """the further cells that may open as many or fewer, smallest first"""
+    launches_to_decide: int | None
+    """launches a cell after which some size would be recommended, if figures and noise stay as they are; an estimate
+    that comes true about every other time. None where one is recommended, or where none would be in sight"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndpointSummary:
-    """One cell and endpoint ("*" = all). Percentiles are of what was offered, failures infinitely slow."""
+    """One cell and endpoint, by its requests; of "*" (all) by its arrivals, which may send several.
+
+    Percentiles are of what was offered, failures infinitely slow. Rates are of answers, counted when they came.
+    """
 
     cell_id: str
     endpoint: str
     launches: int
     requests: int
     achieved_rps: float
+    """answered, well or not"""
+    carried_rps: float
+    """answered well"""
     goodput_rps: float
-    p50_ms: Estimate
-    p90_ms: Estimate
-    p95_ms: Estimate
-    p99_ms: Estimate
+    """answered well and within the latency that is promised"""
+    p50_ms: Bounds
+    p90_ms: Bounds
+    p95_ms: Bounds
+    p99_ms: Bounds
+    p95_bound_low_ms: float
+    """of "*": what the p95 is at least, if all of the generator's lateness had gone into it; NaN for an endpoint"""
     served_p99_ms: float
     error_rate: float
     dropped: int
@@ -51,29 +121,87 @@ class CellSummary:
 
     cell: Cell
     rank: int
-    tied: bool
-    """shares its rank: its interval against the rank's first cell includes no difference"""
+    """place, 1 the best; cells that are not told apart have places of their own, and name each other in `ties`"""
+    ties: tuple[str, ...]
+    """ids of the cells that it is not told apart from"""
     all: EndpointSummary
     endpoints: tuple[EndpointSummary, ...]
-    versus_best: Estimate | None
-    """ratio of p95 to the best cell's, paired by block; None for the best itself"""
+    versus_best: Pair | None
+    """p95 against the first cell's; None for the first itself, and where one of them has none"""
     connections_peak: int
     connections_active_mean: float
+    pool_used_share: float
+    """of the connections that its pools may hold, how many were out on average; NaN without the probe or a limit"""
     cpu_ms_per_request: float
-    slo_met: bool | None
+    slo: Promise | None
+    """None where nothing was promised, or nothing is known"""
+    failing: bool
+    """more fails than anybody would accept, or than the SLO allows"""
+    saturated: bool
+    """more load than it could carry, beyond what chance explains"""
+    near_its_limit: bool
+    from_empty: bool
+    """its queue had not settled: in a steady state latency is higher"""
+    utilisation: float
+    """work offered / what its connections can do; NaN where not known"""
+    empty_tasks: int
+    """arrivals whose task sent nothing"""
+    own_mean_ms: float
+    """of an arrival's latency, what its task took for itself"""
+    late_p99_ms: float
+    """how late the generator handed over one arrival in a hundred, or later; the worst launch's"""
+    turns: int
+    """in which its load was sent, over all launches"""
     valid: bool
     invalid_launches: int
     findings: tuple[str, ...]
 
 
+State = Literal[
+    "nothing_complete", "all_invalid", "no_choice", "different_loads", "one_launch", "recommended", "undecided"
+]
+"""What a run comes to. no_choice: one cell, nothing to compare it to."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What a run comes to; `present.phrases` words it."""
+
+    state: State
+    cell_id: str | None
+    """the cell it speaks of: the recommended one, else the first that neither fails nor saturates; None without one"""
+    recommendation: Recommendation | None
+    """None where cells were not compared"""
+    smallest_visible: float | None
+    """the difference in p95 from which on a typical pair is told apart, as a share; None where nothing can be said"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Coverage:
+    """What the run rests on, and what could not be seen."""
+
+    measured: int
+    """launches that are complete"""
+    planned: int
+    excluded: Mapping[str, int]
+    """launches that feed no figure, by the code of what failed in their instrument"""
+    fewest_requests: int | None
+    """arrivals of the launch that counts and has fewest; None without one"""
+    postgres_processes: bool | None
+    """whether the server's processes were seen; None where there was no server or no launch"""
+    relays: tuple[RelayReadings, ...]
+    """of every launch that had one between target and Postgres"""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
-    """Every cell, best first; the verdict sentence says which settings to run with, and how sure that is."""
+    """Every cell, best first, and what the run comes to."""
 
     cells: tuple[CellSummary, ...]
-    verdict: str
-    notes: tuple[str, ...]
-    """doubts shown beside the numbers: too few launches for p99, a partial run, what could not be seen"""
+    pairs: tuple[Pair, ...]
+    """every two valid cells, by p95"""
+    verdict: Verdict
+    coverage: Coverage
     certificates: Mapping[str, Certificate]
 
 

@@ -14,15 +14,13 @@ from harness.generator.tally import Tally
 ON_START = "on_start"
 
 
-class Turn:
-    """A segment as it is executed: what it has offered and served so far, and when it began and ended."""
+class SegmentAccount:
+    """What a segment has offered and served so far."""
 
-    __slots__ = ("dropped", "end_ns", "index", "offered", "served", "start_ns")
+    __slots__ = ("dropped", "index", "offered", "served")
 
-    def __init__(self, index: int, *, start_ns: int = 0, end_ns: int = 0) -> None:
+    def __init__(self, index: int) -> None:
         self.index = index
-        self.start_ns = start_ns
-        self.end_ns = end_ns
         self.offered = 0
         self.served = 0
         self.dropped = 0
@@ -31,11 +29,26 @@ class Turn:
 class Execution:
     """One task being executed, or the on_start of one user: what its requests have in common."""
 
-    __slots__ = ("failed", "intended_ns", "last_error", "number", "open", "over", "sequence", "task", "turn")
+    __slots__ = (
+        "account",
+        "failed",
+        "handed_ns",
+        "intended_ns",
+        "last_error",
+        "number",
+        "open",
+        "over",
+        "sequence",
+        "task",
+    )
 
-    def __init__(self, turn: Turn, number: int, task: str, intended_ns: int | None) -> None:
-        self.turn = turn
+    def __init__(
+        self, account: SegmentAccount, number: int, task: str, intended_ns: int | None, handed_ns: int = -1
+    ) -> None:
+        self.account = account
         self.number = number
+        self.handed_ns = handed_ns
+        """when the engine gave the arrival to its user; -1 in the closed model"""
         self.task = task
         self.intended_ns = intended_ns
         """None in the closed model, where nothing was intended"""
@@ -88,22 +101,24 @@ class Book:
     def __init__(self, recorder: Recorder, tally: Tally) -> None:
         self.recorder = recorder
         self.tally = tally
-        self._setup = Turn(SETUP_SEGMENT)
+        self._setup = SegmentAccount(SETUP_SEGMENT)
+        self.requests = 0
+        """client calls that tasks have begun so far"""
 
     def setup(self, number: int) -> Execution:
         """Collects what user instance `number` sends outside of any task, that is, in on_start."""
         return Execution(self._setup, number, ON_START, None)
 
-    def offered(self, turn: Turn, task: str) -> None:
-        turn.offered += 1
-        self.tally.offered(turn.index, task)
+    def offered(self, account: SegmentAccount, task: str) -> None:
+        account.offered += 1
+        self.tally.offered(account.index, task)
 
-    def dropped(self, turn: Turn, number: int, task: str, intended_ns: int) -> None:
+    def dropped(self, account: SegmentAccount, number: int, task: str, intended_ns: int) -> None:
         """An arrival that found no place under the cap."""
-        turn.dropped += 1
-        self.tally.dropped(turn.index, task)
+        account.dropped += 1
+        self.tally.dropped(account.index, task)
         self.recorder.write(
-            segment=turn.index,
+            segment=account.index,
             arrival=number,
             sequence=0,
             task=task,
@@ -120,7 +135,7 @@ class Book:
         request.ended = True
         execution.open.remove(request)
         execution.failed = execution.failed or outcome != OK
-        self.tally.request(execution.turn.index, request.endpoint, outcome)
+        self.tally.request(execution.account.index, request.endpoint, outcome)
         self._write(request, outcome, error)
 
     def done(self, execution: Execution, error: str) -> None:
@@ -134,9 +149,9 @@ class Book:
         if error or execution.sequence == 0:
             self._without_request(execution, ERROR if error else OK, error)
         execution.over = True
-        if execution.turn is not self._setup:
-            self.tally.done(execution.turn.index, execution.task)
-        execution.turn.served += not execution.failed
+        if execution.account is not self._setup:
+            self.tally.done(execution.account.index, execution.task)
+        execution.account.served += not execution.failed
 
     def abandoned(self, execution: Execution) -> None:
         """The plan is over and so is the patience: a task that never came back."""
@@ -146,7 +161,7 @@ class Book:
         for request in [request for request in execution.open if request.finished_ns >= 0]:
             self.answered(request, OK, "")
         execution.over = True
-        self.tally.unfinished(execution.turn.index, execution.task)
+        self.tally.unfinished(execution.account.index, execution.task)
         for request in in_flight:
             self._write(request, UNFINISHED, "")
         if not in_flight:
@@ -155,18 +170,18 @@ class Book:
     def _without_request(self, execution: Execution, outcome: int, error: str) -> None:
         """A row for a task that sent nothing, or whose failure is not one of its requests'."""
         request = Request(execution, "")
-        if execution.turn is self._setup and outcome == OK:
+        if execution.account is self._setup and outcome == OK:
             return  # a user whose on_start sends nothing leaves no row
         if outcome != UNFINISHED:
             request.finished_ns = request.started_ns
-            self.tally.request(execution.turn.index, "", outcome)
+            self.tally.request(execution.account.index, "", outcome)
         self._write(request, outcome, error)
 
     def _write(self, request: Request, outcome: int, error: str) -> None:
         execution = request.execution
         timing = request.timing
         self.recorder.write(
-            segment=execution.turn.index,
+            segment=execution.account.index,
             arrival=execution.number,
             sequence=request.sequence,
             task=execution.task,
@@ -175,6 +190,7 @@ class Book:
             status=request.status,
             error=error,
             intended_ns=request.intended_ns,
+            handed_ns=request.started_ns if request.sequence or execution.handed_ns < 0 else execution.handed_ns,
             started_ns=request.started_ns,
             finished_ns=request.finished_ns,
             response_bytes=request.response_bytes,
@@ -185,7 +201,7 @@ class Book:
         )
 
 
-def verdict(error: BaseException | None) -> int:
+def outcome_of(error: BaseException | None) -> int:
     """What a request's exception makes of it."""
     if error is None:
         return OK

@@ -16,7 +16,8 @@ from locust.clients import ResponseContextManager as HttpResponse
 from locust.contrib.fasthttp import FastHttpSession
 from requests.exceptions import ReadTimeout
 
-from harness.generator.book import Book, Execution, Request, describe, verdict
+from harness.domain.load import SETUP_SEGMENT
+from harness.generator.book import Book, Execution, Request, describe, outcome_of
 from harness.generator.deadlines import Deadlines
 from harness.generator.http import ARRIVAL_HEADER, ClientPool, shorten
 from harness.generator.server_timing import UNSEEN, ServerTiming, parse_server_timing
@@ -56,10 +57,11 @@ class RequestLog:
         """The client's own `request`, timed and under a deadline."""
         execution = self.execution
         headers = dict(kwargs.get("headers") or ())
-        headers[ARRIVAL_HEADER] = f"{execution.turn.index}-{execution.number}"
+        headers[ARRIVAL_HEADER] = f"{execution.account.index}-{execution.number}"
         kwargs["headers"] = headers
         endpoint = self._endpoint(method, name or self._session.request_name or _path(url))
         request = Request(execution, endpoint)
+        self._book.requests += execution.account.index != SETUP_SEGMENT
         deadline = self._deadlines.begin(request.started_ns)
         try:
             response = self._send(method, url, name, *args, **kwargs)
@@ -89,7 +91,7 @@ class RequestLog:
 
     def _settle(self, request: Request, error: BaseException | None) -> None:
         request.execution.last_error = error
-        outcome = verdict(error)
+        outcome = outcome_of(error)
         if error is not None and isinstance(self._session, FastHttpSession):
             self._forget_connection(error)
         self._book.answered(request, outcome, "" if error is None else describe(error, request.status))

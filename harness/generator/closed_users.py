@@ -1,8 +1,8 @@
 """The closed model: N users with Locust's own loop (`User.run`), each waiting for its answer and then thinking.
 
-Users start once, before the plan, and run on_start then. Between their launch's segments they are held at the
-beginning of their next task; a task under way when a segment ends is finished. Held users all go on at once, so a
-segment should be long compared with the think time. A user that stops itself is replaced: N stays N.
+Users start once, before the plan, and run on_start then. Between their launch's turns they are held at the
+beginning of their next task; a task under way when a turn ends is finished. Held users all go on at once, so a
+turn should be long compared with the think time. A user that stops itself is replaced: N stays N.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from locust.user.task import DefaultTaskSet, TaskSet
 
 from harness.errors import UsageError
 from harness.generator.arrivals import WHOLE, Share
-from harness.generator.book import Execution, Turn, describe
+from harness.generator.book import Execution, SegmentAccount, describe
 from harness.generator.client import RequestLog
 from harness.generator.launch import HotLaunch
 from harness.generator.scenario import ENDS_TASK, RAISED, task_name
@@ -35,7 +35,8 @@ class ClosedUsers:
     def __init__(self, launch: HotLaunch, share: Share = WHOLE) -> None:
         self.launch = launch
         self._share = share
-        self._turn: Turn | None = None
+        self._account: SegmentAccount | None = None
+        self._end_ns = 0
         self._users = 0
         self._executions = 0
         self._seats: list[_Seat] = []
@@ -54,27 +55,27 @@ class ClosedUsers:
             made[user_class.__name__] = made.get(user_class.__name__, 0) + 1
         return made
 
-    def open(self, turn: Turn, users: int) -> None:
-        """Let the first `users` users go, as far as they are here."""
-        self._turn, self._users = turn, self._share.of(users)
+    def open(self, account: SegmentAccount, users: int, *, end_ns: int) -> None:
+        """Let the first `users` users go, as far as they are here, until `end_ns`; their tasks go on the account."""
+        self._account, self._end_ns, self._users = account, end_ns, self._share.of(users)
         for seat in self._seats[: self._users]:
             seat.gate.set()
 
     def close(self) -> None:
         """Hold every user at its next task."""
-        self._turn = None
+        self._account = None
         for seat in self._seats:
             seat.gate.clear()
 
     def enter(self, seat: _Seat, task: str) -> Execution:
         """Begin a task, as soon as the seat's segment is on."""
-        while (turn := self._turn) is None or seat.number >= self._users or time.monotonic_ns() >= turn.end_ns:
+        while (account := self._account) is None or seat.number >= self._users or time.monotonic_ns() >= self._end_ns:
             seat.gate.clear()
             seat.held.set()
             seat.gate.wait()
-        execution = Execution(turn, self._share.number(self._executions), task, None)
+        execution = Execution(account, self._share.number(self._executions), task, None)
         self._executions += 1
-        self.launch.book.offered(turn, task)
+        self.launch.book.offered(account, task)
         self.launch.in_flight.enter()
         self.launch.begin(execution)
         return execution

@@ -7,6 +7,7 @@ acknowledged is left out of everything and named, which makes the measurement in
 
 from __future__ import annotations
 
+import time
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
@@ -18,8 +19,12 @@ from harness.errors import InfrastructureError
 from harness.generator.arrivals import is_saturated
 from harness.generator.exchange import ledger_of, plan_of, publish, read_raw_plan, wait_for
 from harness.generator.fleet import Fleet, Worker, WorkerLostError
-from harness.generator.merge import merge_ledgers
+from harness.generator.merge import is_silent, merge_ledgers
+from harness.generator.scenario import silence
 from harness.generator.session import reporting
+
+HEARD_NS = 20_000_000
+"""how long a message to a worker takes at most, unless its machine is far away or overloaded"""
 
 Results = Mapping[int, Any]
 """each worker's result by its stripe"""
@@ -76,13 +81,15 @@ def _start(fleet: Fleet, crew: Sequence[Worker], raw: Mapping[str, Any], plan: L
 
 
 def _results(fleet: Fleet, crew: Sequence[Worker]) -> Results:
-    """Judge the staircase's steps as they end; then take what each worker has to hand over."""
+    """Judge the staircase's steps and begin turns as all are ready; then take what each worker has to hand over."""
     going, finished = list(crew), {}
     while going:
         messages = _from_each(fleet, going)
         going = [worker for worker in going if worker.stripe in messages]
         if any(message["kind"] == "step" for message in messages.values()):
             _judge(fleet, going, messages)
+        elif any(message["kind"] == "turn" for message in messages.values()):
+            _begin(fleet, going, messages)
         else:
             finished = {worker.stripe: worker for worker in going}
             break
@@ -117,6 +124,14 @@ def _judge(fleet: Fleet, workers: Sequence[Worker], steps: Mapping[int, Any]) ->
         fleet.tell(worker, "judged", too_much=too_much)
 
 
+def _begin(fleet: Fleet, workers: Sequence[Worker], ready: Mapping[int, Any]) -> None:
+    """The next turn begins for all when the last of them can, and has heard of it."""
+    at_ns = max(ready[worker.stripe]["at_ns"] - worker.offsets[0].offset_ns for worker in workers)
+    at_ns = max(at_ns, time.monotonic_ns() + HEARD_NS)
+    for worker in workers:
+        fleet.tell(worker, "begin", at_ns=at_ns + worker.offsets[0].offset_ns)
+
+
 def _take_files(fleet: Fleet, worker: Worker, files: Mapping[str, Any]) -> None:
     """Store what a worker on another machine has written, piece by piece, and check that it is all there."""
     for name, (size, checksum) in files.items():
@@ -139,11 +154,20 @@ def _publish(plan: LoadPlan, crew: Sequence[Worker], results: Results, start_ns:
     for stripe, result in results.items():
         ledger, offset_ns = ledger_of(result), crew[stripe].offsets[0].offset_ns
         runs = (
-            replace(run, start_ns=run.start_ns - offset_ns, end_ns=run.end_ns - offset_ns) for run in ledger.segments
+            replace(
+                run,
+                start_ns=run.start_ns - offset_ns,
+                end_ns=run.end_ns - offset_ns,
+                idle_ns=run.idle_ns - offset_ns,
+            )
+            for run in ledger.turns
         )
-        ledgers.append(replace(ledger, segments=tuple(runs)))
+        ledgers.append(replace(ledger, turns=tuple(runs)))
+    together = merge_ledgers(ledgers)
+    if is_silent(together):
+        raise silence(plan.launches[0].scenario, sum(count.offered for count in together.tasks))
     publish(plan.output_dir / "workers.json", [_described(worker, worker.stripe in results) for worker in crew])
-    raw = asdict(merge_ledgers(ledgers)) | {"start_ns": start_ns, "notes": _notes(results.values())}
+    raw = asdict(together) | {"start_ns": start_ns, "notes": _notes(results.values())}
     publish(plan.output_dir / "ledger.json", raw)
 
 

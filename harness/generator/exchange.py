@@ -11,7 +11,7 @@ from typing import Any
 import gevent
 
 from harness.domain.experiment import Workers
-from harness.domain.load import EndpointCount, LaunchLoad, Ledger, LoadPlan, Segment, SegmentRun, TaskCount
+from harness.domain.load import EndpointCount, LaunchLoad, Ledger, LoadPlan, Segment, TaskCount, Turn, TurnRun
 from harness.errors import InfrastructureError, PoolbenchError, UsageError
 
 POLL_S = 0.002
@@ -55,8 +55,10 @@ def plan_of(raw: Mapping[str, Any]) -> LoadPlan:
     """A load plan from plain values."""
     workers = raw.get("workers")
     return LoadPlan(
-        launches=tuple(LaunchLoad(**{**launch, "scenario": Path(launch["scenario"])}) for launch in raw["launches"]),
+        launches=tuple(map(_launch_load, raw["launches"])),
         segments=tuple(Segment(**segment) for segment in raw["segments"]),
+        turns=tuple(Turn(**turn) for turn in raw["turns"]),
+        pause_s=raw["pause_s"],
         output_dir=Path(raw["output_dir"]),
         environment=raw.get("environment", {}),
         processes=raw.get("processes", 1),
@@ -64,12 +66,18 @@ def plan_of(raw: Mapping[str, Any]) -> LoadPlan:
     )
 
 
+def _launch_load(raw: Mapping[str, Any]) -> LaunchLoad:
+    gauges = raw.get("gauges")
+    paths = {"scenario": Path(raw["scenario"]), "gauges": None if gauges is None else Path(gauges)}
+    return LaunchLoad(**{**raw, **paths})
+
+
 def ledger_of(raw: Mapping[str, Any]) -> Ledger:
     """A ledger from plain values."""
     return Ledger(
         tasks=tuple(TaskCount(**count) for count in raw["tasks"]),
         endpoints=tuple(EndpointCount(**count) for count in raw["endpoints"]),
-        segments=tuple(SegmentRun(**run) for run in raw["segments"]),
+        turns=tuple(TurnRun(**run) for run in raw["turns"]),
     )
 
 

@@ -15,6 +15,7 @@ from harness.generator.arrivals import WHOLE, InFlight, Share
 from harness.generator.book import Book, Execution, describe
 from harness.generator.client import RequestLog
 from harness.generator.deadlines import Deadlines
+from harness.generator.gauges import Gauges
 from harness.generator.scenario import Scenario
 
 
@@ -30,12 +31,14 @@ class HotLaunch:
     fail: Callable[[BaseException], None] | None = None
     """stops the plan when the scenario asks for it; set by the engine"""
     deadlines: Deadlines = field(init=False)
+    gauges: Gauges = field(init=False)
     executions: set[Execution] = field(default_factory=set)
     notes: list[str] = field(default_factory=list)
     users: int = 0
 
     def __post_init__(self) -> None:
         self.deadlines = Deadlines(self.load.request_timeout_s)
+        self.gauges = Gauges(self.load.gauges)
 
     @property
     def id(self) -> str:

@@ -21,7 +21,7 @@ from gevent.queue import Empty, Queue
 from harness import __version__
 from harness.errors import UsageError
 from harness.generator.arrivals import Share
-from harness.generator.book import Turn
+from harness.generator.book import SegmentAccount
 from harness.generator.clocks import identity
 from harness.generator.exchange import plan_of
 from harness.generator.session import Users, execute, reporting
@@ -136,7 +136,11 @@ class _Coordinator:
         self.say("ready", users=users, notes=list(notes))
         return int(self.expect("go")["start_ns"])
 
-    def was_too_much(self, turn: Turn) -> bool:
+    def was_too_much(self, account: SegmentAccount) -> bool:
         """Nobody knows alone: the coordinator adds up what all have seen."""
-        self.say("step", segment=turn.index, offered=turn.offered, served=turn.served, dropped=turn.dropped)
+        self.say("step", segment=account.index, offered=account.offered, served=account.served, dropped=account.dropped)
         return bool(self.expect("judged")["too_much"])
+
+    def next_turn(self, at_ns: int) -> int:
+        self.say("turn", at_ns=at_ns)
+        return int(self.expect("begin")["at_ns"])

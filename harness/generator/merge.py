@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
-from harness.domain.load import EndpointCount, Ledger, SegmentRun, TaskCount
+from harness.domain.load import SETUP_SEGMENT, EndpointCount, Ledger, TaskCount, TurnRun
 
 Count = TypeVar("Count", TaskCount, EndpointCount)
 _TASK = ("offered", "done", "dropped", "unfinished")
@@ -15,16 +15,23 @@ _ENDPOINT = ("requests", "ok", "error", "timeout")
 def merge_ledgers(ledgers: Sequence[Ledger]) -> Ledger:
     """What all have counted together.
 
-    A segment began when the first process began it and ended with the last; it was drained where all were; its peak is
-    the sum of peaks, which is at least the true one, since they need not coincide.
+    A turn began when the first process began it and ended with the last; its peak is the sum of peaks, which is at
+    least the true one, since they need not coincide.
     """
     return Ledger(
         tasks=_added((count for ledger in ledgers for count in ledger.tasks), ("segment", "task"), _TASK),
         endpoints=_added(
             (count for ledger in ledgers for count in ledger.endpoints), ("segment", "endpoint"), _ENDPOINT
         ),
-        segments=tuple(_one_run(runs) for runs in zip(*(ledger.segments for ledger in ledgers), strict=True)),
+        turns=tuple(_one_turn(runs) for runs in zip(*(ledger.turns for ledger in ledgers), strict=True)),
     )
+
+
+def is_silent(ledger: Ledger) -> bool:
+    """Whether every arrival was executed and none of them sent anything, as far as that was seen."""
+    executed = sum(count.offered - count.dropped for count in ledger.tasks)
+    sent = any(count.endpoint for count in ledger.endpoints if count.segment != SETUP_SEGMENT)
+    return executed > 0 and not sent and executed == sum(count.done for count in ledger.tasks)
 
 
 def _added(counts: Iterable[Count], key: tuple[str, str], figures: Sequence[str]) -> tuple[Count, ...]:
@@ -39,14 +46,15 @@ def _added(counts: Iterable[Count], key: tuple[str, str], figures: Sequence[str]
     return tuple(sums[place] for place in sorted(sums))
 
 
-def _one_run(runs: Sequence[SegmentRun]) -> SegmentRun:
+def _one_turn(runs: Sequence[TurnRun]) -> TurnRun:
     first = runs[0]
-    return SegmentRun(
-        segment=first.segment,
+    return TurnRun(
         launch_id=first.launch_id,
         start_ns=min(run.start_ns for run in runs),
         end_ns=max(run.end_ns for run in runs),
-        drained=all(run.drained for run in runs),
-        skipped=first.skipped,
+        load_start_ns=first.load_start_ns,
+        cut=first.cut,
+        idle_ns=max(run.idle_ns for run in runs),
+        idle=all(run.idle for run in runs),
         in_flight_peak=sum(run.in_flight_peak for run in runs),
     )

@@ -5,7 +5,6 @@ A parked greenlet is woken by a plain switch from the event loop, which costs le
 
 from __future__ import annotations
 
-import time
 from collections import deque
 
 import gevent
@@ -15,7 +14,7 @@ from locust.exception import StopTest, StopUser
 
 from harness.errors import UsageError
 from harness.generator.arrivals import Arrival
-from harness.generator.book import Execution, Turn, describe
+from harness.generator.book import Execution, SegmentAccount, describe
 from harness.generator.launch import HotLaunch
 from harness.generator.scenario import ENDS_TASK, RAISED, ScenarioTask
 
@@ -55,10 +54,12 @@ class OpenUsers:
             user.wait_until_ready()
         return made
 
-    def hand(self, turn: Turn, arrival: Arrival, intended_ns: int) -> None:
+    def hand(self, account: SegmentAccount, arrival: Arrival, intended_ns: int, handed_ns: int) -> None:
         """Give an arrival that has a place under the cap to a user; called from the event loop."""
         task = self.tasks[arrival.task]
-        execution = Execution(turn, arrival.number, task.name, intended_ns)
+        if handed_ns - intended_ns > self.lag_max_ns:  # noqa: PLR1730 -- max() is a call, and this is every arrival's way
+            self.lag_max_ns = handed_ns - intended_ns
+        execution = Execution(account, arrival.number, task.name, intended_ns, handed_ns)
         self.launch.begin(execution)
         idle = self._idle[task.user_class]
         if idle:
@@ -143,7 +144,6 @@ class _OpenUser:
     def _execute(self, execution: Execution, task: ScenarioTask) -> bool:
         """Run the task; False when the user is not to be used again."""
         users = self._users
-        users.lag_max_ns = max(users.lag_max_ns, time.monotonic_ns() - (execution.intended_ns or 0))
         self._log.execution = execution
         failure: BaseException | None = None
         alive = True

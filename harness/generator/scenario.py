@@ -77,6 +77,14 @@ def load_scenario(launch: LaunchLoad, models: Set[LoadModel], parsed_options: An
     return Scenario(user_classes=classes, environment=environment, tasks=tasks, notes=(*_shapes(module), *notes))
 
 
+def silence(scenario: Path, arrivals: int) -> UsageError:
+    """What is wrong with a scenario whose tasks send nothing."""
+    return UsageError(
+        f"The scenario {scenario} sent no request in {arrivals} arrivals: there is nothing to measure.",
+        next_step="Let its tasks call self.client, an HttpUser's or FastHttpUser's.",
+    )
+
+
 def _with_own_arguments(parsed_options: Any, events: Events) -> Any:
     """Locust's options and the scenario's own, those with the values that their variables or their defaults give."""
     parser = get_empty_argument_parser(add_help=False, default_config_files=[])

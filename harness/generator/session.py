@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import gc
+import os
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -14,8 +15,8 @@ from typing import Any, Protocol
 from harness.domain.load import LaunchLoad, LoadPlan
 from harness.errors import PoolbenchError
 from harness.generator.arrivals import WHOLE, InFlight, Share, is_saturated
-from harness.generator.book import Book, Turn
-from harness.generator.engine import Engine
+from harness.generator.book import Book, SegmentAccount
+from harness.generator.engine import Engine, Pace
 from harness.generator.exchange import failure, publish, read_plan, wait_for
 from harness.generator.launch import HotLaunch
 from harness.generator.monitor import watching
@@ -23,11 +24,14 @@ from harness.generator.recorder import Recorder
 from harness.generator.scenario import Scenario, load_scenario
 from harness.generator.tally import Tally
 
+SEED_VARIABLE = "POOLBENCH_SEED"
+"""What scenarios draw from: the same for all cells of a block, another for each process."""
+
 Users = dict[str, dict[str, int]]
 """instances by launch and class"""
 
 
-class Control(Protocol):
+class Control(Pace, Protocol):
     """Whoever tells this process when, and wants to know what became of it."""
 
     def wait_for_targets(self) -> None:
@@ -35,9 +39,6 @@ class Control(Protocol):
 
     def ready(self, users: Users, notes: Sequence[str]) -> int:
         """Say that the users are made. Returns the plan's time zero, once it is set."""
-
-    def was_too_much(self, turn: Turn) -> bool:
-        """Whether a step of the staircase, which is over, saturated its launch."""
 
 
 class Files:
@@ -53,8 +54,11 @@ class Files:
         publish(self._output_dir / "ready.json", {"users": users, "notes": list(notes)})
         return int(wait_for(self._output_dir / "go.json")["start_ns"])
 
-    def was_too_much(self, turn: Turn) -> bool:
-        return is_saturated(offered=turn.offered, served=turn.served, dropped=turn.dropped)
+    def was_too_much(self, account: SegmentAccount) -> bool:
+        return is_saturated(offered=account.offered, served=account.served, dropped=account.dropped)
+
+    def next_turn(self, at_ns: int) -> int:
+        return at_ns
 
 
 def run(plan_path: Path, parsed_options: Any) -> int:
@@ -85,11 +89,12 @@ def reporting(work: Callable[[], None], report: Callable[[dict[str, str]], None]
 
 def execute(plan: LoadPlan, control: Control, parsed_options: Any, share: Share = WHOLE) -> dict[str, Any]:
     """Execute this process's share of the plan. Returns what belongs into ledger.json."""
+    os.environ[SEED_VARIABLE] = f"{plan.environment.get(SEED_VARIABLE, '1')}/{share.stripe}"
     tally, output_dir = Tally(), plan.output_dir
     with ExitStack() as stack:
         heat = partial(_heat, stack, plan=plan, tally=tally, parsed_options=parsed_options, share=share)
         launches = [heat(load) for load in plan.launches]
-        engine = Engine(plan, launches, tally, share=share, was_too_much=control.was_too_much)
+        engine = Engine(plan, launches, tally, share=share, pace=control)
         flushes = [hot.book.recorder.flush for hot in launches]
         stack.enter_context(watching(output_dir / "generator.jsonl", engine, flushes))
         control.wait_for_targets()

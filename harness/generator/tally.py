@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from harness.domain.load import EndpointCount, Ledger, SegmentRun, TaskCount
+from harness.domain.load import EndpointCount, Ledger, TaskCount, TurnRun
 from harness.domain.rows import ERROR, OK, TIMEOUT
 
 
@@ -36,13 +36,13 @@ class Tally:
         """Count a request that ended; `outcome` is OK, ERROR or TIMEOUT."""
         self._requests.setdefault((segment, endpoint), [0, 0, 0])[outcome] += 1
 
-    def close(self, segments: Iterable[SegmentRun]) -> Ledger:
+    def close(self, turns: Iterable[TurnRun]) -> Ledger:
         """The ledger. Raises AssertionError when an arrival is unaccounted for, which is a bug of the engine."""
         tasks = tuple(self._task(key) for key in sorted(self._offered))
         for count in tasks:
             if count.offered != count.done + count.dropped + count.unfinished:
                 raise AssertionError(f"arrivals are unaccounted for: {count}")
-        return Ledger(tasks=tasks, endpoints=tuple(self._endpoints()), segments=tuple(segments))
+        return Ledger(tasks=tasks, endpoints=tuple(self._endpoints()), turns=tuple(turns))
 
     def _task(self, key: tuple[int, str]) -> TaskCount:
         return TaskCount(

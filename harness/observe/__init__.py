@@ -5,19 +5,22 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 from harness.domain.evidence import (
     ACTIVITY_COLUMNS,
     PROBE_COLUMNS,
     PROCESS_COLUMNS,
+    Death,
     Observed,
     RunningTarget,
     Server,
 )
+from harness.observe.deaths import DeathWatch, Watched, death_watch
 from harness.observe.frames import table
 from harness.observe.postgres import activity_sampler
 from harness.observe.probe import read_probe
-from harness.observe.process import PostgresTreeSampler, ProcessSampler, Root, spare_cpus
+from harness.observe.process import PostgresTreeSampler, ProcessSampler, Root, children_of, spare_cpus
 from harness.observe.sampler import Sampler, SamplerLoop
 from harness.observe.server import ServerLog, server_log
 
@@ -30,12 +33,23 @@ class Observation:
     """The samplers of one sitting at work."""
 
     def __init__(
-        self, *, activity: Sequence[SamplerLoop], process: Sequence[SamplerLoop], targets: Sequence[RunningTarget]
+        self,
+        *,
+        activity: Sequence[SamplerLoop],
+        process: Sequence[SamplerLoop],
+        targets: Sequence[RunningTarget],
+        watch: DeathWatch,
     ) -> None:
         self._activity = activity
         self._process = process
+        self._watch = watch
         self._targets = targets
         self._observed: Observed | None = None
+
+    @property
+    def deaths(self) -> tuple[Death, ...]:
+        """Who has died until now."""
+        return tuple(self._watch.deaths)
 
     @property
     def _loops(self) -> tuple[SamplerLoop, ...]:
@@ -58,7 +72,8 @@ class Observation:
             loop.resume()
 
     def stop(self) -> None:
-        """End the threads; calling it again does nothing."""
+        """End the threads; calling it again does nothing. Who ends from now on may."""
+        self._watch.stop()
         for loop in self._loops:
             loop.stop()
 
@@ -72,6 +87,7 @@ class Observation:
                 probe=table(probe, PROBE_COLUMNS),
                 process=table([row for loop in self._process for row in loop.rows], PROCESS_COLUMNS),
                 gaps=(*(gap for loop in self._loops for gap in loop.gaps), *probe_gaps),
+                deaths=self.deaths,
             )
         return self._observed
 
@@ -106,10 +122,35 @@ def observe(
         if server is not None and server.pid is not None:
             interval_tree_s = max(interval_s, _POSTGRES_TREE_INTERVAL_S)
             process.append(SamplerLoop(PostgresTreeSampler(server.pid), interval_s=interval_tree_s, cpus=cpus))
-        observation = Observation(activity=activity, process=process, targets=targets)
+        watch = stack.enter_context(death_watch(tuple(_needed(server, targets, relay_pids or {}))))
+        observation = Observation(activity=activity, process=process, targets=targets, watch=watch)
         observation.start()
         stack.callback(observation.stop)
         yield observation
+
+
+def _needed(
+    server: Server | None, targets: Sequence[RunningTarget], relay_pids: Mapping[str, int]
+) -> Iterator[Watched]:
+    """The processes without which there is nothing to measure. The generator's end is seen where it is waited for."""
+    for target in targets:
+        yield from (Watched(pid=pid, role="target", launch_id=target.launch_id) for pid in target.pids)
+        yield from (Watched(pid=pid, role="worker", launch_id=target.launch_id) for pid in target.workers)
+    yield from (Watched(pid=pid, role="relay", launch_id=launch_id) for launch_id, pid in relay_pids.items())
+    if server is not None and server.pid is not None:
+        yield Watched(pid=server.pid, role="postgres", launch_id="")
+        yield from (
+            Watched(pid=pid, role="checkpointer", launch_id="")
+            for pid in children_of(server.pid)
+            if b"checkpointer" in _command_line(pid)
+        )
+
+
+def _command_line(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
 
 
 def _launch_of_database(targets: Sequence[RunningTarget]) -> dict[str, str]:

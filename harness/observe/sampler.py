@@ -14,6 +14,8 @@ from harness.domain.evidence import SamplerGap
 
 _JITTER = 0.2  # so that nothing periodic, such as uniform arrivals, stays in step with the readings
 _GAP_INTERVALS = 5.0
+STOP_TIMEOUT_S = 10.0
+"""longer than any reading may take"""
 
 Row = Mapping[str, object]
 
@@ -73,6 +75,7 @@ class SamplerLoop:
         """when `pause` was called; None while readings are taken"""
         self._due_s = 0.0
         self._stopped = False
+        self._abandoned = False
         self._jitter = random.Random()
         self._thread = threading.Thread(target=self._run, name=f"sampler {sampler.name}", daemon=True)
         self.rows: list[dict[str, object]] = []
@@ -103,13 +106,22 @@ class SamplerLoop:
                 self._changed.notify()
 
     def stop(self) -> None:
-        """End the thread; calling it again does nothing."""
-        with self._changed:
+        """End the thread; calling it again does nothing. A reading that does not return is left alone: it is a gap."""
+        if self._abandoned:
+            return
+        if not self._changed.acquire(timeout=STOP_TIMEOUT_S):
+            self._stopped = self._abandoned = True
+            self._tracker.failed(f"a reading did not return within {STOP_TIMEOUT_S:g} s")
+            self._tracker.closed(time.monotonic_ns())
+            return
+        try:
             if not self._stopped:
                 if self._paused_s is None:
                     self._tracker.closed(time.monotonic_ns())
                 self._stopped = True
                 self._changed.notify()
+        finally:
+            self._changed.release()
         self._thread.join()
 
     def _run(self) -> None:

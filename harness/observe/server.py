@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 
 from harness.domain.evidence import SERVER_COLUMNS, SamplerGap, Server
+from harness.errors import InfrastructureError
 from harness.observe.frames import table
 from harness.observe.host import host_values
 from harness.observe.postgres import observer_connection
@@ -130,7 +131,7 @@ def server_log(server: Server | None, launches: Mapping[str, str]) -> Iterator[S
         stack.callback(loop.stop)
         yield log
         loop.stop()
-        with suppress(psycopg.Error):  # a server that is gone says no more
+        with suppress(psycopg.Error, InfrastructureError):  # a server that is gone says no more
             sampler.wait_until_quiet()
             t_ns = time.monotonic_ns()
             log.last = [{"t_ns": t_ns, **row} for row in sampler.read()]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from harness.domain.experiment import Cell, Design
+from harness.domain.design import Kind
+from harness.domain.experiment import Cell
 from harness.errors import UsageError
 
 HARNESS_CONNECTIONS = 2
@@ -15,7 +16,7 @@ DEFAULT_RESERVED = 3
 """superuser_reserved_connections, Postgres's own default"""
 
 
-def check_ceilings(cells: Sequence[Cell], design: Design, max_connections: int, reserved: int) -> None:
+def check_ceilings(cells: Sequence[Cell], kind: Kind, max_connections: int, reserved: int) -> None:
     """Raise UsageError when a cell, or all cells hot together, may need more connections than there are.
 
     `reserved` is what the server keeps back for itself; poolbench's own connections are added here. A pool without a
@@ -32,7 +33,7 @@ def check_ceilings(cells: Sequence[Cell], design: Design, max_connections: int, 
                 f"or raise database.settings.max_connections to {ceiling + max_connections - available} or more.",
             )
     total = sum(cell.server_ceiling or 0 for cell in cells)
-    if design.kind == "interleaved" and total > available:
+    if kind == "interleaved" and total > available:
         raise UsageError(
             f"Interleaved, {len(cells)} cells hot together may open {_sum(cells)} = {total} connections, but {left}.",
             next_step='Set design.kind = "blocked", which runs one cell at a time, '

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from harness.domain.design import against_turns, design_kind
 from harness.domain.experiment import (
     MAX_ARRIVALS,
     MAX_LAUNCHES,
@@ -92,10 +93,11 @@ def check(experiment: Experiment, cells: Sequence[Cell], source: Source) -> None
     _check_running_target(experiment, cells, source)
     if experiment.design.kind == "interleaved":
         _check_interleaved(cells, source)
+    kind, _ = design_kind(experiment, cells)
     for sharing in _by_server(cells):
         max_connections = _max_connections(sharing[0].database, source)
         if max_connections is not None:
-            check_ceilings(sharing, experiment.design, max_connections, DEFAULT_RESERVED)
+            check_ceilings(sharing, kind, max_connections, DEFAULT_RESERVED)
 
 
 def check_name(name: str, where: str) -> None:
@@ -212,24 +214,13 @@ def _check_running_target(experiment: Experiment, cells: Sequence[Cell], source:
 
 
 def _check_interleaved(cells: Sequence[Cell], source: Source) -> None:
-    blocked = 'Set design.kind = "blocked".'
-    if any(cell.target.url for cell in cells):
+    """Turns were asked for: refuse what they would spoil, by name."""
+    reason = next(against_turns(cells), "")
+    if reason:
         raise UsageError(
-            f"{_at(source, 'target.url')}: interleaved targets are started afresh, and target.url starts none.",
-            next_step=blocked,
+            f"{_at(source, 'design.kind')}: the cells cannot take turns (interleaved): {reason}.",
+            next_step='Set design.kind = "blocked", or leave it out.',
         )
-    first = cells[0]
-    for cell in cells:
-        if cell.database != first.database:
-            raise UsageError(
-                f"{_at(source, 'design.kind')}: interleaved cells share one server, but {first.id} and {cell.id} "
-                f"({cell.label}) differ in {', '.join(_differences(first.database, cell.database))}.",
-                next_step=blocked,
-            )
-
-
-def _differences(one: DatabaseSpec, other: DatabaseSpec) -> list[str]:
-    return [f"database.{name}" for name in one.__dataclass_fields__ if getattr(one, name) != getattr(other, name)]
 
 
 def _by_server(cells: Sequence[Cell]) -> list[list[Cell]]:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from harness.domain.evidence import Reason
 from harness.domain.verdict import CellSummary, EndpointSummary, Report
 from harness.present import numbers, view
+from harness.present.notes import notes
+from harness.present.phrases import verdict_text
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -26,6 +28,8 @@ def render_html(report: Report) -> bytes:
         report=report,
         info=report.info,
         summary=report.summary,
+        verdict=verdict_text(report),
+        notes=notes(report),
         facts=view.facts(report),
         pictures=[picture for name, picture in pictures.items() if name != _BESIDE_THE_TABLE],
         outcomes=pictures[_BESIDE_THE_TABLE],
@@ -55,8 +59,9 @@ def _template() -> Template:
         percent=numbers.percent,
         interval=numbers.interval,
         estimate=numbers.estimate_text,
-        yes_no=numbers.yes_no,
+        promise=numbers.promise_word,
         rank=view.rank_text,
+        ties=view.ties_text,
         peak=view.peak_text,
     )
     return environment.get_template("report.html.j2")

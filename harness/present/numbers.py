@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 
-from harness.domain.verdict import Estimate
+from harness.domain.verdict import Bounds, Promise
 
 INFINITE = "∞"
 UNKNOWN = _RANGE = "\u2013"  # an en dash, alone or between two figures
@@ -45,14 +45,14 @@ def percent(share: float | None) -> str:
     return number(None if share is None else share * 100)
 
 
-def interval(estimate: Estimate | None) -> str:
-    """The 95 % interval alone: "11.9-12.8" with an en dash; unknown with a single launch."""
-    if estimate is None or math.isnan(estimate.low) or math.isnan(estimate.high):
+def interval(estimate: Bounds | None) -> str:
+    """The 95 % interval alone: "11.9-12.8" with an en dash; unknown where the launches leave it open."""
+    if estimate is None or estimate.low is None or estimate.high is None:
         return UNKNOWN
     return f"{number(estimate.low)}{_RANGE}{number(estimate.high)}"
 
 
-def estimate_text(estimate: Estimate | None) -> str:
+def estimate_text(estimate: Bounds | None) -> str:
     """A figure with its interval when there is one: "12.3 (11.9-12.8)"."""
     if estimate is None:
         return UNKNOWN
@@ -76,9 +76,9 @@ def duration(seconds: float) -> str:
     return f"{hours} h {minutes} min" if minutes else f"{hours} h"
 
 
-def yes_no(value: bool | None) -> str:
-    """ "yes", "no", or unknown where nothing was promised."""
-    return UNKNOWN if value is None else ("yes" if value else "no")
+def promise_word(promise: Promise | None) -> str:
+    """ "yes", "no", "unclear", or a dash where nothing was promised."""
+    return UNKNOWN if promise is None else {"met": "yes", "not_met": "no", "unclear": "unclear"}[promise]
 
 
 def _special(value: float | None) -> str | None:

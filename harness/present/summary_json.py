@@ -7,6 +7,8 @@ from dataclasses import asdict
 from typing import Any
 
 from harness.domain.verdict import CellSummary, EndpointSummary, Report
+from harness.present.notes import notes
+from harness.present.phrases import verdict_text
 
 
 def as_dict(report: Report) -> Mapping[str, Any]:
@@ -18,9 +20,14 @@ def as_dict(report: Report) -> Mapping[str, Any]:
         "rate_rps": info.rate_rps,
         "rate_source": info.rate_source,
         "model": info.experiment.load.model,
-        "verdict": summary.verdict,
+        "verdict": verdict_text(report),
+        "state": summary.verdict.state,
+        "recommended": None if summary.verdict.recommendation is None else summary.verdict.recommendation.recommended,
+        "recommendation": None if summary.verdict.recommendation is None else asdict(summary.verdict.recommendation),
+        "smallest_visible": summary.verdict.smallest_visible,
+        "pairs": [asdict(pair) for pair in summary.pairs],
         "cells": [_cell(cell) for cell in summary.cells],
-        "notes": list(summary.notes),
+        "notes": list(notes(report)),
         "certificates": {trial: asdict(certificate) for trial, certificate in summary.certificates.items()},
         "environment": dict(info.environment),
     }
@@ -32,13 +39,19 @@ def _cell(cell: CellSummary) -> Mapping[str, Any]:
         "label": cell.cell.label,
         "factors": dict(cell.cell.factors),
         "rank": cell.rank,
-        "tied": cell.tied,
+        "ties": list(cell.ties),
         **_endpoint(cell.all),
         "versus_best": None if cell.versus_best is None else asdict(cell.versus_best),
         "connections_peak": cell.connections_peak,
         "connections_active_mean": cell.connections_active_mean,
         "cpu_ms_per_request": cell.cpu_ms_per_request,
-        "slo_met": cell.slo_met,
+        "slo": cell.slo,
+        "saturated": cell.saturated,
+        "near_its_limit": cell.near_its_limit,
+        "from_empty": cell.from_empty,
+        "utilisation": cell.utilisation,
+        "pool_used_share": cell.pool_used_share,
+        "empty_tasks": cell.empty_tasks,
         "valid": cell.valid,
         "findings": list(cell.findings),
         "endpoints": [{"endpoint": each.endpoint, **_endpoint(each)} for each in cell.endpoints],

@@ -20,8 +20,10 @@ from rich.text import Text
 from harness.domain.experiment import Cell
 from harness.domain.load import Sitting
 from harness.domain.verdict import CellSummary, Report
-from harness.present.numbers import INFINITE, duration, interval, number, percent, yes_no
-from harness.present.view import findings_text, peak_text, quantity, rank_text
+from harness.present.notes import notes
+from harness.present.numbers import INFINITE, duration, interval, number, percent, promise_word
+from harness.present.phrases import verdict_text
+from harness.present.view import findings_text, peak_text, quantity, rank_text, ties_text
 
 _GAP = 2
 """Between two columns: one of padding, one that the box draws."""
@@ -96,7 +98,7 @@ def _label_room(width: int) -> int:
 
 def print_report(report: Report, console: Console, paths: Mapping[str, Path]) -> None:
     """Verdict, ranked table, findings, doubts, and where the files are."""
-    console.print(Text(report.summary.verdict, style="bold"))
+    console.print(Text(verdict_text(report), style="bold"))
     if not report.complete:
         console.print(
             Text("This run is partial: it was cut short, and only what is complete is shown.", style="yellow")
@@ -104,7 +106,7 @@ def print_report(report: Report, console: Console, paths: Mapping[str, Path]) ->
     console.print()
     console.print(ranked_table(report.summary.cells))
     _print_findings(report.summary.cells, console)
-    for note in report.summary.notes:
+    for note in notes(report):
         console.print(_bullet("note", note))
     console.print()
     for name, path in paths.items():
@@ -119,6 +121,7 @@ def ranked_table(cells: Sequence[CellSummary]) -> RenderableType:
 
     columns = (
         Column(header="rank", values=values(rank_text), need=100),
+        Column(header="not apart\nfrom", values=values(lambda c: ties_text(c, cells)), need=88),
         Column(header="cell", values=values(lambda c: c.cell.label), need=100, left=True),
         Column(header="p50\nms", values=values(lambda c: number(c.all.p50_ms.value)), need=80),
         Column(header="95 %\ninterval", values=values(lambda c: interval(c.all.p50_ms)), need=20),
@@ -126,15 +129,15 @@ def ranked_table(cells: Sequence[CellSummary]) -> RenderableType:
         Column(header="95 %\ninterval", values=values(lambda c: interval(c.all.p95_ms)), need=90),
         Column(header="p99\nms", values=values(lambda c: number(c.all.p99_ms.value)), need=70),
         Column(header="failed\n%", values=values(lambda c: percent(c.all.error_rate)), need=85),
-        Column(header="answered\n/s", values=values(lambda c: number(c.all.achieved_rps)), need=40),
+        Column(header="answered\nwell, /s", values=values(lambda c: number(c.all.carried_rps)), need=84),
         Column(header="pool wait\np95, ms", values=values(lambda c: number(c.all.pool_ms_p95)), need=60),
         Column(header="connections\npeak", values=values(peak_text), need=50),
-        Column(header="SLO\nmet", values=values(lambda c: yes_no(c.slo_met)), need=75),
+        Column(header="SLO\nmet", values=values(lambda c: promise_word(c.slo)), need=75),
     )
     styles = {
         row: "bold" if cell.valid else "dim" for row, cell in enumerate(cells) if cell.rank == 1 or not cell.valid
     }
-    return FittingTable(columns=columns, label=1, styles=styles)
+    return FittingTable(columns=columns, label=2, styles=styles)
 
 
 def plan_table(

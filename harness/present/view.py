@@ -5,20 +5,31 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from harness.domain.design import design_kind
 from harness.domain.evidence import RunInfo
 from harness.domain.experiment import Cell
 from harness.domain.verdict import CellSummary, Report
 from harness.present.numbers import UNKNOWN, count, duration, number
+from harness.present.phrases import promise_text
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
 def rank_text(cell: CellSummary) -> str:
-    """ "1", "1=" when the rank is shared, a dash when the cell has no valid launch to rank."""
+    """ "1", or a dash when the cell has no valid launch to rank."""
+    return str(cell.rank) if cell.valid else UNKNOWN
+
+
+def ties_text(cell: CellSummary, cells: Sequence[CellSummary]) -> str:
+    """The ranks of the cells that it is not told apart from: "2, 3"; "all" of several, "none" where there are none."""
     if not cell.valid:
         return UNKNOWN
-    return f"{cell.rank}=" if cell.tied else str(cell.rank)
+    others = [other for other in cells if other.valid and other is not cell]
+    tied = [str(other.rank) for other in others if other.cell.id in cell.ties]
+    if not tied:
+        return "none" if others else UNKNOWN
+    return "all" if len(tied) == len(others) > 2 else ", ".join(tied)
 
 
 def peak_text(cell: CellSummary) -> str:
@@ -84,10 +95,7 @@ def facts(report: Report) -> tuple[tuple[str, str], ...]:
 
 def slo_text(info: RunInfo) -> str:
     """The service level objective in one line."""
-    slo = info.experiment.slo
-    limits = (("p50", slo.p50_ms), ("p95", slo.p95_ms), ("p99", slo.p99_ms))
-    latency = [f"{name} at most {value:g} ms" for name, value in limits if value is not None]
-    return ", ".join((*latency, f"at most {slo.error_rate * 100:g} % of arrivals fail"))
+    return promise_text(info.experiment.slo)
 
 
 def fingerprint(environment: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
@@ -141,12 +149,16 @@ def _time_fact(info: RunInfo) -> str:
 
 def _design_fact(info: RunInfo) -> str:
     design = info.experiment.design
-    if design.kind == "interleaved":
+    kind, why_blocked = design_kind(info.experiment, info.cells)
+    if kind == "interleaved":
         return (
-            f"interleaved: the cells of a block run side by side and take turns of {duration(design.segment_s)} "
-            f"in random order, so that the machine's drift touches all alike; seed {design.seed}"
+            f"interleaved: the cells of a block run side by side and take turns of at least "
+            f"{duration(design.segment_s)}, in balanced order, so that the machine's drift touches all alike; a turn "
+            f"ends where the service has nothing in progress, so that all turns together are one run; "
+            f"seed {design.seed}"
         )
-    return f"blocked: one cell at a time, in random order within each block; seed {design.seed}"
+    because = f" (because {why_blocked})" if why_blocked else ""
+    return f"blocked{because}: one cell at a time, in balanced order over the blocks; seed {design.seed}"
 
 
 def _service_fact(info: RunInfo) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from harness.probe.engines import Engines
 from harness.probe.line import Line, Reading, line_of
+from harness.probe.live import LiveCount
 from harness.probe.runtime import GcPauses, LoopLag, Threadpool
 from harness.probe.series import Series
 
@@ -39,6 +40,8 @@ class ProcessProbe:
         self.gc = GcPauses()
         self.lag = LoopLag()
         self.threadpool = Threadpool()
+        self.live = LiveCount(directory)
+        """requests in progress"""
         self._series = Series(directory, take=self.take, toggle=self.toggle) if directory else None
         self.completions = self._series.completions if self._series else None
         """where requests leave what they did after their response; None when nobody would write it"""
@@ -123,6 +126,7 @@ class ProcessProbe:
         """A forked child counts for itself and writes its own files."""
         self._know_process()
         self._starting = threading.Lock()
+        self.live.renew()
         self.engines.after_fork()
         self.gc.forget()
         self.lag = LoopLag()

@@ -118,10 +118,13 @@ class TimedApp:
         request.pool_ns = request.db_ns = request.responded_ns = 0
         request.streamed = False
         current.set(request)  # to stay: the server drops the context with the request
+        live = probe.live.value
+        live[0] += 1
         request.began_ns = monotonic_ns()
         try:
             await self.app(scope, receive, request.send)
         finally:
+            live[0] -= 1
             now_ns = monotonic_ns()
             responded_ns = request.responded_ns
             if responded_ns and now_ns - responded_ns > LONG_AFTER_NS and probe.completions is not None:

@@ -11,11 +11,14 @@ import argparse
 import contextlib
 import json
 import os
+import resource
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from harness.relay.relay import Relay
+
+_FILES_WANTED = 8192
 
 
 class _Ended(Exception):  # noqa: N818 -- the parent's wish, not an error
@@ -46,6 +49,15 @@ class _Commands:
             _say(self._relay.readings())
 
 
+def allow_many_files() -> None:
+    """Each connection takes two descriptors, and 1024 in all are the usual limit."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _FILES_WANTED if hard == resource.RLIM_INFINITY else min(hard, _FILES_WANTED)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
 def _say(values: Mapping[str, float]) -> None:
     sys.stdout.write(json.dumps(values) + "\n")
     sys.stdout.flush()
@@ -61,6 +73,7 @@ def main() -> None:
     options = parser.parse_args()
     with contextlib.suppress(OSError):  # Linux wakes sleepers up to 50 us late to save power unless told otherwise
         Path("/proc/self/timerslack_ns").write_text("1000")
+    allow_many_files()
     relay = Relay(
         upstream=(options.host, options.port), rtt_ms=options.rtt_ms, idle_s=options.idle_s, on_idle=options.on_idle
     )

@@ -7,6 +7,7 @@ kernel answers the client at once, so the relay waits a round trip before it rea
 from __future__ import annotations
 
 import contextlib
+import errno
 import heapq
 import itertools
 import select
@@ -27,6 +28,8 @@ _CHUNK_BYTES = 64 * 1024
 _PIPE_LIMIT_BYTES = 4 * 2**20  # what may be under way in one direction before the sender is made to wait
 _ABORT = struct.pack("ii", 1, 0)  # SO_LINGER that turns a close into a reset
 _OVERSLEEP_MOST_NS = 300_000
+_REST_NS = 50_000_000
+_TOO_MANY = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
 class Relay:
@@ -91,6 +94,7 @@ class Relay:
             "open": len(self._links),
             "round_trips": self._round_trips,
             "idle_drops": self._idle_drops,
+            "refused": self._refused,
             "bytes_up": self._bytes_up,
             "bytes_down": self._bytes_down,
             "late_ms_p50": self._late.quantile_ms(0.5),
@@ -104,6 +108,7 @@ class Relay:
         self._connections = 0
         self._round_trips = 0
         self._idle_drops = 0
+        self._refused = 0
         self._bytes_up = 0
         self._bytes_down = 0
         self._cpu_s = cpu_s
@@ -132,18 +137,44 @@ class Relay:
             heapq.heappop(self._queue)[2]()
 
     def _accept(self, _events: int) -> None:
-        with contextlib.suppress(BlockingIOError):
-            while True:
+        while True:
+            try:
                 client, _ = self._listener.accept()
-                self._open(client)
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno in _TOO_MANY:
+                    self._rest()
+                    return
+                continue  # this client has gone again (ECONNABORTED); the next one is waiting
+            self._open(client)
+
+    def _rest(self) -> None:
+        """Leave clients in the backlog until there may be descriptors again, instead of asking without a pause."""
+        self._selector.unregister(self._listener)
+        self._at(time.monotonic_ns() + _REST_NS, self._listen)
+
+    def _listen(self) -> None:
+        self._selector.register(self._listener, selectors.EVENT_READ, self._accept)
 
     def _open(self, client: socket.socket) -> None:
         family, kind, protocol, _, address = self._upstream
-        server = socket.socket(family, kind, protocol)
-        for end in (client, server):
-            end.setblocking(False)
-            end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        server.connect_ex(address)
+        try:
+            server = socket.socket(family, kind, protocol)
+        except OSError:  # no descriptor for the other half: the client hears at once that nobody serves it
+            self._refused += 1
+            _reset(client)
+            return
+        try:
+            for end in (client, server):
+                end.setblocking(False)
+                end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            server.connect_ex(address)
+        except OSError:
+            self._refused += 1
+            _reset(client)
+            server.close()
+            return
         link = Link(client, server, self._now_ns)
         self._links.add(link)
         self._connections += 1
@@ -277,8 +308,7 @@ class Relay:
 
     def _abort(self, link: Link) -> None:
         for end in (link.client, link.server):
-            with contextlib.suppress(OSError):
-                end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _ABORT)
+            _linger_not(end)
         self._close(link)
 
     def _close(self, link: Link) -> None:
@@ -290,3 +320,14 @@ class Relay:
             with contextlib.suppress(KeyError):
                 self._selector.unregister(end)
             end.close()
+
+
+def _linger_not(end: socket.socket) -> None:
+    """Have its close be a reset."""
+    with contextlib.suppress(OSError):
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _ABORT)
+
+
+def _reset(end: socket.socket) -> None:
+    _linger_not(end)
+    end.close()

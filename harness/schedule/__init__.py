@@ -4,9 +4,10 @@ The same experiment and rate give the same sittings, so a run that was cut can b
 """
 
 from harness.schedule.estimate import (
-    detectable_difference,
+    Percentile,
     expected_arrivals,
     expected_duration_s,
+    launch_noise_sd,
     requests_per_launch,
     run_duration_s,
 )
@@ -15,9 +16,10 @@ from harness.schedule.sittings import sittings
 from harness.schedule.staircase import staircase_sitting
 
 __all__ = [
-    "detectable_difference",
+    "Percentile",
     "expected_arrivals",
     "expected_duration_s",
+    "launch_noise_sd",
     "requests_per_launch",
     "run_duration_s",
     "sittings",

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from harness.domain.experiment import Experiment
+from harness.domain.design import Kind
 from harness.domain.load import Sitting
 from harness.domain.profile import MachineProfile
 
@@ -24,22 +24,19 @@ TRIAL_SD_BLOCKED: Mapping[Percentile, float] = {"p50": 0.08, "p95": 0.13}
 """Typical, where the machine is not calibrated: relative sd of one launch's percentile, one cell at a time."""
 RATIO_SD_INTERLEAVED: Mapping[Percentile, float] = {"p50": 0.06, "p95": 0.10}
 """Typical, where the machine is not calibrated: sd of the log ratio of two launches measured in turns."""
-CONFIDENCE = 0.95
-POWER = 0.80
 
 
 def expected_duration_s(sitting: Sitting) -> float:
     """How long the load of a sitting will last; a staircase is expected to end above TYPICAL_CAPACITY_RPS."""
     if sitting.purpose == "measure":
         return sitting.duration_s
-    kept: list[float] = []
-    passed: set[str] = set()
+    reached_rps: dict[str, float] = {}
+    ends_s: dict[str, float] = {}
     for segment in sitting.segments:
-        if segment.launch_id not in passed:
-            kept.append(segment.duration_s + segment.guard_s)
-        if segment.phase == "staircase" and (segment.rate_rps or 0.0) > TYPICAL_CAPACITY_RPS:
-            passed.add(segment.launch_id)
-    return math.fsum(kept)
+        if reached_rps.get(segment.launch_id, 0.0) <= TYPICAL_CAPACITY_RPS:
+            reached_rps[segment.launch_id] = segment.rate_rps or 0.0
+            ends_s[segment.launch_id] = segment.end_s + 2 * sitting.pause_s  # judged, then the next pilot's turn
+    return math.fsum(ends_s.values())
 
 
 def run_duration_s(planned: Sequence[Sitting]) -> float:
@@ -69,57 +66,34 @@ def requests_per_launch(planned: Sequence[Sitting]) -> float | None:
     return min(offered.values(), default=None)
 
 
-def detectable_difference(
-    experiment: Experiment,
-    requests: float | None,
-    percentile: Percentile = "p95",
-    profile: MachineProfile | None = None,
-) -> float | None:
-    """Smallest difference between two cells that the run would find 4 times in 5, as a share: 0.2 is 20 %.
+def launch_noise_sd(
+    kind: Kind, requests: float | None, percentile: Percentile = "p95", profile: MachineProfile | None = None
+) -> float:
+    """sd of the log of one launch's percentile, without the drift that the launches of a block share.
 
-    The test is the paired t test over launches at 95 %, two-sided; the noise of a pair is what differs between
-    launches plus what `requests` a launch leave to chance (exponential tail; None: ignored). None for one launch,
-    which tells nothing apart. How launches differ is what `profile` found on this machine, else what is typical.
+    It is what differs between launches, as `profile` found on this machine, else what is typical, plus what `requests`
+    a launch leave to chance (exponential tail; None: ignored).
     """
-    launches = experiment.design.launches
-    if launches < 2:
-        return None
-    noise = math.hypot(_pair_sd(experiment, percentile, profile), _chance_sd(percentile, requests, profile))
-    return math.expm1(_detectable_shift(launches) * noise)
+    return math.hypot(_between_launches_sd(kind, percentile, profile), _chance_sd(percentile, requests, profile))
 
 
-def _pair_sd(experiment: Experiment, percentile: Percentile, profile: MachineProfile | None) -> float:
-    """sd of the log ratio of two launches of equal cells."""
-    turns = experiment.design.kind == "interleaved"
+def _between_launches_sd(kind: Kind, percentile: Percentile, profile: MachineProfile | None) -> float:
+    turns = kind == "interleaved"
     found = None if profile is None else profile.noise_of(percentile)
     if found is None:
-        return RATIO_SD_INTERLEAVED[percentile] if turns else math.sqrt(2) * TRIAL_SD_BLOCKED[percentile]
-    return found.ratio_sd if turns else math.sqrt(2) * found.launch_sd
+        return RATIO_SD_INTERLEAVED[percentile] / math.sqrt(2) if turns else TRIAL_SD_BLOCKED[percentile]
+    return found.ratio_sd / math.sqrt(2) if turns else found.launch_sd
 
 
 def _chance_sd(percentile: Percentile, requests: float | None, profile: MachineProfile | None) -> float:
-    """What chance adds to a pair for want of requests; what calibration measured has its own share of that in it."""
+    """What chance adds to a launch for want of requests; what calibration measured has its own share of that in it."""
     if not requests:
         return 0.0
     known = sampling_sd(percentile, profile.requests_per_launch) if profile else 0.0
-    return math.sqrt(2 * max(0.0, sampling_sd(percentile, requests) ** 2 - known**2))
+    return math.sqrt(max(0.0, sampling_sd(percentile, requests) ** 2 - known**2))
 
 
 def sampling_sd(percentile: Percentile, requests: float) -> float:
     """sd of the log of a sample quantile of an exponential distribution: sqrt(p / ((1 - p) n)) / -log(1 - p)."""
     p = float(percentile.removeprefix("p")) / 100
     return math.sqrt(p / ((1 - p) * requests)) / -math.log1p(-p)
-
-
-def _detectable_shift(pairs: int) -> float:
-    """Shift, in sds of a pair, that a two-sided paired t test finds with the stated power (noncentral t)."""
-    from scipy.optimize import brentq
-    from scipy.stats import nct, t
-
-    freedom = pairs - 1
-    critical = float(t.ppf((1 + CONFIDENCE) / 2, freedom))
-
-    def missing_power(noncentrality: float) -> float:
-        return float(nct.sf(critical, freedom, noncentrality)) - POWER
-
-    return float(brentq(missing_power, 0.0, 20.0 * critical)) / math.sqrt(pairs)

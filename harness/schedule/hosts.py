@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 
+from harness.domain.experiment import Cell
 from harness.domain.load import Launch, LaunchLoad, LoadPlan, Segment, Sitting
 
 MAX_IN_FLIGHT = 900
@@ -15,8 +16,16 @@ STAIRCASE_IN_FLIGHT_PER_WORKER = 32
 connections together wait for each other until pool_timeout_s, which would spoil every rung that follows."""
 
 
+SEED_VARIABLE = "POOLBENCH_SEED"
+"""What scenarios draw from; the generator adds its process's number."""
+
+
 def with_hosts(
-    sitting: Sitting, hosts: Mapping[str, str], scenario_paths: Mapping[str, Path], output_dir: Path
+    sitting: Sitting,
+    hosts: Mapping[str, str],
+    scenario_paths: Mapping[str, Path],
+    output_dir: Path,
+    gauges: Mapping[str, Path] | None = None,
 ) -> LoadPlan:
     """The load plan of a sitting.
 
@@ -24,6 +33,7 @@ def with_hosts(
         hosts: base URL of each launch, by launch id.
         scenario_paths: locustfile of each scenario, by its name in the experiment (`load.scenario`).
         output_dir: the sitting's folder.
+        gauges: where each launch's probe says how many requests are in progress, by launch id; fewer where not known.
 
     Raises ValueError for an open segment whose rate is not known yet.
     """
@@ -36,6 +46,8 @@ def with_hosts(
             scenario=scenario_paths[launch.cell.load.scenario],
             request_timeout_s=launch.cell.load.request_timeout_s,
             max_in_flight=_max_in_flight(launch, sitting),
+            connections=_served_at_once(launch.cell),
+            gauges=(gauges or {}).get(launch.id),
         )
         for launch in sitting.launches
     )
@@ -43,11 +55,22 @@ def with_hosts(
     return LoadPlan(
         launches=launches,
         segments=sitting.segments,
+        turns=sitting.turns,
+        pause_s=sitting.pause_s,
         output_dir=output_dir,
-        environment={"HEROES": str(first.database.rows)},
+        environment={
+            "HEROES": str(first.database.rows),
+            SEED_VARIABLE: str(sitting.segments[-1].seed),  # of a block's measurement: the same for all its cells
+        },
         processes=first.load.processes,
         workers=first.load.workers,
     )
+
+
+def _served_at_once(cell: Cell) -> int | None:
+    """Requests that one process of the target serves without any of them waiting for a connection or a thread."""
+    together = cell.served_at_once
+    return None if together is None else together // cell.target.workers
 
 
 def _max_in_flight(launch: Launch, sitting: Sitting) -> int:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from harness.domain.experiment import Cell, Experiment
-from harness.domain.load import Launch, Sitting
+from harness.domain.load import Launch, Sitting, Turn
 from harness.schedule.timeline import Timeline, stable_seed
 
 FIRST_RUNG_RPS = 100.0
@@ -14,6 +14,8 @@ LAST_RUNG_RPS = 20_000.0
 RUNG_FACTOR = 1.5
 RUNG_S = 0.6
 WARMUP_S = 0.6
+PAUSE_S = 0.15
+"""after each rung; what is not answered by then was too much"""
 BLOCK = 0
 """the block of pilots; blocks that measure count from 1"""
 
@@ -28,21 +30,22 @@ def staircase_sitting(experiment: Experiment, cells: Sequence[Cell]) -> Sitting 
     if not pilots:
         return None
     design = experiment.design
-    timeline = Timeline(guard_s=design.guard_s)
+    timeline = Timeline(pause_s=PAUSE_S)
     launches = tuple(Launch(id=f"b{BLOCK}-{cell.id}", cell=cell, block=BLOCK) for cell in pilots)
     for launch in launches:
-        for round_, rate_rps in enumerate((FIRST_RUNG_RPS, *rungs_rps())):
+        for step, rate_rps in enumerate((FIRST_RUNG_RPS, *rungs_rps())):
             timeline.add(
-                launch_id=launch.id,
-                cell=launch.cell,
-                phase="staircase" if round_ else "warmup",
-                round_=round_,
-                duration_s=RUNG_S if round_ else WARMUP_S,
+                launch,
+                phase="staircase" if step else "warmup",
+                duration_s=RUNG_S if step else WARMUP_S,
                 rate_rps=rate_rps,
-                seed=stable_seed(design.seed, "staircase", round_),
+                seed=stable_seed(design.seed, "staircase", step),
                 arrivals="uniform",
             )
-    return Sitting(index=0, purpose="staircase", launches=launches, segments=timeline.segments)
+    turns = tuple(Turn(launch_id=launch.id, duration_s=timeline.length_s(launch)) for launch in launches)
+    return Sitting(
+        index=0, purpose="staircase", launches=launches, segments=timeline.segments, turns=turns, pause_s=PAUSE_S
+    )
 
 
 def rungs_rps() -> tuple[float, ...]:
@@ -52,13 +55,17 @@ def rungs_rps() -> tuple[float, ...]:
 
 
 def _pilots(cells: Sequence[Cell]) -> tuple[Cell, ...]:
-    """Of each target, session, scenario and database the cell with the lowest ceiling, which saturates first."""
+    """Of each target, session, scenario and database the cell with the highest ceiling, which carries most.
+
+    The load is a share of what the strongest of them carries: a share of the weakest one's would be easy for all, and
+    a pool that is too small could never be seen.
+    """
     pilots: dict[str, Cell] = {}
     for cell in cells:
         if cell.load.rate is None:
             continue
         kind = repr((cell.target, cell.session, cell.load.scenario, cell.database, cell.network))
-        if kind not in pilots or _ceiling(cell) < _ceiling(pilots[kind]):
+        if kind not in pilots or _ceiling(cell) > _ceiling(pilots[kind]):
             pilots[kind] = cell
     return tuple(pilots.values())
 

@@ -70,6 +70,26 @@ def test_target_that_never_becomes_healthy(poolbench, small: Callable[..., str])
 
 
 @pytest.mark.postgres
+@pytest.mark.parametrize(
+    ("app", "code", "fragments"),
+    [
+        ("shopp.main:app", 2, ["shopp.main:app cannot be imported", "No module named 'shopp'", "[target] app"]),
+        ("no_health:app", 5, ["answers 404 for /health", "[target] health_path"]),
+    ],
+)
+def test_app_that_cannot_be_used(
+    poolbench, small: Callable[..., str], app: str, code: int, fragments: list[str]
+) -> None:
+    poolbench.write("no_health.py", "from fastapi import FastAPI\napp = FastAPI()\n")
+    text = small(("[load]", f'[target]\napp = "{app}"\n\n[load]'))
+    done = poolbench("run", poolbench.write("app.toml", text))
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    for fragment in fragments:
+        assert fragment in done.stderr
+
+
+@pytest.mark.postgres
 def test_port_that_is_taken(poolbench, small: Callable[..., str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

@@ -9,7 +9,6 @@ import pytest
 
 from harness import calibrate as calibration
 from harness.calibrate.ceiling import measure_ceiling
-from harness.progress import SilentProgress
 
 
 def test_the_staircase_ends_where_the_generator_cannot_keep_up(tmp_path: Path) -> None:
@@ -24,7 +23,7 @@ def test_the_staircase_ends_where_the_generator_cannot_keep_up(tmp_path: Path) -
 @pytest.mark.postgres
 def test_a_machine_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("harness.calibrate.ceiling.LAG_P99_MS_MAX", 1000.0)  # whoever else is busy here
-    profile = calibration.calibrate(rung_s=0.2, measure_s=1.0, launches=2, observer={}, progress=SilentProgress())
+    profile = calibration.calibrate(rung_s=0.2, measure_s=1.0, launches=2, observer={}, emit=lambda _event: None)
     assert profile.generator_ceiling_rps
     assert profile.generator_ceiling_rps >= 250
     assert [noise.percentile for noise in profile.noise] == ["p50", "p95", "p99"]

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
 
+import psutil
 import psycopg
 import pytest
 from psycopg.sql import SQL, Identifier, Literal
 
-from harness.deploy import checkpoint, clone, template
+from harness.deploy import checkpoint, clone, start_database, template
 from harness.deploy.connection import admin
 from harness.deploy.databases import drop_leftovers
 from harness.deploy.leftovers import current_owner
@@ -48,9 +51,11 @@ def fresh_name() -> str:
 
 
 def test_a_clone_has_the_templates_rows_and_goes_with_its_block(postgres_server: Server, tmp_path: Path) -> None:
-    source = template(postgres_server, DatabaseSpec(), filling(tmp_path)[0])
     name = fresh_name()
-    with clone(postgres_server, source, name) as made:
+    with (
+        template(postgres_server, DatabaseSpec(), filling(tmp_path)[0]) as source,
+        clone(postgres_server, source, name) as made,
+    ):
         assert made == name
         lingering = psycopg.connect(postgres_server.url(name))  # does not hinder the drop
         assert lingering.execute("SELECT count(*) FROM heroes").fetchone() == (50,)
@@ -61,8 +66,11 @@ def test_a_clone_has_the_templates_rows_and_goes_with_its_block(postgres_server:
 
 
 def test_clones_do_not_see_each_others_writes(postgres_server: Server, tmp_path: Path) -> None:
-    source = template(postgres_server, DatabaseSpec(), filling(tmp_path)[0])
-    with clone(postgres_server, source, fresh_name()) as one, clone(postgres_server, source, fresh_name()) as other:
+    with (
+        template(postgres_server, DatabaseSpec(), filling(tmp_path)[0]) as source,
+        clone(postgres_server, source, fresh_name()) as one,
+        clone(postgres_server, source, fresh_name()) as other,
+    ):
         with psycopg.connect(postgres_server.url(one)) as connection:
             connection.execute("DELETE FROM heroes")
         with psycopg.connect(postgres_server.url(other)) as connection:
@@ -71,23 +79,32 @@ def test_clones_do_not_see_each_others_writes(postgres_server: Server, tmp_path:
 
 def test_a_template_is_filled_once_however_many_ask_at_once(postgres_server: Server, tmp_path: Path) -> None:
     prepare, ran = filling(tmp_path)
+
+    def ask(_number: int) -> str:
+        with template(postgres_server, DatabaseSpec(), prepare) as name:
+            return name
+
     with ThreadPoolExecutor(3) as pool:
-        asked = [pool.submit(template, postgres_server, DatabaseSpec(), prepare) for _ in range(3)]
-        assert len({future.result() for future in asked}) == 1
+        assert len(set(pool.map(ask, range(3)))) == 1
     assert ran.read_text() == "once\n"
 
 
 def test_nobody_may_connect_to_a_template(postgres_server: Server, tmp_path: Path) -> None:
-    name = template(postgres_server, DatabaseSpec(), filling(tmp_path)[0])
-    with pytest.raises(psycopg.OperationalError, match="not currently accepting connections"):
+    with (
+        template(postgres_server, DatabaseSpec(), filling(tmp_path)[0]) as name,
+        pytest.raises(psycopg.OperationalError, match="not currently accepting connections"),
+    ):
         psycopg.connect(postgres_server.url(name))
 
 
 def test_a_failed_filling_shows_its_last_lines_and_leaves_no_database(postgres_server: Server, tmp_path: Path) -> None:
     prepare, ran = filling(tmp_path, ends_with=3)
     before = databases(postgres_server)
-    with pytest.raises(InfrastructureError, match="ended with code 3") as raised:
-        template(postgres_server, DatabaseSpec(), prepare)
+    with (
+        pytest.raises(InfrastructureError, match="ended with code 3") as raised,
+        template(postgres_server, DatabaseSpec(), prepare),
+    ):
+        pass
     assert ran.exists()
     assert "the last words" in raised.value.detail
     assert databases(postgres_server) == before
@@ -124,3 +141,168 @@ def test_only_databases_signed_by_a_dead_run_are_dropped(postgres_server: Server
         finally:
             for name in comments:
                 connection.execute(SQL("DROP DATABASE IF EXISTS {}").format(Identifier(name)))
+
+
+@pytest.fixture
+def url_server(postgres_server: Server) -> Iterator[Server]:
+    """The same server as one that is not ours."""
+    with start_database(DatabaseSpec(provider="url", url=postgres_server.url("postgres"))) as server:
+        yield server
+
+
+def test_on_a_server_that_is_not_ours_a_template_goes_with_its_block(url_server: Server, tmp_path: Path) -> None:
+    prepare, ran = filling(tmp_path)
+    with template(url_server, DatabaseSpec(), prepare) as name:
+        with template(url_server, DatabaseSpec(), prepare) as again:  # cells that come back to it find it
+            assert again == name
+        assert name in databases(url_server)
+    assert name not in databases(url_server)
+    assert ran.read_text() == "once\n"
+
+
+def test_the_template_of_a_killed_run_is_dropped_by_the_next_start(postgres_server: Server) -> None:
+    code = (
+        "import os, sys; from harness.deploy import start_database, template\n"
+        "from harness.domain.experiment import DatabaseSpec\n"
+        "with start_database(DatabaseSpec(provider='url', url=sys.argv[1])) as server:\n"
+        "    with template(server, DatabaseSpec(), ('true',)) as name: print(name, flush=True); os._exit(9)"
+    )
+    url = postgres_server.url("postgres")
+    done = subprocess.run([sys.executable, "-c", code, url], capture_output=True, text=True, check=False)
+    name = done.stdout.strip()
+    assert name in databases(postgres_server)
+    with start_database(DatabaseSpec(provider="url", url=url)) as server:
+        assert name not in databases(server)
+
+
+def test_a_database_that_is_there_already_is_left_alone(postgres_server: Server, tmp_path: Path) -> None:
+    """Two resumes of one run on one server would otherwise drop each other's databases."""
+    name = fresh_name()
+    with template(postgres_server, DatabaseSpec(), filling(tmp_path)[0]) as source:
+        with clone(postgres_server, source, name):
+            with (
+                pytest.raises(InfrastructureError, match=f"a database {name} on the server already"),
+                clone(postgres_server, source, name),
+            ):
+                pass
+            assert name in databases(postgres_server)
+        assert name not in databases(postgres_server)
+
+
+def test_the_service_owns_its_database_and_is_no_superuser(postgres_server: Server, tmp_path: Path) -> None:
+    """Its tables are its own, an administrator's extensions are there, and what Postgres keeps back stays kept back."""
+    code = (
+        "import os, psycopg\n"
+        "with psycopg.connect(os.environ['DATABASE_URL']) as connection:\n"
+        "    connection.execute('CREATE EXTENSION pg_stat_statements')\n"  # not a trusted one
+        "    connection.execute('CREATE TABLE heroes AS SELECT generate_series(1, 50) AS id')\n"
+    )
+    with (
+        template(postgres_server, DatabaseSpec(), (sys.executable, "-c", code)) as source,
+        clone(postgres_server, source, fresh_name()) as name,
+        psycopg.connect(postgres_server.app_url(name), autocommit=True) as connection,
+    ):
+        query = "SELECT rolsuper, rolname FROM pg_roles WHERE rolname = current_user"
+        assert connection.execute(query).fetchone() == (False, "poolbench_app")
+        connection.execute("ALTER TABLE heroes ADD age int")
+        connection.execute("CREATE TABLE more (id int)")
+        assert connection.execute("SELECT count(*) FROM heroes").fetchone() == (50,)
+        owner = "SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = current_database()"
+        assert connection.execute(owner).fetchone() == ("poolbench_app",)
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            connection.execute("CHECKPOINT")
+        with admin(postgres_server) as watching:
+            seen = "SELECT state, query FROM pg_stat_activity WHERE datname = %s AND usename = 'poolbench_app'"
+            assert watching.execute(seen, [name]).fetchone() == ("idle", "CHECKPOINT")
+
+
+def test_reserved_connections_are_not_the_services(tmp_path: Path) -> None:
+    spec = DatabaseSpec(settings={"max_connections": 8, "superuser_reserved_connections": 3})
+    with start_database(spec) as server:
+        taken: list[psycopg.Connection[tuple[object, ...]]] = []
+        with pytest.raises(psycopg.OperationalError, match="reserved"):
+            taken.extend(psycopg.connect(server.app_url("postgres")) for _ in range(8))
+        with admin(server) as connection:  # the observer and the next clone still get in
+            count = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'poolbench_app'"
+            assert connection.execute(count).fetchone() <= (server.max_connections - server.reserved_connections,)
+        for each in taken:
+            each.close()
+
+
+def test_a_command_that_does_not_end_is_ended_with_all_it_started(
+    postgres_server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.deploy.databases.PREPARE_TIMEOUT_S", 1.0)
+    monkeypatch.setattr("harness.deploy.databases._SAY_EVERY_S", 0.2)
+    said: list[tuple[float, str]] = []
+    child = f"setsid sleep 600 & echo $! > {tmp_path}/child; echo half of it; sleep 600"
+    before = databases(postgres_server)
+    with (
+        pytest.raises(InfrastructureError, match="was not done within 1 s") as raised,
+        template(postgres_server, DatabaseSpec(), ("sh", "-c", child), say=lambda *told: said.append(told)),
+    ):
+        pass
+    assert raised.value.detail == "half of it"
+    assert said
+    assert 0 < said[0][0] < 1
+    assert said[0][1] == "half of it"
+    assert databases(postgres_server) == before
+    pid = int((tmp_path / "child").read_text())
+    assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+
+
+def test_a_command_that_is_not_there_is_named(postgres_server: Server) -> None:
+    with (
+        pytest.raises(InfrastructureError, match="alembick cannot be run: No such file") as raised,
+        template(postgres_server, DatabaseSpec(), ("alembick", "upgrade", "head")),
+    ):
+        pass
+    assert "[database] prepare" in raised.value.next_step
+
+
+def test_a_server_that_is_gone_is_named(postgres_server: Server) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        gone = replace(postgres_server, port=unused.getsockname()[1])
+        for work in (
+            lambda: checkpoint(gone),
+            lambda: template(gone, DatabaseSpec()).__enter__(),
+            lambda: clone(gone, "poolbench_template", fresh_name()).__enter__(),
+            lambda: drop_leftovers(gone),
+        ):
+            with pytest.raises(InfrastructureError, match=f"127.0.0.1:{gone.port} cannot be used: .*refused"):
+                work()
+
+
+def test_a_statement_that_is_interrupted_is_cancelled_and_silent(postgres_server: Server) -> None:
+    """As by Ctrl-C while Postgres is asked: nothing goes on there, and psycopg says nothing on standard error."""
+    code = (
+        "import os, signal, sys, threading\n"
+        "from harness.deploy.connection import admin\n"
+        "from harness.domain.evidence import Server\n"
+        "from harness.errors import Interrupted\n"
+        "def stop(*_): raise Interrupted('Interrupted.')\n"
+        "signal.signal(signal.SIGTERM, stop)\n"
+        "threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGTERM)).start()\n"
+        "host, port, user, password = sys.argv[1:]\n"
+        "server = Server(host=host, port=int(port), user=user, password=password, version='', transport='',\n"
+        "    provider='url', max_connections=0, reserved_connections=0, pid=None, owned=False)\n"
+        "try:\n"
+        "    with admin(server) as connection: connection.execute('SELECT 4711, pg_sleep(60)')\n"
+        "except Interrupted: print('interrupted')\n"
+    )
+    at = (postgres_server.host, str(postgres_server.port), postgres_server.user, postgres_server.password)
+    done = subprocess.run([sys.executable, "-c", code, *at], capture_output=True, text=True, check=False, timeout=30)
+    assert (done.stdout, done.stderr) == ("interrupted\n", "")
+    with admin(postgres_server) as connection:
+        query = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT 4711%' AND state = 'active'"
+        assert connection.execute(query).fetchone() == (0,)
+
+
+def test_a_statement_that_gets_no_answer_is_given_up(postgres_server: Server) -> None:
+    """After Ctrl-C no second one is heard: what is left to do must end by itself."""
+    with (
+        pytest.raises(InfrastructureError, match="cannot be used: wait timeout expired"),
+        admin(postgres_server, limit_s=0.3) as connection,
+    ):
+        connection.execute("SELECT pg_sleep(60)")

@@ -1,4 +1,4 @@
-"""A run that is killed with SIGKILL, and the next start that clears what it left, and nothing else."""
+"""A run that is killed with SIGKILL: its guard clears what it left, or the next start does; and nothing else."""
 
 from __future__ import annotations
 
@@ -25,7 +25,9 @@ from harness.domain.experiment import DatabaseSpec
 
 here = pathlib.Path(sys.argv[1])
 with start_database(DatabaseSpec()) as server, remembered(), admin(server) as connection:
-    target = start_group(["sh", "-c", "sleep 600 & wait"], environment=os.environ, log=here / "log")
+    # as uvicorn's supervisor: it does not mind SIGQUIT, and replaces the worker it lost
+    supervisor = "trap : QUIT; while :; do sleep 600; done"
+    target = start_group(["sh", "-c", supervisor], environment=os.environ, log=here / "log")
     data = connection.execute("SHOW data_directory").fetchone()[0]
     (here / "up.new").write_text(f"{server.pid} {target.pid} {data}")
     (here / "up.new").rename(here / "up")
@@ -49,12 +51,73 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[subprocess.
         clear_leftovers()
 
 
+def guard_of(run: subprocess.Popen[bytes]) -> psutil.Process:
+    (guard,) = [child for child in psutil.Process(run.pid).children() if "poolbench-guard" in child.cmdline()]
+    return guard
+
+
+def left_by(tmp_path: Path) -> list[int]:
+    """What lives and was started under the run's state folder."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get("XDG_STATE_HOME") == str(tmp_path / "state") and not ended(process.pid):
+                found.append(process.pid)
+        except psutil.Error:
+            continue
+    return found
+
+
+def ended(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+def test_a_killed_run_leaves_nothing(run: subprocess.Popen[bytes], tmp_path: Path) -> None:
+    """Whoever started it need not start another one: what it left ends and goes by itself, and so does the guard."""
+    postmaster, target, data = (tmp_path / "up").read_text().split()
+    guard = guard_of(run)
+    pids = [int(postmaster), *(child.pid for child in psutil.Process(int(postmaster)).children())]
+    pids += [int(target), *(child.pid for child in psutil.Process(int(target)).children()), guard.pid]
+    assert len(pids) > 6
+    with subprocess.Popen(["sleep", "600"]) as stranger:
+        run.kill()
+        run.wait()
+        deadline_s = time.monotonic() + 20
+        while not all(map(ended, pids)) and time.monotonic() < deadline_s:
+            time.sleep(0.05)
+        assert stranger.poll() is None
+        stranger.kill()
+    assert [pid for pid in pids if not ended(pid)] == []
+    assert left_by(tmp_path) == []
+    assert not Path(data).exists()
+    assert not list((tmp_path / "state" / "poolbench").glob("*.json"))
+
+
+def test_the_guard_goes_with_what_it_guards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    code = (
+        "import psutil; from harness.deploy.leftovers import remembered\n"
+        "def guards(): return [c.pid for c in psutil.Process().children() if 'poolbench-guard' in c.cmdline()]\n"
+        "with remembered():\n"
+        "    first = guards()\n"
+        "    with remembered(): assert guards() == first\n"
+        "    assert guards() == first and len(first) == 1\n"
+        "assert guards() == []\n"
+        "with remembered(): assert len(guards()) == 1\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=30)
+
+
 def test_the_next_start_ends_its_processes_and_removes_its_data(run: subprocess.Popen[bytes], tmp_path: Path) -> None:
     postmaster, target, data = (tmp_path / "up").read_text().split()
     pids = [int(postmaster), int(target), *(child.pid for child in psutil.Process(int(target)).children())]
     assert len(pids) == 3
     with subprocess.Popen(["sleep", "600"]) as stranger:
         try:
+            guard_of(run).kill()
             run.kill()
             run.wait()
             assert all(psutil.pid_exists(pid) for pid in pids)  # it really left them
@@ -64,7 +127,8 @@ def test_the_next_start_ends_its_processes_and_removes_its_data(run: subprocess.
             stranger.kill()
     assert {f"process {pid}" for pid in pids} <= set(cleared)
     assert not Path(data).exists()
-    assert not any(psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE for pid in pids)
+    assert all(map(ended, pids))
+    assert left_by(tmp_path) == []
     assert clear_leftovers() == ()
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
 import time
 from collections.abc import Iterator
@@ -10,7 +12,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from harness.deploy import PROVIDERS, start_database
+from harness.deploy import PROVIDERS, checkpoint, start_database
 from harness.deploy.connection import admin
 from harness.domain.evidence import Server
 from harness.domain.experiment import DatabaseSpec
@@ -72,6 +74,28 @@ def test_the_embedded_server_leaves_nothing() -> None:
         socket.create_connection((server.host, server.port), timeout=2)
 
 
+def test_a_server_that_was_killed_is_the_cause_of_what_fails(spec: DatabaseSpec) -> None:
+    if spec.provider == "url":
+        return  # not ours: its log and its end are not known here
+
+    def use_a_killed_server() -> None:
+        with start_database(spec) as server:
+            assert server.pid is not None
+            os.kill(server.pid, signal.SIGKILL)
+            while True:
+                checkpoint(server)
+
+    with pytest.raises(InfrastructureError, match="ended in the middle of the run, with signal 9") as raised:
+        use_a_killed_server()
+    assert "database system is ready to accept connections" in raised.value.detail
+    assert "memory" in raised.value.next_step
+
+
+def test_what_fails_while_the_server_lives_is_left_as_it_is() -> None:
+    with pytest.raises(InfrastructureError, match="the target's own fault"), start_database(DatabaseSpec()):
+        raise InfrastructureError("the target's own fault")
+
+
 def test_the_embedded_server_asks_for_its_password(postgres_server: Server) -> None:
     with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
         psycopg.connect(postgres_server.url("postgres").replace(postgres_server.password, "wrong"))
@@ -130,6 +154,14 @@ def test_a_wrong_password_is_not_shown(postgres_server: Server) -> None:
     shown = f"{raised.value}{raised.value.detail}{raised.value.__cause__!r}"
     assert "hunter2hunter2" not in shown
     assert f"{postgres_server.host}:{postgres_server.port}" in shown
+
+
+def test_tls_is_asked_for_where_the_url_asks_for_it(postgres_url: str) -> None:
+    with start_database(DatabaseSpec(provider="url", url=f"{postgres_url}?sslmode=prefer")) as server:
+        assert server.sslmode == "prefer"
+    spec = DatabaseSpec(provider="url", url=f"{postgres_url}?sslmode=require")
+    with pytest.raises(InfrastructureError, match="does not support SSL, but SSL was required"), start_database(spec):
+        pass
 
 
 def test_an_unreachable_server_is_named() -> None:

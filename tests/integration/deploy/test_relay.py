@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import signal
@@ -12,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
+from typing import NoReturn
 
 import psutil
 import pytest
@@ -19,6 +21,7 @@ import pytest
 from harness.deploy import Relay, start_relay
 from harness.domain.experiment import Network
 from harness.errors import InfrastructureError
+from harness.relay.relay import Relay as RelayLoop
 
 
 @contextmanager
@@ -268,3 +271,44 @@ def test_an_idle_relay_costs_nothing(echo_port: int) -> None:
         before_s = relay.read()["cpu_s"]
         time.sleep(1)
         assert relay.read()["cpu_s"] - before_s < 0.01
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux sets another process's limits")
+def test_a_relay_without_descriptors_goes_on(echo_port: int) -> None:
+    """A client waits in the backlog, or is reset where there is one for it and none for the server; nothing leaks."""
+    with relayed(echo_port) as relay:
+        process = psutil.Process(relay.process.pid)
+        idle, most = process.num_fds(), process.rlimit(psutil.RLIMIT_NOFILE)[1]
+        with closing(connect(relay)) as kept:
+            ping_ms(kept)
+            process.rlimit(psutil.RLIMIT_NOFILE, (idle + 2, most))
+            with closing(connect(relay)) as waiting:
+                waiting.sendall(b"x")
+                waiting.settimeout(0.3)
+                with pytest.raises(TimeoutError):
+                    waiting.recv(1)
+                ping_ms(kept)
+                process.rlimit(psutil.RLIMIT_NOFILE, (idle + 3, most))
+                waiting.settimeout(10)
+                with pytest.raises(ConnectionResetError):
+                    waiting.recv(1)
+                ping_ms(kept)
+            assert relay.read()["refused"] == 1
+            assert process.num_fds() == idle + 2
+            process.rlimit(psutil.RLIMIT_NOFILE, (idle + 4, most))
+            with closing(connect(relay)) as served:
+                ping_ms(served)
+            assert relay.read()["connections"] == 2
+
+
+def test_a_client_that_is_gone_before_it_is_taken_harms_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    relay = RelayLoop(upstream=("127.0.0.1", 9), rtt_ms=0, idle_s=None, on_idle="reset")
+    answers: list[OSError] = [ConnectionAbortedError(errno.ECONNABORTED, "aborted"), BlockingIOError()]
+
+    class Listener:
+        def accept(self) -> NoReturn:
+            raise answers.pop(0)
+
+    monkeypatch.setattr(relay, "_listener", Listener())
+    relay._accept(0)
+    assert answers == []

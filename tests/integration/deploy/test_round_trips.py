@@ -67,8 +67,9 @@ class Service:
 
 
 @pytest.fixture(scope="module")
-def seeded(postgres_server: Server) -> str:
-    return template(postgres_server, DatabaseSpec(rows=100))
+def seeded(postgres_server: Server) -> Iterator[str]:
+    with template(postgres_server, DatabaseSpec(rows=100)) as name:
+        yield name
 
 
 @pytest.fixture
@@ -91,7 +92,7 @@ def far_away(postgres_server: Server, seeded: str, tmp_path: Path) -> Callable[.
         each = Launch(id=f"b1-{uuid4().hex[:8]}", cell=cell, block=1)
         with (
             clone(postgres_server, seeded, f"poolbench_trips_{uuid4().hex[:8]}") as name,
-            distances(postgres_server, [each], {each.id: postgres_server.url(name)}) as far,
+            distances(postgres_server, [each], {each.id: postgres_server.app_url(name)}) as far,
             launch(
                 each,
                 database_url=far.urls[each.id],

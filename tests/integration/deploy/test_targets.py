@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import threading
@@ -19,7 +20,7 @@ import psutil
 import pytest
 
 from harness.deploy import TargetStart, launch, launch_all
-from harness.deploy.processes import has_ended, start_group, stop_groups
+from harness.deploy.processes import LOG_BYTES_MAX, has_ended, start_group, stop_groups, tail
 from harness.domain.evidence import RunningTarget
 from harness.errors import InfrastructureError
 
@@ -92,6 +93,7 @@ def test_every_worker_is_up_before_the_block_begins(make_start: MakeStart, tmp_p
     with launch_all([make_start(head=head, workers=2)], probe=False) as (target,):
         workers = [int(line) for line in (tmp_path / "up").read_text().split()]
         assert len(workers) == 2
+        assert sorted(target.workers) == sorted(workers)
         assert set(workers) <= {child.pid for child in psutil.Process(target.pids[0]).children(recursive=True)}
     assert all(gone(pid) for pid in (*workers, *target.pids))
 
@@ -121,7 +123,7 @@ def test_a_target_that_dies_at_start_shows_its_last_lines_at_once(make_start: Ma
     healthy, broken = make_start(), make_start(head="raise RuntimeError('the password file is missing')")
     began = time.monotonic()
     with (
-        pytest.raises(InfrastructureError, match="ended as it started") as raised,
+        pytest.raises(InfrastructureError, match=r"ended as it started, with code 3\.") as raised,
         launch_all([healthy, broken], probe=False),
     ):
         pass
@@ -129,6 +131,15 @@ def test_a_target_that_dies_at_start_shows_its_last_lines_at_once(make_start: Ma
     assert len(raised.value.detail.splitlines()) <= 20
     assert str(broken.log) in raised.value.next_step
     assert time.monotonic() - began < broken.launch.cell.target.start_timeout_s
+
+
+def test_the_signal_that_ended_a_target_is_named(make_start: MakeStart) -> None:
+    head = "import signal; os.kill(os.getpid(), signal.SIGKILL)"
+    with (
+        pytest.raises(InfrastructureError, match=r"ended as it started, with signal 9 \(SIGKILL\)"),
+        launch_all([make_start(head=head)], probe=False),
+    ):
+        pass
 
 
 def test_a_target_that_is_never_healthy_is_ended(make_start: MakeStart, tmp_path: Path) -> None:
@@ -139,6 +150,27 @@ def test_a_target_that_is_never_healthy_is_ended(make_start: MakeStart, tmp_path
     ):
         pass
     assert gone(int((tmp_path / "pid").read_text()))
+
+
+@pytest.mark.parametrize("status", [404, 401, 307])
+def test_a_path_that_is_not_there_is_named_at_once(make_start: MakeStart, status: int) -> None:
+    start = make_start(status=status, start_timeout_s=100.0, health_path="/helth")
+    began_s = time.monotonic()
+    with (
+        pytest.raises(InfrastructureError, match=f"answers {status} for /helth") as raised,
+        launch_all([start], probe=False),
+    ):
+        pass
+    assert "[target] health_path" in raised.value.next_step
+    assert time.monotonic() - began_s < start.launch.cell.target.start_timeout_s / 2
+
+
+def test_a_service_that_is_overloaded_as_it_starts_is_waited_for(make_start: MakeStart) -> None:
+    with (
+        pytest.raises(InfrastructureError, match=r"not ready within 1.5 s: /health gave status 429"),
+        launch_all([make_start(status=429, start_timeout_s=1.5)], probe=False),
+    ):
+        pass
 
 
 def test_a_blocked_target_is_ended_too(make_start: MakeStart, tmp_path: Path) -> None:
@@ -180,6 +212,41 @@ def test_children_are_swept_though_their_leader_ended_first(tmp_path: Path) -> N
     stop_groups([process], grace_s=5)
     psutil.wait_procs([child], timeout=5)
     assert gone(child.pid)
+
+
+def test_what_left_the_group_is_ended_too(make_start: MakeStart, tmp_path: Path) -> None:
+    head = """
+        import subprocess
+        for _ in range(2):
+            child = subprocess.Popen(["sleep", "600"], start_new_session=True)
+            with (HERE / "children").open("a") as children:
+                children.write(f"{child.pid}\\n")
+    """
+    with launch_all([make_start(head=head)], probe=False):
+        children = [int(line) for line in (tmp_path / "children").read_text().split()]
+        assert len(children) == 2
+        assert not any(gone(pid) for pid in children)
+    assert all(gone(pid) for pid in children)
+
+
+def test_a_long_log_keeps_its_beginning_and_its_end(make_start: MakeStart) -> None:
+    head = """
+        print("the first line")
+        for _ in range(90_000):
+            print("z" * 99)
+        print("the last line", flush=True)
+    """
+    start = make_start(head=head)
+    with launch_all([start], probe=False):
+        assert start.log.stat().st_size > LOG_BYTES_MAX
+    text = start.log.read_text()
+    assert start.log.stat().st_size <= LOG_BYTES_MAX + 100
+    assert text.startswith("the first line\n" + "z" * 99 + "\n")
+    assert "the last line\n" in text[-2000:]
+    (cut,) = [line for line in text.splitlines() if "poolbench left out" in line]
+    left_out = int(re.findall(r"\d+", cut)[0])
+    assert left_out + len(text) - len(cut) - 1 == 15 + 90_000 * 100 + 14
+    assert tail(start.log).endswith("the last line")
 
 
 class _NotFound(BaseHTTPRequestHandler):

@@ -7,14 +7,15 @@ import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from harness import drive
-from harness.domain.load import LaunchLoad, LoadPlan, Segment
+from harness.domain.load import LaunchLoad, LoadPlan, Segment, Turn
 
 sys.path.append(str(Path(__file__).parent))  # the tests of this folder share load_stub
 
-from load_stub import Answer, Result, Run, Seen, Stub, segment, serving
+from load_stub import Answer, Result, Run, Seen, Stub, segment, serving, whole_turns
 
 
 @pytest.fixture
@@ -26,6 +27,10 @@ def run(tmp_path: Path) -> Run:
         behave: Callable[[Seen], Answer] = lambda _: Answer(),
         *,
         segments: Sequence[Segment] = (),
+        turns: Sequence[tuple[str, float]] = (),
+        pause_s: float = 0.05,
+        connections: int | None = None,
+        gauges: Path | None = None,
         request_timeout_s: float = 5.0,
         max_in_flight: int = 200,
         host: str | None = None,
@@ -44,10 +49,15 @@ def run(tmp_path: Path) -> Run:
                         scenario=scenario,
                         request_timeout_s=request_timeout_s,
                         max_in_flight=max_in_flight,
+                        connections=connections,
+                        gauges=gauges,
                     )
                     for launch_id in dict.fromkeys(each.launch_id for each in segments)
                 ),
                 segments=tuple(segments),
+                turns=tuple(Turn(launch_id=launch_id, duration_s=duration_s) for launch_id, duration_s in turns)
+                or whole_turns(segments),
+                pause_s=pause_s,
                 output_dir=tmp_path / "out",
             )
             with drive.start(plan) as generator:
@@ -56,15 +66,19 @@ def run(tmp_path: Path) -> Run:
                 generator.go()
                 output = generator.wait()
         launch_id = segments[0].launch_id
-        rows = drive.read_rows(plan.output_dir, launch_id, plan.segments)
+        everything = {
+            load.launch_id: drive.read_rows(plan.output_dir, load.launch_id, plan.segments) for load in plan.launches
+        }
+        rows = everything[launch_id]
         own = {each.index for each in segments if each.launch_id == launch_id}
-        assert len(plan.launches) > 1 or drive.check_ledger(output.ledger, rows) == ()
+        assert drive.check_ledger(output.ledger, pd.concat(everything.values(), ignore_index=True)) == ()
         return Result(
             output=output,
             rows=rows[rows.segment.isin(own)].reset_index(drop=True),
             setup=rows[~rows.segment.isin(own)],
             seen=tuple(stub.seen),
             plan=plan,
+            all_rows=everything,
         )
 
     return _run

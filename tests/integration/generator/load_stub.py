@@ -6,13 +6,13 @@ import asyncio
 import socket
 import struct
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import pandas as pd
 
-from harness.domain.load import LoadOutput, LoadPlan, Segment
+from harness.domain.load import LoadOutput, LoadPlan, Segment, Turn
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,6 +115,8 @@ class Result:
     setup: pd.DataFrame
     seen: Sequence[Seen]
     plan: LoadPlan
+    all_rows: Mapping[str, pd.DataFrame]
+    """of every launch, with what on_start sent"""
 
 
 def segment(index: int = 0, launch_id: str = "L", **changes: object) -> Segment:
@@ -123,10 +125,8 @@ def segment(index: int = 0, launch_id: str = "L", **changes: object) -> Segment:
         "index": index,
         "launch_id": launch_id,
         "phase": "measure",
-        "round": 0,
         "start_s": 0.0,
         "duration_s": 1.0,
-        "guard_s": 0.1,
         "model": "open",
         "rate_rps": 50.0,
         "users": None,
@@ -138,6 +138,12 @@ def segment(index: int = 0, launch_id: str = "L", **changes: object) -> Segment:
 
 def closed(index: int = 0, users: int = 3, **changes: object) -> Segment:
     return segment(index, **({"model": "closed", "rate_rps": None, "users": users} | changes))
+
+
+def whole_turns(segments: Sequence[Segment], pause_s: float = 0.0) -> tuple[Turn, ...]:
+    """One turn a launch, for all of its load; `pause_s` passes after the last step of a staircase."""
+    ends_s = {each.launch_id: each.end_s for each in segments}
+    return tuple(Turn(launch_id=launch_id, duration_s=end_s + pause_s) for launch_id, end_s in ends_s.items())
 
 
 Run = Callable[..., Result]

@@ -6,6 +6,7 @@ import json
 import math
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -19,12 +20,15 @@ import psutil
 import psycopg
 import pytest
 
+from harness.deploy import start_database
 from harness.deploy.connection import admin
 from harness.domain.evidence import ACTIVITY_COLUMNS, PROBE_COLUMNS, PROCESS_COLUMNS, RunningTarget, Server
+from harness.domain.experiment import DatabaseSpec
 from harness.errors import InfrastructureError
 from harness.observe import observe
 from harness.observe.postgres import APPLICATION_NAME, ActivitySampler, activity_sampler
 from harness.observe.process import PostgresTreeSampler, ProcessSampler, Root, spare_cpus, tree, usage_of
+from harness.observe.server import ServerSampler
 
 BUSY = "import sys, time; print('up', flush=True)\nwhile True: sum(range(1000))"
 IDLE = "import time; print('up', flush=True); time.sleep(600)"
@@ -132,6 +136,138 @@ def test_the_observer_connects_again_and_reports_the_gap(postgres_server: Server
 def test_no_free_connection_is_told(postgres_server: Server) -> None:
     with pytest.raises(InfrastructureError, match="observer gets no connection"):
         ActivitySampler(replace(postgres_server, password="wrong"), {"postgres": "b1-c1"})
+
+
+@pytest.fixture
+def standing_still(postgres_server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
+    """Stops the observer's own backends: their side of the connection stays up and says nothing."""
+    monkeypatch.setattr("harness.observe.postgres.ANSWER_TIMEOUT_S", 0.4)
+    stopped: list[int] = []
+
+    def stop() -> None:
+        query = "SELECT pid FROM pg_stat_activity WHERE application_name = %s"
+        with admin(postgres_server) as connection:
+            stopped.extend(pid for (pid,) in connection.execute(query, [APPLICATION_NAME]).fetchall())
+        assert stopped
+        for pid in stopped:
+            os.kill(pid, signal.SIGSTOP)
+
+    yield stop
+    for pid in stopped:
+        os.kill(pid, signal.SIGCONT)
+    until(lambda: not any(map(psutil.pid_exists, stopped)))
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("kind", [ActivitySampler, ServerSampler])
+def test_a_server_that_stands_still_becomes_a_gap(
+    postgres_server: Server,
+    scratch_database: str,
+    standing_still: Callable[[], None],
+    kind: type[ActivitySampler] | type[ServerSampler],
+) -> None:
+    sampler = kind(postgres_server, {database_of(scratch_database): "b1-c1"})
+    assert sampler.read()
+    standing_still()
+    with pytest.raises(psycopg.OperationalError):
+        sampler.read()
+    sampler.close()
+
+
+@pytest.mark.postgres
+def test_readings_go_on_over_another_connection(
+    postgres_server: Server, scratch_database: str, standing_still: Callable[[], None]
+) -> None:
+    with observe(
+        server=postgres_server,
+        targets=[target(database=database_of(scratch_database))],
+        generator_pid=os.getpid(),
+        interval_s=0.02,
+    ) as observation:
+        standing_still()
+        stood_ns = time.monotonic_ns()
+        time.sleep(1.5)
+        observed = observation.finish()
+    assert [gap.reason for gap in observed.gaps if gap.sampler == "postgres"] == [
+        "OperationalError: no answer within 0.4 s"
+    ]
+    assert observed.activity["t_ns"].max() > stood_ns + 0.5e9
+
+
+@pytest.mark.postgres
+def test_a_server_that_is_gone_is_named_without_advice_about_connections(postgres_server: Server) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        gone = replace(postgres_server, port=unused.getsockname()[1])
+        with pytest.raises(InfrastructureError, match=f"127.0.0.1:{gone.port}: .*refused") as raised:
+            ActivitySampler(gone, {"postgres": "b1-c1"})
+    assert "max_connections" not in str(raised.value)
+
+
+def test_who_dies_is_noticed_with_code_and_time_and_reaped_by_nobody(
+    child: Callable[[str], subprocess.Popen[str]],
+) -> None:
+    killed, living = child(IDLE), child(IDLE)
+    orphan = child(f"import subprocess, sys; subprocess.run([sys.executable, '-c', {IDLE!r}])")
+    (grandchild,) = psutil.Process(orphan.pid).children()
+    targets = [target(pids=(each.pid,)) for each in (killed, living)]
+    targets.append(replace(target(pids=(orphan.pid,)), launch_id="b1-c2", workers=(grandchild.pid,)))
+    with observe(server=None, targets=targets, generator_pid=os.getpid(), interval_s=0.05) as observation:
+        began_ns = time.monotonic_ns()
+        killed.kill()
+        until(lambda: len(observation.deaths) == 1)
+        os.kill(orphan.pid, signal.SIGSTOP)  # so that it does not reap its child
+        grandchild.kill()
+        until(lambda: len(observation.deaths) == 2)
+        deaths = observation.finish().deaths
+    assert [(death.role, death.launch_id, death.pid, death.code) for death in deaths] == [
+        ("target", "b1-c1", killed.pid, -signal.SIGKILL),
+        ("worker", "b1-c2", grandchild.pid, -signal.SIGKILL),
+    ]
+    assert began_ns < deaths[0].t_ns < deaths[1].t_ns < time.monotonic_ns()
+    assert killed.wait(timeout=10) == -signal.SIGKILL  # it was still there to be reaped
+
+
+def test_an_exit_code_is_told_and_what_ends_afterwards_is_not(child: Callable[[str], subprocess.Popen[str]]) -> None:
+    ended, later = child("import time; print('up', flush=True); time.sleep(0.5); raise SystemExit(3)"), child(IDLE)
+    targets = [target(pids=(ended.pid, later.pid))]
+    with observe(server=None, targets=targets, generator_pid=os.getpid(), interval_s=0.05) as observation:
+        until(lambda: len(observation.deaths) == 1)
+        observation.stop()
+        later.kill()
+        later.wait()
+    assert [(death.pid, death.code) for death in observation.finish().deaths] == [(ended.pid, 3)]
+
+
+def test_who_was_dead_already_is_told_too(child: Callable[[str], subprocess.Popen[str]]) -> None:
+    ended = child(IDLE)
+    ended.kill()
+    ended.wait()
+    with observe(server=None, targets=[target(pids=(ended.pid,))], generator_pid=os.getpid(), interval_s=0.05) as seen:
+        pass
+    assert [(death.pid, death.code) for death in seen.finish().deaths] == [(ended.pid, None)]
+
+
+@pytest.mark.postgres
+def test_the_death_of_a_backend_and_of_postgres_itself(child: Callable[[str], subprocess.Popen[str]]) -> None:
+    with start_database(DatabaseSpec()) as server:
+        assert server.pid is not None
+        with (
+            psycopg.connect(server.url("postgres"), autocommit=True) as victim,
+            observe(
+                server=server,
+                targets=[target(database="postgres")],
+                generator_pid=os.getpid(),
+                interval_s=0.05,
+            ) as observation,
+        ):
+            os.kill(victim.info.backend_pid, signal.SIGKILL)
+            until(lambda: len(observation.deaths) == 1)
+            os.kill(server.pid, signal.SIGKILL)
+            until(lambda: len(observation.deaths) == 2)
+            deaths = observation.finish().deaths
+    assert [(death.role, death.launch_id) for death in deaths] == [("checkpointer", ""), ("postgres", "")]
+    assert (deaths[1].pid, deaths[1].code) == (server.pid, -signal.SIGKILL)
 
 
 @pytest.mark.postgres

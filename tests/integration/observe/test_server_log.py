@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -120,3 +122,14 @@ def test_throttling_of_both_versions_of_control_groups(stat: str) -> None:
 
 def test_a_control_group_without_a_limit_says_nothing() -> None:
     assert throttling("usage_usec 12\nuser_usec 3\n") == {}
+
+
+@pytest.mark.postgres
+def test_a_server_that_dies_hides_no_other_error() -> None:
+    """What is known of it says the provider; the log just ends."""
+    with start_database(DatabaseSpec()) as server:
+        assert server.pid is not None
+        with server_log(server, {"postgres": "b1-c1"}) as log:
+            os.kill(server.pid, signal.SIGKILL)
+            time.sleep(1.5)
+    assert any("connection" in gap.reason for gap in log.gaps)

@@ -1,19 +1,18 @@
 from __future__ import annotations
 
-from types import SimpleNamespace
+from types import ModuleType
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from harness.analyse import choose_rate, staircase_capacity_rps
-from harness.domain.load import Ledger
 from harness.errors import MeasurementError
 
 SECOND = 1_000_000_000
 
 
-def staircase(build: SimpleNamespace, capacity_rps: float, rates: list[float], *, length_s: float = 1.0):  # type: ignore[no-untyped-def]
+def staircase(build: ModuleType, capacity_rps: float, rates: list[float], *, length_s: float = 1.0):  # type: ignore[no-untyped-def]
     """A single server of fixed capacity, evenly loaded: what is beyond it is answered after the rung."""
     segments, tables = [], []
     for number, rate in enumerate(rates):
@@ -29,18 +28,18 @@ def staircase(build: SimpleNamespace, capacity_rps: float, rates: list[float], *
     return pd.concat(tables, ignore_index=True), segments, build.ledger(segments)
 
 
-def test_the_capacity_of_a_server_is_found(build: SimpleNamespace) -> None:
+def test_the_capacity_of_a_server_is_found(build: ModuleType) -> None:
     rows, segments, ledger = staircase(build, 437.0, [100, 200, 400, 600, 900])
     assert staircase_capacity_rps(rows, segments, ledger) == pytest.approx(437, rel=0.01)
 
 
-def test_a_rung_is_credited_with_no_more_than_its_rate(build: SimpleNamespace) -> None:
+def test_a_rung_is_credited_with_no_more_than_its_rate(build: ModuleType) -> None:
     rows, _, ledger = staircase(build, 5000.0, [120.0])
     generous = [build.segment(0, phase="staircase", rate_rps=100.0)]
     assert staircase_capacity_rps(rows, generous, ledger) == 100
 
 
-def test_failures_and_late_answers_are_no_throughput(build: SimpleNamespace) -> None:
+def test_failures_and_late_answers_are_no_throughput(build: ModuleType) -> None:
     segments = [build.segment(0, phase="staircase")]
     failing = build.rows([1.0] * 100, outcome=["ok"] * 60 + ["error"] * 40)
     assert staircase_capacity_rps(failing, segments, build.ledger(segments)) == pytest.approx(60)
@@ -48,53 +47,61 @@ def test_failures_and_late_answers_are_no_throughput(build: SimpleNamespace) -> 
     assert staircase_capacity_rps(late, segments, build.ledger(segments)) == 0
 
 
-def test_skipped_rungs_and_other_phases_do_not_count(build: SimpleNamespace) -> None:
+def test_a_rung_counts_over_the_time_of_its_launchs_own_turn(build: ModuleType) -> None:
+    """Pilots climb one after the other: wall time is far from the load clock, on which all of them begin at zero."""
+    segments = [build.segment(0, "b0-c2", phase="staircase", rate_rps=400.0)]
+    others = build.turn(0.0, 30.0, "b0-c1")
+    own = build.turn(0.0, 1.0, "b0-c2", at_s=31.0)
+    rows = build.rows([1.0] * 300, start_ns=build.START_NS + 31 * SECOND, every_ms=3.0)
+    assert staircase_capacity_rps(rows, segments, build.ledger(segments, [others, own])) == pytest.approx(300)
+
+
+def test_skipped_rungs_and_other_phases_do_not_count(build: ModuleType) -> None:
     segments = [
         build.segment(0, phase="warmup", rate_rps=900.0),
         build.segment(1, phase="staircase", rate_rps=80.0),
         build.segment(2, phase="staircase", rate_rps=900.0),
     ]
-    went = (build.went(segments[0]), build.went(segments[1]), build.went(segments[2], skipped=True))
-    warmup = build.rows([1.0] * 900, segment=0)
-    rung = build.rows([1.0] * 80, segment=1, start_ns=build.start_ns + SECOND)
+    climbed = build.turn(0.0, 2.0)  # it ended after the first rung
+    warmup = build.rows([1.0] * 900, segment=0, every_ms=1.0)
+    rung = build.rows([1.0] * 80, segment=1)
     rows = pd.concat([warmup, rung], ignore_index=True)
-    assert staircase_capacity_rps(rows, segments, Ledger(tasks=(), endpoints=(), segments=went)) == 80
+    assert staircase_capacity_rps(rows, segments, build.ledger(segments, [climbed])) == 80
 
 
-def test_a_handful_of_answers_does_not_outrank_a_well_filled_rung(build: SimpleNamespace) -> None:
-    rows, segments, ledger = staircase(build, 5000.0, [100.0, 400.0])
-    short = build.went(segments[1], length_s=0.05)  # 20 answers, nominally 400 a second
-    ledger = Ledger(tasks=(), endpoints=(), segments=(ledger.segments[0], short))
-    assert staircase_capacity_rps(rows, segments, ledger) == pytest.approx(100)
+def test_a_handful_of_answers_does_not_outrank_a_well_filled_rung(build: ModuleType) -> None:
+    rows, segments, _ = staircase(build, 5000.0, [100.0, 400.0])
+    short = build.turn(0.0, 10.05)  # 20 answers on the second rung, nominally 400 a second
+    assert staircase_capacity_rps(rows, segments, build.ledger(segments, [short])) == pytest.approx(100)
 
 
-def test_the_real_duration_counts(build: SimpleNamespace) -> None:
+def test_the_real_duration_counts(build: ModuleType) -> None:
     segments = [build.segment(0, phase="staircase", rate_rps=400.0)]
-    ledger = Ledger(tasks=(), endpoints=(), segments=(build.went(segments[0], length_s=0.5),))
-    rows = build.rows([1.0] * 100)  # all answered within 101 ms
+    rows = build.rows([1.0] * 100, every_ms=1.0)  # all answered within 101 ms
+    ledger = build.ledger(segments, [build.turn(0.0, 0.5)])
     assert staircase_capacity_rps(rows, segments, ledger) == pytest.approx(200)
 
 
 @pytest.mark.parametrize(
     ("capacities", "share", "rate_rps"),
     [
-        ({"a": 437.0, "b": 900.0}, 0.6, 260.0),
+        ({"a": 437.0, "b": 900.0}, 0.6, 540.0),
         ({"a": 4370.0}, 0.6, 2600.0),
         ({"a": 10.4}, 0.5, 5.2),
         ({"a": 0.5}, 0.5, 0.25),
     ],
 )
-def test_the_rate_is_a_share_of_the_weakest_in_two_digits(
+def test_the_rate_is_a_share_of_the_strongest_in_two_digits(
     capacities: dict[str, float], share: float, rate_rps: float
 ) -> None:
     assert choose_rate(capacities, share)[0] == rate_rps
 
 
-def test_the_source_of_the_rate_names_the_weakest_pilot() -> None:
+def test_the_source_of_the_rate_names_the_strongest_pilot() -> None:
     _, source = choose_rate({"asyncpg": 900.0, "psycopg_sync": 437.0}, 0.6)
-    assert source == "60% of the 437 arrivals/s that the weakest of 2 pilots sustained in a staircase (psycopg_sync)"
+    assert source == "60% of the 900 arrivals/s that the strongest of 2 pilots sustained in a staircase (asyncpg)"
 
 
 def test_a_pilot_without_an_answer_is_an_error_with_a_next_step() -> None:
     with pytest.raises(MeasurementError, match=r"psycopg gave no good answer.*load\.rate_rps"):
-        choose_rate({"asyncpg": 900.0, "psycopg": 0.0}, 0.6)
+        choose_rate({"psycopg": 0.0}, 0.6)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from harness.domain.load import SETUP_SEGMENT
 SECOND = 1_000_000_000
 
 
-def certificate(build: SimpleNamespace, **changes: Any) -> Certificate:
+def certificate(build: ModuleType, **changes: Any) -> Certificate:
     """A clean second of 100 arrivals, with what is given instead."""
     segments = changes.pop("segments", [build.segment(0)])
     clean: dict[str, Any] = {
@@ -41,17 +41,17 @@ def codes(found: Certificate, kind: str) -> list[str]:
     return [reason.code for reason in found.reasons if reason.kind == kind]
 
 
-def test_clean_evidence_is_valid_without_a_reason(build: SimpleNamespace) -> None:
+def test_clean_evidence_is_valid_without_a_reason(build: ModuleType) -> None:
     assert certificate(build) == Certificate(valid=True)
     assert certificate(build, generator=None, probe=None) == Certificate(valid=True)
 
 
 @pytest.mark.parametrize(("latency_ms", "lag_ms", "valid"), [(10, 4.9, True), (10, 5.1, False), (200, 9, True)])
 def test_lag_beyond_5_ms_or_5_percent_of_the_median(
-    build: SimpleNamespace, latency_ms: float, lag_ms: float, valid: bool
+    build: ModuleType, latency_ms: float, lag_ms: float, valid: bool
 ) -> None:
     rows = build.rows([latency_ms] * 100)
-    rows.loc[rows.index[-2:], "started_ns"] += round(lag_ms * 1e6)
+    rows.loc[rows.index[-2:], "handed_ns"] += round(lag_ms * 1e6)
     found = certificate(build, rows=rows)
     assert found.valid is valid
     if not valid:
@@ -59,15 +59,21 @@ def test_lag_beyond_5_ms_or_5_percent_of_the_median(
         assert (reason.code, reason.value, reason.threshold) == ("lag", pytest.approx(lag_ms), 5.0)
 
 
-def test_later_requests_of_an_arrival_and_the_closed_model_have_no_lag(build: SimpleNamespace) -> None:
-    rows = build.rows([10.0] * 100)
+def test_what_the_scenario_does_before_its_first_request_is_no_lag(build: ModuleType) -> None:
+    rows = build.rows([80.0] * 100)
     rows["started_ns"] += 50_000_000
+    assert certificate(build, rows=rows) == Certificate(valid=True)
+
+
+def test_later_requests_of_an_arrival_and_the_closed_model_have_no_lag(build: ModuleType) -> None:
+    rows = build.rows([10.0] * 100)
+    rows[["handed_ns", "started_ns"]] += 50_000_000
     assert certificate(build, rows=rows.assign(sequence=np.uint16(1))).valid
     closed = [build.segment(0, model="closed", rate_rps=None, users=3)]
     assert certificate(build, rows=rows, segments=closed).valid
 
 
-def test_a_busy_generator(build: SimpleNamespace) -> None:
+def test_a_busy_generator(build: ModuleType) -> None:
     times = [build.start_ns + SECOND // 10 * i for i in range(10)]
     busy = generator_log(times, [0.95, 0.96] + [0.3] * 8)
     once = generator_log(times, [0.99] + [0.3] * 9)
@@ -79,7 +85,7 @@ def test_a_busy_generator(build: SimpleNamespace) -> None:
     assert certificate(build, generator=earlier).valid
 
 
-def test_a_schedule_that_falls_short(build: SimpleNamespace) -> None:
+def test_a_schedule_that_falls_short(build: ModuleType) -> None:
     segments = [build.segment(0, rate_rps=10_000.0)]
     found = certificate(build, segments=segments, ledger=build.ledger(segments, share=0.9))
     assert codes(found, "instrument") == ["schedule"]
@@ -88,7 +94,7 @@ def test_a_schedule_that_falls_short(build: SimpleNamespace) -> None:
     assert certificate(build, segments=by_chance, ledger=build.ledger(by_chance, share=0.7)).valid
 
 
-def test_a_ledger_that_disagrees(build: SimpleNamespace) -> None:
+def test_a_ledger_that_disagrees(build: ModuleType) -> None:
     found = certificate(build, ledger_problems=("segment 3: 5 rows of 6", "segment 4: 1 row of 2"))
     (reason,) = found.reasons
     assert (reason.kind, reason.code, reason.value) == ("instrument", "ledger", 2)
@@ -96,32 +102,56 @@ def test_a_ledger_that_disagrees(build: SimpleNamespace) -> None:
 
 
 @pytest.mark.parametrize(("at_s", "valid"), [(-3.0, True), (-0.5, False), (0.5, False), (1.5, True)])
-def test_a_silent_sampler_matters_while_measuring(build: SimpleNamespace, at_s: float, valid: bool) -> None:
+def test_a_silent_sampler_matters_while_measuring(build: ModuleType, at_s: float, valid: bool) -> None:
     gap = SamplerGap(sampler="postgres", t_ns=build.start_ns + round(at_s * SECOND), length_s=1.0, reason="lost")
     found = certificate(build, gaps=(gap,))
     assert found.valid is valid
     assert codes(found, "instrument") == ([] if valid else ["sampler_gap"])
 
 
-def test_readings_lost_at_an_unknown_time_count(build: SimpleNamespace) -> None:
+def test_readings_lost_at_an_unknown_time_count(build: ModuleType) -> None:
     gap = SamplerGap(sampler="probe", t_ns=build.start_ns + 9 * SECOND, length_s=0.0, reason="no file")
     (reason,) = certificate(build, gaps=(gap,)).reasons
     assert (reason.code, reason.message) == ("sampler_gap", "the probe sampler gave nothing at times (no file)")
 
 
-def test_most_segments_entered_undrained(build: SimpleNamespace) -> None:
-    turns = [build.segment(index) for index in (0, 2, 4)]
-    found = certificate(build, segments=turns, ledger=build.ledger(turns, undrained=(2, 4)))
-    assert codes(found, "instrument") == ["undrained"]
-    assert certificate(build, segments=turns, ledger=build.ledger(turns, undrained=(2,))).valid
-    alone = [build.segment(index) for index in (0, 1)]
-    assert certificate(build, segments=alone, ledger=build.ledger(alone, undrained=(0, 1))).valid
+@pytest.mark.parametrize(("idle_s", "idle", "found"), [(6.0, False, True), (6.0, True, False), (0.02, False, False)])
+def test_a_service_that_others_did_not_wait_for(build: ModuleType, idle_s: float, idle: bool, found: bool) -> None:
+    """Its next turn came, or that of another, while it went on with what its clients had given up."""
+    turns = [build.turn(0.0, 0.5), build.turn(0.5, 1.0, idle_s=idle_s, idle=idle)]
+    seen = certificate(build, ledger=build.ledger([build.segment(0)], turns))
+    assert seen.valid
+    assert codes(seen, "finding") == (["still_at_work"] if found else [])
+    if found:
+        assert (seen.reasons[0].value, seen.reasons[0].threshold) == (pytest.approx(6.0), 1.0)
+
+
+@pytest.mark.parametrize(("empty", "found"), [(1, False), (2, True)])
+def test_tasks_that_send_nothing(build: ModuleType, empty: int, found: bool) -> None:
+    rows = build.rows([10.0] * (100 - empty) + [0.2] * empty, endpoint=["GET /x"] * (100 - empty) + [""] * empty)
+    seen = certificate(build, rows=rows)
+    assert seen.valid
+    assert codes(seen, "finding") == (["empty_tasks"] if found else [])
+
+
+def test_readings_of_another_launchs_turn_are_not_looked_at(build: ModuleType) -> None:
+    """Two turns with a second between them, in which somebody else was measured."""
+    segments = [build.segment(0, duration_s=2.0)]
+    ledger = build.ledger(segments, [build.turn(0.0, 1.0), build.turn(1.0, 2.0, at_s=2.0)])
+    at_ns = [build.START_NS + round(at_s * SECOND) for at_s in (0.5, 1.5, 2.5)]
+    rows = pd.concat([build.rows([10.0] * 100), build.rows([10.0] * 100, start_ns=build.START_NS + 2 * SECOND)])
+    paused = build.table(PROBE_COLUMNS, t_ns=at_ns, pid=[7] * 3, gc_pause_max_ms=[1.0, 90.0, 1.0])
+    between = SamplerGap(sampler="probe", t_ns=at_ns[0] + 6 * SECOND // 10, length_s=0.3)
+    clean = {"rows": rows, "segments": segments, "ledger": ledger}
+    assert certificate(build, **clean, probe=paused, gaps=(between,)) == Certificate(valid=True)
+    found = certificate(build, **clean, probe=paused.assign(gc_pause_max_ms=[1.0, 1.0, 90.0]))
+    assert codes(found, "finding") == ["gc_pause"]
 
 
 @pytest.mark.parametrize(
     ("outcome", "code"), [("dropped", "dropped"), ("timeout", "timeouts"), ("unfinished", "unfinished")]
 )
-def test_a_failure_is_a_finding_never_an_excuse(build: SimpleNamespace, outcome: str, code: str) -> None:
+def test_a_failure_is_a_finding_never_an_excuse(build: ModuleType, outcome: str, code: str) -> None:
     rows = build.rows([10.0] * 200, outcome=["ok"] * 199 + [outcome])
     found = certificate(build, rows=rows)
     assert found.valid
@@ -129,7 +159,7 @@ def test_a_failure_is_a_finding_never_an_excuse(build: SimpleNamespace, outcome:
     assert found.reasons[0].value == pytest.approx(0.005)
 
 
-def test_errors_beyond_the_slo(build: SimpleNamespace) -> None:
+def test_errors_beyond_the_slo(build: ModuleType) -> None:
     rows = build.rows([10.0] * 97 + [np.inf] * 3)
     found = certificate(build, rows=rows)
     assert found.valid
@@ -138,9 +168,9 @@ def test_errors_beyond_the_slo(build: SimpleNamespace) -> None:
     assert certificate(build, rows=rows, slo=Slo(error_rate=0.05)).reasons == ()
 
 
-def test_drops_of_a_late_generator_are_not_blamed_on_the_target(build: SimpleNamespace) -> None:
+def test_drops_of_a_late_generator_are_not_blamed_on_the_target(build: ModuleType) -> None:
     rows = build.rows([10.0] * 200, outcome=["ok"] * 199 + ["dropped"])
-    rows["started_ns"] += 20_000_000
+    rows.loc[rows["handed_ns"] >= 0, ["handed_ns", "started_ns"]] += 20_000_000
     found = certificate(build, rows=rows)
     assert codes(found, "instrument") == ["lag"]
     assert codes(found, "finding") == []
@@ -154,7 +184,7 @@ def test_drops_of_a_late_generator_are_not_blamed_on_the_target(build: SimpleNam
         ("connection_timeouts", 7, 9, "pool_timeouts"),
     ],
 )
-def test_what_the_probe_finds(build: SimpleNamespace, column: str, fine: float, bad: float, code: str) -> None:
+def test_what_the_probe_finds(build: ModuleType, column: str, fine: float, bad: float, code: str) -> None:
     def probe(last: float) -> pd.DataFrame:
         times = [build.start_ns + SECOND // 4 * i for i in (1, 2, 3)]
         first = fine if column == "connection_timeouts" else 0
@@ -169,19 +199,26 @@ def test_what_the_probe_finds(build: SimpleNamespace, column: str, fine: float, 
     assert certificate(build, probe=before).reasons == ()
 
 
-def test_warm_up_and_setup_are_not_judged(build: SimpleNamespace) -> None:
+def test_warm_up_and_setup_are_not_judged(build: ModuleType) -> None:
     segments = [build.segment(0, phase="warmup"), build.segment(1)]
     bad = [build.rows([np.inf] * 50, segment=number) for number in (0, SETUP_SEGMENT)]
     rows = pd.concat([*bad, build.rows([1.0] * 100, segment=1)], ignore_index=True)
     assert certificate(build, rows=rows, segments=segments) == Certificate(valid=True)
 
 
-def test_a_staircase_is_judged_by_its_rungs(build: SimpleNamespace) -> None:
+def test_a_staircase_is_judged_by_its_rungs(build: ModuleType) -> None:
     segments = [build.segment(0, phase="staircase")]
     assert codes(certificate(build, segments=segments, rows=build.rows([np.inf] * 100)), "finding") == ["errors"]
 
 
-def test_a_ledger_that_disagrees_with_the_stored_rows_invalidates_the_launch(build: SimpleNamespace) -> None:
+def test_rungs_that_a_staircase_did_not_come_to_are_no_shortfall(build: ModuleType) -> None:
+    segments = [build.segment(number, phase="staircase", rate_rps=1000.0) for number in range(3)]
+    climbed = build.ledger(segments[:1], [build.turn(0.0, 1.0, cut="end")])
+    rows = build.rows([1.0] * 1000, every_ms=1.0)
+    assert certificate(build, segments=segments, rows=rows, ledger=climbed) == Certificate(valid=True)
+
+
+def test_a_ledger_that_disagrees_with_the_stored_rows_invalidates_the_launch(build: ModuleType) -> None:
     """The certificate was clean when the trial was saved; the rows are compared again when they are read."""
     rows = build.rows([10.0] * 100)
     whole = build.counted(build.ledger([build.segment(0, duration_s=10.0)]), rows)
@@ -197,7 +234,7 @@ def test_a_ledger_that_disagrees_with_the_stored_rows_invalidates_the_launch(bui
     assert summary.certificates["b1-c1"].valid
 
 
-def test_a_generator_that_stands_still(build: SimpleNamespace) -> None:
+def test_a_generator_that_stands_still(build: ModuleType) -> None:
     times = [build.start_ns + SECOND // 4 * i for i in range(4)]
     found = certificate(build, generator=generator_log(times, [0.4] * 4, stall_max_ms=51.0))
     assert codes(found, "instrument") == ["stall"]
@@ -205,7 +242,7 @@ def test_a_generator_that_stands_still(build: SimpleNamespace) -> None:
     assert certificate(build, generator=generator_log(times, [0.4] * 4, stall_max_ms=49.0)).valid
 
 
-def test_more_load_than_the_generator_was_calibrated_for(build: SimpleNamespace) -> None:
+def test_more_load_than_the_generator_was_calibrated_for(build: ModuleType) -> None:
     segments = [build.segment(0, rate_rps=950.0)]
     found = certificate(build, segments=segments, ledger=build.ledger(segments), generator_ceiling_rps=1000.0)
     (reason,) = found.reasons
@@ -213,18 +250,18 @@ def test_more_load_than_the_generator_was_calibrated_for(build: SimpleNamespace)
     assert certificate(build, segments=segments, ledger=build.ledger(segments), generator_ceiling_rps=1100.0).valid
 
 
-def test_a_lost_worker(build: SimpleNamespace) -> None:
+def test_a_lost_worker(build: ModuleType) -> None:
     found = certificate(build, lost_workers=("worker-2",))
     assert codes(found, "instrument") == ["lost_worker"]
     assert "worker-2" in found.reasons[0].message
 
 
-def test_a_clock_that_is_not_known_well_enough(build: SimpleNamespace) -> None:
+def test_a_clock_that_is_not_known_well_enough(build: ModuleType) -> None:
     assert codes(certificate(build, clock_uncertainty_ms=1.5), "instrument") == ["clock"]
     assert certificate(build, clock_uncertainty_ms=0.5).valid
 
 
-def server(build: SimpleNamespace, **keys: list[float]) -> pd.DataFrame:
+def server(build: ModuleType, **keys: list[float]) -> pd.DataFrame:
     """Readings of each key, spread evenly over the judged second."""
     rows = [
         (build.start_ns + SECOND * place // max(1, len(values) - 1), key, value)
@@ -249,7 +286,7 @@ def server(build: SimpleNamespace, **keys: list[float]) -> pd.DataFrame:
     ],
 )
 def test_what_server_and_machine_did_beside(
-    build: SimpleNamespace, code: str, clean: dict[str, list[float]], found: dict[str, list[float]]
+    build: ModuleType, code: str, clean: dict[str, list[float]], found: dict[str, list[float]]
 ) -> None:
     assert certificate(build, server=server(build, **clean)) == Certificate(valid=True)
     seen = certificate(build, server=server(build, **found))
@@ -257,14 +294,14 @@ def test_what_server_and_machine_did_beside(
     assert codes(seen, "finding") == [code]
 
 
-def test_what_happened_before_and_after_the_measurement_is_no_finding(build: SimpleNamespace) -> None:
+def test_what_happened_before_and_after_the_measurement_is_no_finding(build: ModuleType) -> None:
     busy = server(build, checkpoints=[3, 4], autovacuum_workers=[1, 1], host_cpu_s=[1, 2], host_steal_s=[0, 1])
     for shift in (-2, 2):
         assert certificate(build, server=busy.assign(t_ns=busy["t_ns"] + shift * SECOND)) == Certificate(valid=True)
 
 
 @pytest.mark.parametrize(("late_ms", "valid"), [(4.9, True), (5.1, False)])
-def test_a_relay_that_passes_on_late(build: SimpleNamespace, late_ms: float, valid: bool) -> None:
+def test_a_relay_that_passes_on_late(build: ModuleType, late_ms: float, valid: bool) -> None:
     relay = RelayReadings(
         rtt_ms=10.0,
         rtt_ms_measured=10.2,
@@ -280,7 +317,7 @@ def test_a_relay_that_passes_on_late(build: SimpleNamespace, late_ms: float, val
     assert codes(found, "instrument") == ([] if valid else ["relay_late"])
 
 
-def probe_lines(build: SimpleNamespace, **last: float) -> pd.DataFrame:
+def probe_lines(build: ModuleType, **last: float) -> pd.DataFrame:
     """Three seconds in which the counters grow evenly to `last`."""
     times = [build.start_ns + SECOND * i // 10 for i in range(31)]
     table = build.table(PROBE_COLUMNS, t_ns=times, pid=7)
@@ -292,7 +329,7 @@ def probe_lines(build: SimpleNamespace, **last: float) -> pd.DataFrame:
 HELD = {"connection_used_integral_s": 2.0, "connection_use_time_s": 2.0, "connection_checkouts": 200}
 
 
-def test_littles_law_within_the_probe(build: SimpleNamespace) -> None:
+def test_littles_law_within_the_probe(build: ModuleType) -> None:
     assert certificate(build, probe=probe_lines(build, **HELD)).valid
     found = certificate(build, probe=probe_lines(build, **HELD | {"connection_used_integral_s": 2.2}))
     assert codes(found, "instrument") == ["littles_law_probe"]
@@ -302,13 +339,13 @@ def test_littles_law_within_the_probe(build: SimpleNamespace) -> None:
     assert codes(fewer, "instrument") == ["littles_law_probe"]
 
 
-def test_connections_that_never_come_back_break_no_law(build: SimpleNamespace) -> None:
+def test_connections_that_never_come_back_break_no_law(build: ModuleType) -> None:
     """A deadlock of the target is its own doing: two connections out at the end were held for three seconds."""
     stuck = HELD | {"connection_used_integral_s": 7.9, "connection_count_used": 2}
     assert certificate(build, probe=probe_lines(build, **stuck)).valid
 
 
-def test_what_scatters_between_seconds_is_allowed_for(build: SimpleNamespace) -> None:
+def test_what_scatters_between_seconds_is_allowed_for(build: ModuleType) -> None:
     table = probe_lines(build, **HELD | {"connection_used_integral_s": 2.2})
     table.loc[table.index >= 15, "connection_use_time_s"] -= 0.4
     table.loc[table.index >= 25, "connection_use_time_s"] += 0.5
@@ -326,7 +363,7 @@ def test_what_scatters_between_seconds_is_allowed_for(build: SimpleNamespace) ->
     ],
 )
 def test_littles_law_between_postgres_and_the_probe(
-    build: SimpleNamespace, active_s: float, idle_s: float, transaction_s: float, valid: bool
+    build: ModuleType, active_s: float, idle_s: float, transaction_s: float, valid: bool
 ) -> None:
     lines = probe_lines(build, **HELD | {"transaction_time_s": transaction_s})
     seen = server(build, active_s=[0.0, active_s], idle_in_transaction_s=[0.0, idle_s])
@@ -334,7 +371,7 @@ def test_littles_law_between_postgres_and_the_probe(
     assert codes(found, "instrument") == ([] if valid else ["littles_law_postgres"])
 
 
-def test_workers_that_share_unevenly(build: SimpleNamespace) -> None:
+def test_workers_that_share_unevenly(build: ModuleType) -> None:
     even = build.rows([10.0] * 400, pid=np.tile([1, 2], 200))
     uneven = build.rows([10.0] * 400, pid=[1] * 350 + [2] * 50)
     one_idle = build.rows([10.0] * 400, pid=1)
@@ -345,7 +382,7 @@ def test_workers_that_share_unevenly(build: SimpleNamespace) -> None:
     assert certificate(build, rows=one_idle) == Certificate(valid=True)
 
 
-def test_a_warm_up_that_was_too_short(build: SimpleNamespace) -> None:
+def test_a_warm_up_that_was_too_short(build: ModuleType) -> None:
     """One second of warm-up, but the first three seconds are slower than the rest."""
     segments = [build.segment(0, phase="warmup"), build.segment(1, duration_s=9.0)]
     ledger = build.ledger(segments)
@@ -359,7 +396,7 @@ def test_a_warm_up_that_was_too_short(build: SimpleNamespace) -> None:
     assert certificate(build, rows=settled, segments=segments, ledger=ledger) == Certificate(valid=True)
 
 
-def test_latency_that_only_scatters_asks_for_no_longer_warm_up(build: SimpleNamespace) -> None:
+def test_latency_that_only_scatters_asks_for_no_longer_warm_up(build: ModuleType) -> None:
     """Few requests a bin, so that the medians scatter by 20 %: hardly ever taken for a trend."""
     segments = [build.segment(0, phase="warmup"), build.segment(1, duration_s=9.0)]
     ledger = build.ledger(segments)
@@ -371,9 +408,9 @@ def test_latency_that_only_scatters_asks_for_no_longer_warm_up(build: SimpleName
     assert len(found) <= 2
 
 
-def warmed(build: SimpleNamespace, latency_ms: np.ndarray) -> pd.DataFrame:
+def warmed(build: ModuleType, latency_ms: np.ndarray) -> pd.DataFrame:
     """1000 arrivals in segment 0, the rest in segment 1."""
-    rows = build.rows(latency_ms)
+    rows = build.rows(latency_ms, every_ms=1.0)
     return rows.assign(segment=np.where(rows.index < 1000, 0, 1).astype("uint32"))
 
 

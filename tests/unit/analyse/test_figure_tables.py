@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import math
-from types import SimpleNamespace
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -36,6 +36,7 @@ FIXED = [
     "launches",
     "requests",
     "achieved_rps",
+    "carried_rps",
     "goodput_rps",
     "p50_ms",
     "p50_low_ms",
@@ -53,17 +54,21 @@ FIXED = [
     "connections_active_mean",
     "cpu_ms_per_request",
     "slo_met",
+    "saturated",
+    "from_empty",
+    "turns",
+    "empty_tasks",
     "valid",
     "findings",
 ]
 
 
-def test_every_figure_has_its_columns_with_and_without_data(build: SimpleNamespace) -> None:
+def test_every_figure_has_its_columns_with_and_without_data(build: ModuleType) -> None:
     for run in (build.blocked_run({1: [[1.0] * 20] * 2}), build.run([], [build.cell()])):
         assert {name: list(table.columns) for name, table in analyse(run).series.items()} == COLUMNS
 
 
-def test_the_curve_passes_through_the_summarys_percentiles(build: SimpleNamespace, around: Any) -> None:
+def test_the_curve_passes_through_the_summarys_percentiles(build: ModuleType, around: Any) -> None:
     report = analyse(build.blocked_run({1: [around(10.0, seed=seed) for seed in range(3)]}))
     curve = report.series["latency_cdf"]
     (summary,) = report.summary.cells
@@ -74,13 +79,13 @@ def test_the_curve_passes_through_the_summarys_percentiles(build: SimpleNamespac
         assert nearest["latency_ms"] == pytest.approx(figure.value)
 
 
-def test_the_curve_ends_in_infinity_where_requests_failed(build: SimpleNamespace) -> None:
+def test_the_curve_ends_in_infinity_where_requests_failed(build: ModuleType) -> None:
     curve = analyse(build.blocked_run({1: [[1.0] * 95 + [math.inf] * 5]})).series["latency_cdf"]
     assert np.isfinite(curve.loc[curve["share"] <= 0.949, "latency_ms"]).all()
     assert np.isinf(curve.loc[curve["share"] > 0.951, "latency_ms"]).all()
 
 
-def test_percentiles_carry_their_intervals(build: SimpleNamespace) -> None:
+def test_percentiles_carry_their_intervals(build: ModuleType) -> None:
     report = analyse(build.blocked_run({1: [[10.0] * 50, [12.0] * 50]}))
     table = report.series["latency_percentiles"].set_index("percentile")
     figure = report.summary.cells[0].all.p95_ms
@@ -88,28 +93,28 @@ def test_percentiles_carry_their_intervals(build: SimpleNamespace) -> None:
     assert tuple(table.loc[95, ["latency_ms", "low_ms", "high_ms"]]) == (figure.value, figure.low, figure.high)
 
 
-@pytest.mark.parametrize(("length_s", "bin_s"), [(1.0, 0.25), (4.0, 1.0)])
-def test_latency_over_time_is_in_bins_of_measured_time(build: SimpleNamespace, length_s: float, bin_s: float) -> None:
-    step = round(length_s) + 4  # others take their turns in between
-    segments = [build.segment(index, duration_s=length_s) for index in (0, step)]
-    parts = []
-    for segment, latency in zip(segments, (10.0, 30.0), strict=True):
-        start_ns = build.start_ns + segment.index * SECOND
-        rows = build.rows([latency] * 40, segment=segment.index, start_ns=start_ns)
-        spread_ns = (start_ns + np.arange(40) * length_s * SECOND / 40).astype("int64")
-        shift_ns = spread_ns - rows["intended_ns"]
-        parts.append(
-            rows.assign(**{name: rows[name] + shift_ns for name in ("intended_ns", "started_ns", "finished_ns")})
-        )
-    trial = build.trial(build.cell(), 0, pd.concat(parts, ignore_index=True), segments=segments)
+@pytest.mark.parametrize(("measure_s", "bin_s"), [(2.0, 0.25), (8.0, 1.0)])
+def test_latency_over_time_is_in_bins_of_measured_time(build: ModuleType, measure_s: float, bin_s: float) -> None:
+    """A second of warm-up, and a turn that ends in the middle of the measurement, after which others have theirs."""
+    segments = [build.segment(0, phase="warmup"), build.segment(1, duration_s=measure_s)]
+    middle_s = 1 + measure_s / 2
+    turns = [build.turn(0.0, middle_s), build.turn(middle_s, 1 + measure_s, at_s=middle_s + 7)]
+    every_ms = 1000 * measure_s / 80
+    second_ns = build.START_NS + round((middle_s + 7) * SECOND)
+    parts = [
+        build.rows([99.0] * 10, segment=0),
+        build.rows([10.0] * 40, segment=1, every_ms=every_ms),
+        build.rows([30.0] * 40, segment=1, every_ms=every_ms, start_ns=second_ns),
+    ]
+    trial = build.trial(build.cell(), 0, pd.concat(parts, ignore_index=True), segments=segments, turns=turns)
     table = analyse(build.run([trial])).series["latency_over_time"]
-    count = round(length_s / bin_s)
+    count = round(measure_s / 2 / bin_s)
     assert table["t_s"].to_list() == pytest.approx([(number + 0.5) * bin_s for number in range(2 * count)])
     assert table["p50_ms"].to_list() == pytest.approx([10.0] * count + [30.0] * count)
     assert table["p95_ms"].to_list() == pytest.approx([10.0] * count + [30.0] * count)
 
 
-def test_connections_are_those_of_the_launch_in_the_middle(build: SimpleNamespace) -> None:
+def test_connections_are_those_of_the_launch_in_the_middle(build: ModuleType) -> None:
     def activity(count: int) -> pd.DataFrame:
         times = [build.start_ns + SECOND, build.start_ns + SECOND, build.start_ns + 2 * SECOND]
         return build.table(
@@ -129,20 +134,20 @@ def test_connections_are_those_of_the_launch_in_the_middle(build: SimpleNamespac
     ]
 
 
-def test_the_breakdown_adds_up_to_the_mean_latency(build: SimpleNamespace) -> None:
+def test_the_breakdown_adds_up_to_the_mean_latency(build: ModuleType) -> None:
     rows = build.rows([10.0, 20.0, math.inf], pool_ms=[1.0, 3.0, 99.0], db_ms=4.0, app_ms=2.0)
     (row,) = analyse(build.run([build.trial(build.cell(), 0, rows)])).series["breakdown"].to_dict("records")
     assert (row["pool_ms"], row["db_ms"], row["app_ms"], row["other_ms"]) == pytest.approx((2, 4, 2, 7))
     assert row["pool_share"] == pytest.approx(2 / 15)
 
 
-def test_outcomes_are_counted(build: SimpleNamespace) -> None:
+def test_outcomes_are_counted(build: ModuleType) -> None:
     rows = build.rows([1.0] * 10, outcome=["ok"] * 5 + ["error", "timeout", "dropped", "dropped", "unfinished"])
     (row,) = analyse(build.run([build.trial(build.cell(), 0, rows)])).series["outcomes"].to_dict("records")
     assert row == {"cell_id": "c1", "ok": 5, "error": 1, "timeout": 1, "dropped": 2, "unfinished": 1}
 
 
-def test_summary_rows_are_the_promised_columns_in_order(build: SimpleNamespace) -> None:
+def test_summary_rows_are_the_promised_columns_in_order(build: ModuleType) -> None:
     run = build.blocked_run({1: [[1.0] * 20] * 2, 2: [[9.0] * 20] * 2})
     table = summary_rows(run, analyse(run).summary)
     assert list(table.columns) == ["cell", "endpoint", *FIXED]
@@ -156,7 +161,7 @@ def test_summary_rows_are_the_promised_columns_in_order(build: SimpleNamespace) 
     assert set(table["rate_rps"]) == {100.0}
 
 
-def test_varied_settings_without_a_column_get_one(build: SimpleNamespace) -> None:
+def test_varied_settings_without_a_column_get_one(build: ModuleType) -> None:
     factors = (
         ("pool.pool_use_lifo", True),
         ("target.env.POOL", "a"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from types import SimpleNamespace
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -27,7 +27,7 @@ RELAY = RelayReadings(
 )
 
 
-def certificate(build: SimpleNamespace, relay: RelayReadings | None, **evidence: Any) -> Certificate:
+def certificate(build: ModuleType, relay: RelayReadings | None, **evidence: Any) -> Certificate:
     segments = [build.segment(0)]
     clean: dict[str, Any] = {
         "rows": build.rows([10.0] * 100),
@@ -42,7 +42,7 @@ def certificate(build: SimpleNamespace, relay: RelayReadings | None, **evidence:
     return certify(**(clean | evidence), relay=relay)
 
 
-def far_away(build: SimpleNamespace) -> dict[str, pd.DataFrame]:
+def far_away(build: ModuleType) -> dict[str, pd.DataFrame]:
     """200 checkouts of 30 ms, of which Postgres saw 10: each was a round trip of 20 ms away."""
     probe = build.table(PROBE_COLUMNS, t_ns=[build.start_ns + SECOND * i // 10 for i in range(31)], pid=7)
     for name in ("connection_used_integral_s", "connection_use_time_s", "transaction_time_s"):
@@ -53,13 +53,13 @@ def far_away(build: SimpleNamespace) -> dict[str, pd.DataFrame]:
     return {"probe": probe, "server": pd.DataFrame(rows).astype(dict(SERVER_COLUMNS))}
 
 
-def test_time_on_the_way_is_no_contradiction(build: SimpleNamespace) -> None:
+def test_time_on_the_way_is_no_contradiction(build: ModuleType) -> None:
     assert certificate(build, RELAY, **far_away(build)) == Certificate(valid=True)
     (reason,) = certificate(build, None, **far_away(build)).reasons
     assert reason.code == "littles_law_postgres"
 
 
-def test_time_in_a_queue_before_postgres_is_none_either(build: SimpleNamespace) -> None:
+def test_time_in_a_queue_before_postgres_is_none_either(build: ModuleType) -> None:
     assert certificate(build, None, pgbouncer=True, **far_away(build)).valid
     evidence = far_away(build)
     evidence["server"]["value"] = 4.0  # 8 s in Postgres, more than the 6 s that the pool held connections
@@ -67,7 +67,7 @@ def test_time_in_a_queue_before_postgres_is_none_either(build: SimpleNamespace) 
     assert reason.code == "littles_law_postgres"
 
 
-def notes(build: SimpleNamespace, *relays: RelayReadings | None) -> list[str]:
+def notes(build: ModuleType, *relays: RelayReadings | None) -> list[str]:
     trials = [build.trial(build.cell(1), block, build.rows([10.0] * 100)) for block, _ in enumerate(relays, start=1)]
     run = build.run(
         [
@@ -78,7 +78,7 @@ def notes(build: SimpleNamespace, *relays: RelayReadings | None) -> list[str]:
     return [note for note in analyse(run).summary.notes if "relay" in note]
 
 
-def test_the_notes_say_how_the_distance_was_kept(build: SimpleNamespace) -> None:
+def test_the_notes_say_how_the_distance_was_kept(build: ModuleType) -> None:
     assert notes(build, None, None) == []
     nearer = replace(RELAY, rtt_ms=5.0, rtt_ms_measured=5.26, late_ms_p99=1.39, idle_drops=3)
     slower = replace(RELAY, rtt_ms_measured=20.5, late_ms_p99=2.07)
@@ -92,7 +92,7 @@ def test_the_notes_say_how_the_distance_was_kept(build: SimpleNamespace) -> None
 
 
 @pytest.mark.parametrize(("role", "known"), [("postgres", True), ("target", False)])
-def test_a_server_whose_processes_cannot_be_seen_is_named(build: SimpleNamespace, role: str, known: bool) -> None:
+def test_a_server_whose_processes_cannot_be_seen_is_named(build: ModuleType, role: str, known: bool) -> None:
     process = build.table(PROCESS_COLUMNS, t_ns=[build.start_ns], role=[role])
     run = build.run([build.trial(build.cell(1), 1, build.rows([10.0] * 100), process=process)])
     told = "CPU and memory of Postgres are not known: its processes cannot be seen from here."

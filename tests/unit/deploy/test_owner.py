@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from harness.deploy.leftovers import Owner, clear_leftovers, current_owner, remembered
+from harness.errors import Interrupted
 
 
 @pytest.fixture(autouse=True)
@@ -27,10 +29,10 @@ def dead_owner() -> Owner:
 
 
 def die_holding(folder: Path) -> None:
-    """A process remembers `folder` and ends without any cleanup, as by SIGKILL."""
+    """A process remembers `folder` and ends without any cleanup, as if it and its guard were killed."""
     code = (
-        "import os, pathlib, sys; from harness.deploy.leftovers import remembered\n"
-        "with remembered(pathlib.Path(sys.argv[1])): os._exit(0)"
+        "import os, pathlib, sys; from harness.deploy import leftovers\n"
+        "with leftovers.remembered(pathlib.Path(sys.argv[1])): leftovers._guard._shell.kill(); os._exit(0)"
     )
     subprocess.run([sys.executable, "-c", code, str(folder)], check=True)
 
@@ -68,6 +70,40 @@ def test_a_note_lasts_as_long_as_its_block(tmp_path: Path) -> None:
     with remembered(tmp_path / "poolbench-data"):
         assert len(list(state.glob("*.json"))) == 1
     assert not list(state.glob("*"))
+
+
+def test_a_folder_goes_with_its_block(tmp_path: Path) -> None:
+    folder = tmp_path / "poolbench-data"
+    with remembered(folder):
+        (folder / "base").mkdir(parents=True)
+    assert not folder.exists()
+
+
+def test_a_signal_while_the_folder_is_removed_leaves_neither_folder_nor_note(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "poolbench-data"
+    remove, calls = shutil.rmtree, []
+
+    def interrupted_once(path: Path, **options: bool) -> None:
+        calls.append(path)
+        if len(calls) == 1:
+            raise Interrupted("Interrupted.")
+        remove(path, **options)  # type: ignore[arg-type]  # the one option we give
+
+    monkeypatch.setattr("harness.deploy.leftovers.shutil.rmtree", interrupted_once)
+    with pytest.raises(Interrupted), remembered(folder):
+        folder.mkdir()
+    assert not folder.exists()
+    assert not list((tmp_path / "state" / "poolbench").glob("*"))
+
+
+def test_a_folder_that_could_not_be_removed_stays_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "poolbench-data"
+    monkeypatch.setattr("harness.deploy.leftovers.shutil.rmtree", lambda *_, **__: None)
+    with remembered(folder):
+        folder.mkdir()
+    assert len(list((tmp_path / "state" / "poolbench").glob("*.json"))) == 1
 
 
 def test_the_folder_of_a_dead_owner_is_removed(tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -97,18 +99,30 @@ def test_programs_out_of_the_accounts_reach_are_copied(tmp_path: Path) -> None:
     assert readable_by(None, binaries, scratch) is binaries
 
 
-def test_a_template_is_named_by_what_fills_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    package = tmp_path / "filling"
-    package.mkdir()
-    (package / "__init__.py").write_text("")
-    monkeypatch.syspath_prepend(tmp_path)
-    command = ("python", "-m", "filling.prepare", "--rows", "5")
-    name = template_name(command)
+@pytest.mark.parametrize(
+    ("command", "rows"),
+    [
+        (("./seed_big.sh",), 5),
+        (("./seed_small.sh", "now"), 5),
+        (("./seed_small.sh",), 6),
+    ],
+)
+def test_another_command_or_number_of_rows_is_another_template(command: tuple[str, ...], rows: int) -> None:
+    name = template_name(("./seed_small.sh",), DatabaseSpec(rows=5))
     assert re.fullmatch(r"poolbench_template_[0-9a-f]{12}", name)
-    assert template_name(("/elsewhere/python", *command[1:])) == name
-    assert template_name((*command[:-1], "6")) != name
-    (package / "prepare.py").write_text("# another schema")
-    assert template_name(command) != name
+    assert template_name(("./seed_small.sh",), DatabaseSpec(rows=5)) == name
+    assert template_name(command, DatabaseSpec(rows=rows)) != name
+
+
+def test_another_folder_and_another_run_are_another_template(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`alembic upgrade head` is a different schema in each project, and in one project from day to day."""
+    command, spec = ("alembic", "upgrade", "head"), DatabaseSpec()
+    name = template_name(command, spec)
+    monkeypatch.chdir(tmp_path)
+    assert template_name(command, spec) != name
+    code = f"from harness.deploy.databases import *; print(template_name({command!r}, DatabaseSpec()))"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() not in ("", template_name(command, spec))
 
 
 def test_the_reference_app_is_seeded_with_the_rows_asked_for() -> None:

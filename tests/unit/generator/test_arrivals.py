@@ -6,7 +6,7 @@ import heapq
 import math
 from collections import Counter
 from dataclasses import replace
-from itertools import pairwise
+from itertools import pairwise, zip_longest
 
 import pytest
 from hypothesis import given, settings
@@ -18,7 +18,7 @@ from harness.generator.arrivals import (
     NS_PER_S,
     Dispatcher,
     InFlight,
-    Timeline,
+    ending,
     is_saturated,
     schedule,
     users_to_make,
@@ -28,10 +28,8 @@ SEGMENT = Segment(
     index=0,
     launch_id="L",
     phase="measure",
-    round=0,
     start_s=0.0,
     duration_s=10.0,
-    guard_s=0.5,
     model="open",
     rate_rps=500.0,
     users=None,
@@ -42,14 +40,14 @@ seeds = st.integers(min_value=0, max_value=2**31)
 
 
 def test_poisson_gaps_are_exponential() -> None:
-    offsets_s = [arrival.offset_ns / NS_PER_S for arrival in schedule(SEGMENT, [1.0])]
+    offsets_s = [arrival.due_ns / NS_PER_S for arrival in schedule([SEGMENT], [1.0])]
     gaps_s = [later - earlier for earlier, later in zip([0.0, *offsets_s], offsets_s, strict=False)]
     assert stats.kstest(gaps_s, "expon", args=(0, 1 / 500.0)).pvalue > 0.01
     assert len(offsets_s) == pytest.approx(5000, abs=5 * math.sqrt(5000))
 
 
 def test_a_wrong_rate_would_be_noticed() -> None:
-    offsets_s = [arrival.offset_ns / NS_PER_S for arrival in schedule(replace(SEGMENT, rate_rps=450.0), [1.0])]
+    offsets_s = [arrival.due_ns / NS_PER_S for arrival in schedule([replace(SEGMENT, rate_rps=450.0)], [1.0])]
     gaps_s = [later - earlier for earlier, later in zip([0.0, *offsets_s], offsets_s, strict=False)]
     assert stats.kstest(gaps_s, "expon", args=(0, 1 / 500.0)).pvalue < 0.01
 
@@ -58,7 +56,7 @@ def test_a_wrong_rate_would_be_noticed() -> None:
 @given(seed=seeds)
 def test_uniform_gaps_are_equal_and_the_phase_is_drawn(seed: int) -> None:
     segment = replace(SEGMENT, arrivals="uniform", rate_rps=100.0, duration_s=1.0, seed=seed)
-    offsets = [arrival.offset_ns for arrival in schedule(segment, [1.0])]
+    offsets = [arrival.due_ns for arrival in schedule([segment], [1.0])]
     assert len(offsets) == 100
     gaps = {later - earlier for earlier, later in pairwise(offsets)}
     assert all(abs(gap - 10_000_000) <= 1 for gap in gaps)
@@ -69,8 +67,8 @@ def test_uniform_gaps_are_equal_and_the_phase_is_drawn(seed: int) -> None:
 @given(seed=seeds, weights=st.lists(st.floats(0.1, 10.0), min_size=1, max_size=5), stripes=st.integers(1, 5))
 def test_stripes_together_are_the_whole_schedule(seed: int, weights: list[float], stripes: int) -> None:
     segment = replace(SEGMENT, duration_s=0.2, seed=seed)
-    whole = list(schedule(segment, weights))
-    parts = [list(schedule(segment, weights, stripe=k, stripes=stripes)) for k in range(stripes)]
+    whole = list(schedule([segment], weights))
+    parts = [list(schedule([segment], weights, stripe=k, stripes=stripes)) for k in range(stripes)]
     assert sorted(arrival for part in parts for arrival in part) == whole
     assert [arrival.number for arrival in whole] == list(range(len(whole)))
     assert all(arrival.number % stripes == k for k, part in enumerate(parts) for arrival in part)
@@ -80,18 +78,18 @@ def test_stripes_together_are_the_whole_schedule(seed: int, weights: list[float]
 @given(seed=seeds)
 def test_weights_choose_tasks_and_leave_the_times_alone(seed: int) -> None:
     segment = replace(SEGMENT, duration_s=0.5, seed=seed)
-    even, uneven = (list(schedule(segment, weights)) for weights in ([1.0, 1.0], [9.0, 1.0, 3.0]))
-    assert [arrival.offset_ns for arrival in even] == [arrival.offset_ns for arrival in uneven]
+    even, uneven = (list(schedule([segment], weights)) for weights in ([1.0, 1.0], [9.0, 1.0, 3.0]))
+    assert [arrival.due_ns for arrival in even] == [arrival.due_ns for arrival in uneven]
 
 
 def test_tasks_come_in_proportion_to_their_weights() -> None:
-    counts = Counter(arrival.task for arrival in schedule(SEGMENT, [70.0, 20.0, 10.0]))
+    counts = Counter(arrival.task for arrival in schedule([SEGMENT], [70.0, 20.0, 10.0]))
     total = counts.total()
     assert stats.chisquare([counts[0], counts[1], counts[2]], [total * 0.7, total * 0.2, total * 0.1]).pvalue > 0.01
 
 
 def test_other_seeds_give_other_schedules() -> None:
-    first, second = (list(schedule(replace(SEGMENT, duration_s=0.1, seed=seed), [1.0, 1.0])) for seed in (1, 2))
+    first, second = (list(schedule([replace(SEGMENT, duration_s=0.1, seed=seed)], [1.0, 1.0])) for seed in (1, 2))
     assert first != second
 
 
@@ -100,7 +98,7 @@ def serve(segment: Segment, *, service_ns: int, cap: int, stall: range = range(0
 
     The clock only shows times outside `stall`. Returns latencies, dropped numbers and the peak in flight.
     """
-    dispatcher, in_flight = Dispatcher(schedule(segment, [1.0]), start_ns=0), InFlight(cap)
+    dispatcher, in_flight = Dispatcher(schedule([segment], [1.0])), InFlight(cap)
     finishing: list[int] = []
     latencies: list[int] = []
     dropped: list[int] = []
@@ -112,7 +110,7 @@ def serve(segment: Segment, *, service_ns: int, cap: int, stall: range = range(0
         while (arrival := dispatcher.pop(now_ns)) is not None:
             if in_flight.enter():
                 heapq.heappush(finishing, now_ns + service_ns)
-                latencies.append(now_ns + service_ns - arrival.offset_ns)
+                latencies.append(now_ns + service_ns - arrival.due_ns)
             else:
                 dropped.append(arrival.number)
     return latencies, dropped, in_flight.peak
@@ -129,7 +127,7 @@ def test_without_contention_latency_is_the_service_time() -> None:
 def test_every_arrival_is_served_or_dropped_and_the_cap_holds(seed: int, cap: int, service_ms: int) -> None:
     segment = replace(SEGMENT, duration_s=1.0, rate_rps=200.0, seed=seed)
     latencies, dropped, peak = serve(segment, service_ns=service_ms * 1_000_000, cap=cap)
-    assert len(latencies) + len(dropped) == len(list(schedule(segment, [1.0])))
+    assert len(latencies) + len(dropped) == len(list(schedule([segment], [1.0])))
     assert peak <= cap
 
 
@@ -144,17 +142,17 @@ def test_drops_are_exactly_those_beyond_the_cap() -> None:
 def test_a_stall_is_in_the_latencies_and_moves_nothing() -> None:
     stall = range(2 * NS_PER_S, 3 * NS_PER_S)
     latencies, dropped, _ = serve(SEGMENT, service_ns=1_000_000, cap=900, stall=stall)
-    arrivals = list(schedule(SEGMENT, [1.0]))
+    arrivals = list(schedule([SEGMENT], [1.0]))
     expected = [
-        (stall.stop if arrival.offset_ns in stall else arrival.offset_ns) + 1_000_000 - arrival.offset_ns
-        for arrival in arrivals
+        (stall.stop if arrival.due_ns in stall else arrival.due_ns) + 1_000_000 - arrival.due_ns for arrival in arrivals
     ]
     assert (latencies, dropped) == (expected, [])
     assert max(latencies) > 0.99 * NS_PER_S
 
 
 def test_nothing_is_handed_out_early() -> None:
-    dispatcher = Dispatcher(schedule(SEGMENT, [1.0]), start_ns=1000)
+    dispatcher = Dispatcher(schedule([SEGMENT], [1.0]))
+    dispatcher.resume(zero_ns=1000)
     due_ns = dispatcher.due_ns
     assert due_ns is not None
     assert dispatcher.pop(due_ns - 1) is None
@@ -164,24 +162,63 @@ def test_nothing_is_handed_out_early() -> None:
     assert dispatcher.due_ns != due_ns
 
 
-def test_the_rest_of_a_saturated_staircase_is_skipped_and_the_others_move_forward() -> None:
-    def step(index: int, launch_id: str, phase: str, start_s: float) -> Segment:
-        return replace(SEGMENT, index=index, launch_id=launch_id, phase=phase, start_s=start_s, duration_s=1.0)  # type: ignore[arg-type]
-
+@settings(deadline=None)  # the machine is shared
+@given(
+    seed=seeds, cuts_ms=st.lists(st.integers(1, 400), max_size=5), pauses_ms=st.lists(st.integers(0, 5000), max_size=6)
+)
+def test_what_is_offered_does_not_depend_on_where_turns_end(
+    seed: int, cuts_ms: list[int], pauses_ms: list[int]
+) -> None:
+    """Between turns the load clock stands still: nothing is lost, moved or offered twice."""
     segments = [
-        step(0, "A", "staircase", 0.0),
-        step(1, "A", "staircase", 1.5),
-        step(2, "A", "staircase", 3.0),
-        step(3, "B", "staircase", 4.5),
-        step(4, "A", "measure", 6.0),
+        replace(SEGMENT, duration_s=0.3, phase="warmup", seed=seed),
+        replace(SEGMENT, index=1, start_s=0.3, duration_s=0.7, rate_rps=200.0, seed=seed + 1),
     ]
-    timeline = Timeline(segments, start_ns=100 * NS_PER_S)
-    walked = []
-    for walk in timeline:
-        walked.append((walk.segment.index, walk.skipped, (walk.start_ns - 100 * NS_PER_S) / NS_PER_S))
-        if walk.segment.index == 0:
-            timeline.saturated("A")
-    assert walked == [(0, False, 0.0), (1, True, 1.5), (2, True, 1.5), (3, False, 1.5), (4, False, 3.0)]
+    whole = list(schedule(segments, [2.0, 1.0]))
+    dispatcher, handed = Dispatcher(schedule(segments, [2.0, 1.0])), []
+    clock_ns, now_ns = 0, 5 * NS_PER_S
+    for cut_ms, pause_ms in zip_longest([*cuts_ms, 1000], pauses_ms[: len(cuts_ms) + 1], fillvalue=0):
+        end_ns = min(clock_ns + cut_ms * 1_000_000, NS_PER_S)
+        dispatcher.resume(zero_ns=now_ns - clock_ns)
+        while (arrival := dispatcher.pop(now_ns - clock_ns + end_ns)) is not None:
+            handed.append(arrival)
+            assert clock_ns < arrival.due_ns <= end_ns
+            assert dispatcher.zero_ns + arrival.due_ns == now_ns + arrival.due_ns - clock_ns
+        now_ns += end_ns - clock_ns + pause_ms * 1_000_000
+        clock_ns = end_ns
+    assert handed == whole
+
+
+def test_a_turn_may_end_where_the_service_is_clear_and_later_where_nobody_waits() -> None:
+    few = ending(start_ns=100, duration_ns=50, end_ns=1000, connections=3)
+    assert [few.low(at) for at in (149, 150, 250, 999)] == [-1, 0, 0, 0]
+    assert [few.next_ns(at) for at in (100, 149, 150, 999, 1000)] == [150, 150, 1000, 1000, 1000]
+    many = ending(start_ns=100, duration_ns=50, end_ns=1000, connections=4)
+    assert [many.low(at) for at in (149, 150, 199, 200)] == [-1, 0, 0, 4]
+    assert [many.next_ns(at) for at in (100, 150, 200)] == [150, 200, 1000]
+    unlimited = ending(start_ns=100, duration_ns=50, end_ns=1000, connections=None)
+    assert unlimited.low(999) == 0
+
+
+def test_a_turn_never_goes_on_beyond_its_load() -> None:
+    due = ending(start_ns=100, duration_ns=50, end_ns=120, connections=9)
+    assert (due.planned_ns, due.unqueued_ns, due.end_ns) == (120, 120, 120)
+
+
+def test_who_leaves_asks_whether_the_turn_may_end_only_when_few_enough_stay() -> None:
+    asked: list[int] = []
+    in_flight = InFlight(cap=9)
+    in_flight.on_low = lambda: asked.append(in_flight.count)
+    for _ in range(5):
+        in_flight.enter()
+    in_flight.leave()
+    in_flight.low = 2
+    for _ in range(3):
+        in_flight.leave()
+    assert asked == [2, 1]
+    in_flight.low = -1
+    in_flight.leave()
+    assert asked == [2, 1]
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from harness.domain.rows import (
     UNFINISHED,
     rows_file,
 )
-from harness.generator.book import Book, Execution, Request, Turn
+from harness.generator.book import Book, Execution, Request, SegmentAccount
 from harness.generator.recorder import NAMES_MAX, OTHER, SPILL_BYTES, Names, Recorder
 from harness.generator.server_timing import ServerTiming
 from harness.generator.tally import Tally
@@ -35,10 +35,8 @@ SEGMENTS = tuple(
         index=index,
         launch_id="L",
         phase=phase,  # type: ignore[arg-type]
-        round=0,
         start_s=0.0,
         duration_s=1.0,
-        guard_s=0.0,
         model="open",
         rate_rps=1.0,
         users=None,
@@ -140,16 +138,16 @@ def test_whatever_happens_the_ledger_balances_and_agrees_with_the_rows(
     acts: list[tuple[str, list[int], bool, str, int]], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     folder, tally = tmp_path_factory.mktemp("rows"), Tally()
-    turns = {index: Turn(index) for index in (3, 4)}
+    accounts = {index: SegmentAccount(index) for index in (3, 4)}
     with Recorder(folder, "L") as recorder:
         book = Book(recorder, tally)
         for number, (end, requests, one_open, task, segment) in enumerate(acts):
-            turn = turns[segment]
-            book.offered(turn, task)
+            account = accounts[segment]
+            book.offered(account, task)
             if end == "dropped":
-                book.dropped(turn, number, task, 5)
+                book.dropped(account, number, task, 5)
                 continue
-            execution = Execution(turn, number, task, 5)
+            execution = Execution(account, number, task, 5)
             for outcome in requests:
                 request = Request(execution, f"GET /{task}")
                 request.finished_ns = request.started_ns + 1

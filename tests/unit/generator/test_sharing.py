@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.domain.load import EndpointCount, Ledger, SegmentRun, TaskCount
+from harness.domain.load import EndpointCount, Ledger, TaskCount, TurnRun
 from harness.generator.arrivals import Share
 from harness.generator.clocks import Ping, offset_from
 from harness.generator.merge import merge_ledgers
@@ -36,38 +36,39 @@ def test_an_offset_is_right_within_its_uncertainty(apart: int, there: list[int],
     assert offset.uncertainty_ns <= (min(there) + back + 1) // 2
 
 
-def run(**changes: object) -> SegmentRun:
+def run(**changes: object) -> TurnRun:
     values: dict[str, object] = {
-        "segment": 0,
         "launch_id": "L",
         "start_ns": 100,
         "end_ns": 200,
-        "drained": True,
-        "skipped": False,
+        "load_start_ns": 40,
+        "cut": "end",
+        "idle_ns": 210,
+        "idle": True,
         "in_flight_peak": 3,
     }
-    return SegmentRun(**(values | changes))  # type: ignore[arg-type]
+    return TurnRun(**(values | changes))  # type: ignore[arg-type]
 
 
 def a_ledger(task: str, *, ok: int, dropped: int, **changes: object) -> Ledger:
     return Ledger(
         tasks=(TaskCount(segment=0, task=task, offered=ok + dropped, done=ok, dropped=dropped, unfinished=0),),
         endpoints=(EndpointCount(segment=0, endpoint="GET /", requests=ok, ok=ok, error=0, timeout=0),),
-        segments=(run(**changes),),
+        turns=(run(**changes),),
     )
 
 
-def test_counts_are_added_and_a_segment_lasts_from_the_first_to_the_last() -> None:
+def test_counts_are_added_and_a_turn_lasts_from_the_first_to_the_last() -> None:
     one = a_ledger("read", ok=5, dropped=1)
-    two = a_ledger("read", ok=7, dropped=0, start_ns=90, end_ns=190, drained=False, in_flight_peak=2)
-    three = a_ledger("write", ok=1, dropped=0, end_ns=250)
+    two = a_ledger("read", ok=7, dropped=0, start_ns=90, end_ns=190, idle=False, in_flight_peak=2)
+    three = a_ledger("write", ok=1, dropped=0, end_ns=250, idle_ns=260)
     merged = merge_ledgers([one, two, three])
     assert merged.tasks == (
         TaskCount(segment=0, task="read", offered=13, done=12, dropped=1, unfinished=0),
         TaskCount(segment=0, task="write", offered=1, done=1, dropped=0, unfinished=0),
     )
     assert merged.endpoints == (EndpointCount(segment=0, endpoint="GET /", requests=13, ok=13, error=0, timeout=0),)
-    assert merged.segments == (run(start_ns=90, end_ns=250, drained=False, in_flight_peak=8),)
+    assert merged.turns == (run(start_ns=90, end_ns=250, idle_ns=260, idle=False, in_flight_peak=8),)
 
 
 def test_one_ledger_stays_as_it_is() -> None:
@@ -76,6 +77,6 @@ def test_one_ledger_stays_as_it_is() -> None:
 
 
 def test_ledgers_of_different_plans_do_not_add_up() -> None:
-    other = Ledger(tasks=(), endpoints=(), segments=())
+    other = Ledger(tasks=(), endpoints=(), turns=())
     with pytest.raises(ValueError, match="shorter"):
         merge_ledgers([a_ledger("read", ok=1, dropped=0), other])

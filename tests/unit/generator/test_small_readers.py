@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from harness.domain.rows import ERROR, OK, TIMEOUT
-from harness.generator.book import describe, verdict
+from harness.generator.book import describe, outcome_of
 from harness.generator.server_timing import UNSEEN, parse_server_timing
 from harness.generator.waiting import calls_wait
 
@@ -87,6 +87,6 @@ class Wrapped(Exception):  # noqa: N818 -- stands for a client's exception that 
     ],
 )
 def test_an_error_is_one_line_and_has_an_outcome(error: BaseException | None, outcome: int, text: str) -> None:
-    assert verdict(error) == outcome
+    assert outcome_of(error) == outcome
     if error is not None:
         assert describe(error, 0) == text

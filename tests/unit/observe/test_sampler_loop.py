@@ -195,3 +195,17 @@ def test_the_first_reason_of_a_gap_is_kept() -> None:
     tracker.reading(S // 10)
     tracker.reading(S // 5)
     assert [gap.reason for gap in tracker.gaps] == ["the cause"]
+
+
+def test_a_reading_that_does_not_return_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harness.observe.sampler.STOP_TIMEOUT_S", 0.2)
+    forever = threading.Event()
+    sampler = FakeSampler(lambda _: forever.wait(60) and None)
+    loop = SamplerLoop(sampler, interval_s=0.01)
+    loop.start()
+    sampler.wait_for(1)
+    loop.stop()
+    loop.stop()
+    (gap,) = loop.gaps
+    assert gap.reason == "a reading did not return within 0.2 s"
+    forever.set()

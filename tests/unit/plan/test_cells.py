@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.domain.experiment import Cell, Design, Experiment, Load, Pool, Target
+from harness.domain.design import Kind
+from harness.domain.experiment import Cell, Experiment, Load, Pool, Target
 from harness.errors import UsageError
 from harness.plan import check_ceilings, expand, parse_experiment
 
@@ -98,22 +99,21 @@ def cell(*, size: int, overflow: int = 0, workers: int = 1) -> Cell:
     st.lists(st.builds(cell, size=st.integers(1, 50), workers=st.integers(1, 3)), min_size=1, max_size=6),
     st.sampled_from(["blocked", "interleaved"]),
 )
-def test_cells_are_refused_exactly_when_they_do_not_fit(cells: list[Cell], kind: str) -> None:
-    design = Design(kind="blocked" if kind == "blocked" else "interleaved")
+def test_cells_are_refused_exactly_when_they_do_not_fit(cells: list[Cell], kind: Kind) -> None:
     ceilings = [each.connection_ceiling or 0 for each in cells]
     needed = sum(ceilings) if kind == "interleaved" else max(ceilings)
-    check_ceilings(cells, design, needed + 5, reserved=3)  # exactly enough
+    check_ceilings(cells, kind, needed + 5, reserved=3)  # exactly enough
     with pytest.raises(UsageError):
-        check_ceilings(cells, design, needed + 4, reserved=3)
+        check_ceilings(cells, kind, needed + 4, reserved=3)
 
 
 def test_the_limit_named_as_next_step_is_enough() -> None:
     cells = [cell(size=20, workers=2), cell(size=60)]
     with pytest.raises(UsageError) as caught:
-        check_ceilings(cells, Design(kind="interleaved"), 100, reserved=4)
+        check_ceilings(cells, "interleaved", 100, reserved=4)
     assert "1 x 40 + 1 x 60 = 100 connections, but max_connections = 100 leaves 94 (4 reserved" in caught.value.cause
     assert "106 or more" in caught.value.next_step
-    check_ceilings(cells, Design(kind="interleaved"), 106, reserved=4)
+    check_ceilings(cells, "interleaved", 106, reserved=4)
 
 
 def bounced(size: int, pool_size: int, **pool: Any) -> Cell:
@@ -125,12 +125,12 @@ def test_behind_pgbouncer_the_lower_ceiling_counts() -> None:
     few, many, unlimited = bounced(5, 20), bounced(500, 20), bounced(5, 20, pool_class="null")
     assert [each.server_ceiling for each in (few, many, unlimited)] == [5, 20, 20]
     assert many.connection_ceiling == 500
-    check_ceilings([many], Design(), 25, reserved=3)
+    check_ceilings([many], "interleaved", 25, reserved=3)
     with pytest.raises(UsageError, match="may open pgbouncer_pool_size = 20 connections") as caught:
-        check_ceilings([many], Design(), 24, reserved=3)
+        check_ceilings([many], "interleaved", 24, reserved=3)
     assert "Lower target.pgbouncer_pool_size" in caught.value.next_step
 
 
 def test_a_pool_without_limit_is_not_counted() -> None:
     unlimited = replace(cell(size=5), pool=Pool(pool_class="null"))
-    check_ceilings([unlimited, cell(size=5)], Design(kind="interleaved"), 10, reserved=3)
+    check_ceilings([unlimited, cell(size=5)], "interleaved", 10, reserved=3)

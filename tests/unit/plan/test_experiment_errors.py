@@ -225,17 +225,17 @@ TOGETHER = {
     ),
     "interleaved databases": (
         HEAD + RATE + "[matrix]\ndatabase.rows = [10, 20]\n[design]\nkind = 'interleaved'\n",
-        "x.toml:8: interleaved cells share one server, but c1 and c2 (rows 20) differ in database.rows.",
+        "x.toml:8: the cells cannot take turns (interleaved): they need different servers, c1 and c2 differ in",
         'design.kind = "blocked"',
     ),
     "interleaved settings": (
-        HEAD + RATE + "[matrix]\ndatabase.settings.work_mem = ['1MB', '4MB']\n",
+        HEAD + RATE + "[matrix]\ndatabase.settings.work_mem = ['1MB', '4MB']\n[design]\nkind = 'interleaved'\n",
         "differ in database.settings.",
         'design.kind = "blocked"',
     ),
     "interleaved url": (
-        HEAD + RATE + "[target]\nurl = 'http://127.0.0.1:1'\n",
-        "x.toml:6: interleaved targets are started afresh, and target.url starts none.",
+        HEAD + RATE + "[target]\nurl = 'http://127.0.0.1:1'\n[design]\nkind = 'interleaved'\n",
+        "x.toml:8: the cells cannot take turns (interleaved): target.url runs already and is not started afresh.",
         'design.kind = "blocked"',
     ),
     "running target": (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,7 @@ def test_the_quickstart_is_quick_and_compares_three_drivers_with_two_pools() -> 
 
 def test_an_estimate_adds_load_and_overheads() -> None:
     run = planned(load_experiment(None, ["load.rate_rps=100"]), None)
-    load_s = 3 * 6 * (0.5 + 2.0 + 5 * 0.1)
+    load_s = 3 * 6 * (0.5 + 2.0 + 3 * 0.1)  # three turns a launch, each with its pause
     overhead_s = RUN_OVERHEAD_S + 3 * SITTING_OVERHEAD_S + 18 * LAUNCH_OVERHEAD_S
     assert run_duration_s(run) == pytest.approx(load_s + overhead_s)
     assert expected_arrivals(run) == 3 * 6 * 250
@@ -110,6 +111,16 @@ def test_a_difference_of_that_size_is_found_four_times_in_five(launches: int, sd
     draws = np.random.default_rng(7).normal(shift, sd, size=(20_000, launches))
     found = stats.ttest_1samp(draws, 0.0, axis=1).pvalue < 0.05
     assert found.mean() == pytest.approx(0.80, abs=0.015)  # five standard errors
+
+
+def test_the_noise_is_that_of_the_design_which_is_really_run() -> None:
+    """Left to itself a design takes turns, unless something keeps it from them."""
+    turns, blocked = (detectable_difference(design(kind=kind), None) for kind in ("interleaved", "blocked"))
+    experiment = design(kind="auto")
+    cells = expand(load_experiment(None))
+    recycled = [replace(cell, pool=replace(cell.pool, pool_recycle_s=10)) for cell in cells]
+    assert detectable_difference(experiment, None, cells=cells) == turns
+    assert detectable_difference(experiment, None, cells=recycled) == blocked != turns
 
 
 def test_few_requests_scatter_as_an_exponential_tail_does() -> None:

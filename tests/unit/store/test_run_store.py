@@ -31,7 +31,7 @@ from harness.domain.evidence import (
     TrialEvidence,
 )
 from harness.domain.experiment import Cell, DatabaseSpec, Experiment, Load, Pool, Session, Target
-from harness.domain.load import EndpointCount, Launch, Ledger, Segment, SegmentRun, Sitting, TaskCount
+from harness.domain.load import EndpointCount, Launch, Ledger, Segment, Sitting, TaskCount, Turn, TurnRun
 from harness.errors import UsageError
 from harness.store import FORGOTTEN_AFTER_S, RunStore, decode, encode
 
@@ -55,16 +55,16 @@ SEGMENT = Segment(
     index=0,
     launch_id="b1-c1",
     phase="measure",
-    round=0,
     start_s=0.0,
     duration_s=1.0,
-    guard_s=0.1,
     model="open",
     rate_rps=100.0,
     users=None,
     arrivals="poisson",
     seed=2**63,
 )
+
+TURN = Turn(launch_id="b1-c1", duration_s=0.5)
 
 
 def trial(trial_id: str = "b1-c1") -> Trial:
@@ -77,9 +77,16 @@ def trial(trial_id: str = "b1-c1") -> Trial:
         ledger=Ledger(
             tasks=(TaskCount(segment=0, task="get", offered=3, done=2, dropped=1, unfinished=0),),
             endpoints=(EndpointCount(segment=0, endpoint="GET /", requests=2, ok=2, error=0, timeout=0),),
-            segments=(
-                SegmentRun(
-                    segment=0, launch_id="b1-c1", start_ns=1, end_ns=2, drained=True, skipped=False, in_flight_peak=1
+            turns=(
+                TurnRun(
+                    launch_id="b1-c1",
+                    start_ns=1,
+                    end_ns=2,
+                    load_start_ns=0,
+                    cut="unqueued",
+                    idle_ns=3,
+                    idle=False,
+                    in_flight_peak=1,
                 ),
             ),
         ),
@@ -118,7 +125,16 @@ def info() -> RunInfo:
         poolbench_version="0",
         experiment=Experiment(schema_version=1, name="e", matrix={"pool.pool_size": (5, 10)}),
         cells=(cell(),),
-        sittings=(Sitting(index=0, purpose="measure", launches=(LAUNCH, OTHER), segments=(SEGMENT,)),),
+        sittings=(
+            Sitting(
+                index=0,
+                purpose="measure",
+                launches=(LAUNCH, OTHER),
+                segments=(SEGMENT,),
+                turns=(TURN, TURN),
+                pause_s=0.05,
+            ),
+        ),
         environment={"cores": 2},
         rate_rps=100.0,
         rate_source="given",

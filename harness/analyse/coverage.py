@@ -1,0 +1,27 @@
+"""What a run rests on, and what could not be seen."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from harness.analyse.launches import Launches
+from harness.domain.evidence import Run
+from harness.domain.verdict import Coverage
+
+
+def coverage_of(run: Run, launches: Launches) -> Coverage:
+    return Coverage(
+        measured=len(run.trials),
+        planned=run.planned_trials,
+        excluded=Counter(code for launch in launches.excluded for code in launch.codes),
+        fewest_requests=min((launch.all.requests for launch in launches.counted), default=None),
+        postgres_processes=_postgres_processes(run),
+        relays=tuple(evidence.trial.relay for evidence in run.trials if evidence.trial.relay is not None),
+    )
+
+
+def _postgres_processes(run: Run) -> bool | None:
+    """A server elsewhere, or in a container, has processes that this machine does not see; one trial tells for all."""
+    if not run.info.environment.get("postgres") or not run.trials:
+        return None
+    return bool((run.trials[0].table("process", ["role"])["role"] == "postgres").any())

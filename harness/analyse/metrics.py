@@ -1,0 +1,135 @@
+"""Every figure that cells are compared by: its name, unit and direction, and how one launch has it.
+
+Names are summary.csv's columns. A new metric is a line in METRICS; ranking, SLO, gates and claims all ask `compare_by`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from harness.analyse.compare import Comparison, compare
+from harness.analyse.launches import ALL, SHARES, EndpointFigures, LaunchFigures
+from harness.analyse.spread import Prior
+from harness.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metric:
+    """A figure of one launch and endpoint."""
+
+    name: str
+    unit: str
+    """ "ms", "/s", "" for counts and shares"""
+    lower_is_better: bool
+    of: Callable[[LaunchFigures, str], float]
+    """of a launch and an endpoint; NaN where there is none, infinite where it failed"""
+    least: Callable[[LaunchFigures, str], float] | None = None
+    """what the figure is at least, if all of the generator's lateness had gone into it; None where not known"""
+    exact: bool = False
+    """the same in every launch but for a change of the service: no noise, so any difference counts"""
+
+
+def _of_endpoint(figure: Callable[[EndpointFigures], float]) -> Callable[[LaunchFigures, str], float]:
+    def of(launch: LaunchFigures, endpoint: str) -> float:
+        own = launch.by_endpoint.get(endpoint)
+        return math.nan if own is None or not own.requests else figure(own)
+
+    return of
+
+
+def _of_launch(figure: Callable[[LaunchFigures], float]) -> Callable[[LaunchFigures, str], float]:
+    return lambda launch, endpoint: figure(launch) if endpoint == ALL else math.nan
+
+
+def _percentile(share: float) -> Metric:
+    place = SHARES.index(share)
+    return Metric(
+        name=f"p{100 * share:g}_ms",
+        unit="ms",
+        lower_is_better=True,
+        of=_of_endpoint(lambda own: own.quantiles_ms[place]),
+        least=_of_launch(lambda launch: launch.least_ms[place]),
+    )
+
+
+def _rate(name: str, count: Callable[[EndpointFigures], int]) -> Metric:
+    return Metric(
+        name=name,
+        unit="/s",
+        lower_is_better=False,
+        of=_of_endpoint(lambda own: count(own) / own.seconds if own.seconds else math.nan),
+    )
+
+
+METRICS: Mapping[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        *map(_percentile, SHARES),
+        Metric(name="served_p99_ms", unit="ms", lower_is_better=True, of=_of_endpoint(lambda own: own.served_p99_ms)),
+        _rate("achieved_rps", lambda own: own.answered),
+        _rate("carried_rps", lambda own: own.carried),
+        _rate("goodput_rps", lambda own: own.good),
+        Metric(name="error_rate", unit="", lower_is_better=True, of=_of_endpoint(lambda own: own.error_rate)),
+        Metric(name="dropped", unit="", lower_is_better=True, of=_of_endpoint(lambda own: own.dropped)),
+        Metric(name="pool_wait_p95_ms", unit="ms", lower_is_better=True, of=_of_endpoint(lambda own: own.pool_p95_ms)),
+        Metric(name="connections_peak", unit="", lower_is_better=True, of=_of_launch(lambda own: own.connections.peak)),
+        Metric(
+            name="connections_active_mean",
+            unit="",
+            lower_is_better=True,
+            of=_of_launch(lambda own: own.connections.active_mean),
+        ),
+        Metric(
+            name="cpu_ms_per_request",
+            unit="ms",
+            lower_is_better=True,
+            of=_of_launch(lambda own: 1000 * own.target_cpu_s / own.all.answered if own.all.answered else math.nan),
+        ),
+    )
+}
+
+
+def metric_named(name: str) -> Metric:
+    """The metric of that name.
+
+    Raises:
+        UsageError: there is none; the nearest name is told.
+    """
+    if name in METRICS:
+        return METRICS[name]
+    near = difflib.get_close_matches(name, METRICS, n=1)
+    raise UsageError(
+        f"There is no metric {name!r}.",
+        next_step=f"Did you mean {near[0]!r}?" if near else f"Use one of {', '.join(METRICS)}.",
+    )
+
+
+def compare_by(
+    metric: Metric, launches: Sequence[LaunchFigures], endpoint: str = ALL, prior: Prior | None = None
+) -> Comparison:
+    """Compare all cells by a metric whose figures are positive, on the scale of their logarithms.
+
+    A cell is left out if any of its launches has none or an infinite one: of what failed in some launches no ratio
+    tells the truth. `prior` is the noise that calibration found.
+    """
+    logs: dict[str, dict[int, float]] = {}
+    for launch in launches:
+        value = metric.of(launch, endpoint)
+        logs.setdefault(launch.cell_id, {})[launch.block] = math.log(value) if 0 < value < math.inf else math.nan
+    whole = {cell: by_block for cell, by_block in logs.items() if all(map(math.isfinite, by_block.values()))}
+    return compare(whole, prior, _instrument(metric, launches, endpoint, whole))
+
+
+def _instrument(
+    metric: Metric, launches: Sequence[LaunchFigures], endpoint: str, logs: Mapping[str, Mapping[int, float]]
+) -> dict[str, float]:
+    """By how much, as a log, the generator's lateness can have raised each cell's figure."""
+    raised: dict[str, list[float]] = {}
+    for launch in launches:
+        least = math.nan if metric.least is None else metric.least(launch, endpoint)
+        if launch.cell_id in logs and least > 0:
+            raised.setdefault(launch.cell_id, []).append(logs[launch.cell_id][launch.block] - math.log(least))
+    return {cell: max(0.0, sum(own) / len(own)) for cell, own in raised.items()}

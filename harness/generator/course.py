@@ -1,0 +1,69 @@
+"""One launch's way through its load: where its load clock stands, and what each of its segments has come to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from harness.domain.load import Segment
+from harness.generator.arrivals import NS_PER_S, WHOLE, Dispatcher, Share, schedule, users_to_make
+from harness.generator.book import SegmentAccount
+from harness.generator.closed_users import ClosedUsers
+from harness.generator.launch import HotLaunch
+from harness.generator.open_users import OpenUsers
+
+
+class Course:
+    """A hot launch, its users in the load model it is sent, and how much of its load is over.
+
+    Args:
+        hot: the launch.
+        segments: its own, in the order of its load clock; not empty, all of one model.
+        pause_ns: what passes after a step of a staircase before it is judged.
+        share: which of the arrivals, or of the users, are this process's.
+    """
+
+    def __init__(self, hot: HotLaunch, segments: Sequence[Segment], *, pause_ns: int, share: Share = WHOLE) -> None:
+        self.hot = hot
+        self.segments = segments
+        self.accounts: Mapping[int, SegmentAccount] = {s.index: SegmentAccount(s.index) for s in segments}
+        self.climbs = any(segment.phase == "staircase" for segment in segments)
+        self.clock_ns = 0
+        """the load clock"""
+        self.end_ns = end_of(segments[-1]) + (pause_ns if self.climbs else 0)
+        """on the load clock"""
+        self.patient = True
+        """False once its service was waited for in vain"""
+        self.open: OpenUsers | None = None
+        self.closed: ClosedUsers | None = None
+        self._share = share
+        if segments[0].model == "open":
+            self.open = OpenUsers(hot)
+            weights = [task.weight for task in self.open.tasks]
+            self.dispatcher = Dispatcher(schedule(segments, weights, stripe=share.stripe, stripes=share.stripes))
+        else:
+            self.closed = ClosedUsers(hot, share)
+
+    @property
+    def is_over(self) -> bool:
+        return self.clock_ns >= self.end_ns
+
+    @property
+    def offered(self) -> int:
+        return sum(account.offered for account in self.accounts.values())
+
+    def make_ready(self) -> dict[str, int]:
+        """Make the users and run their on_start. Returns the instances by class."""
+        if self.closed is not None:
+            return self.closed.make_ready(max(segment.users or 0 for segment in self.segments))
+        assert self.open is not None  # one of the two
+        rate_rps = max(segment.rate_rps or 0.0 for segment in self.segments)
+        return self.open.make_ready(users_to_make(rate_rps=rate_rps / self._share.stripes, cap=self.hot.in_flight.cap))
+
+    def is_idle(self, now_ns: int) -> bool:
+        """Whether nothing is in progress, neither for the client nor at the service."""
+        return self.hot.in_flight.count == 0 and self.hot.gauges.at_most(0, now_ns)
+
+
+def end_of(segment: Segment) -> int:
+    """Where the segment ends on its launch's load clock, in ns."""
+    return round(segment.start_s * NS_PER_S) + round(segment.duration_s * NS_PER_S)

@@ -1,0 +1,218 @@
+"""Doubts that stand beside the figures: what is thin, what was left out, what could not be seen."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from statistics import median
+
+from harness.domain.design import design_kind
+from harness.domain.evidence import RelayReadings
+from harness.domain.verdict import CellSummary, Report
+from harness.present.numbers import number
+from harness.present.phrases import listed, rate_rps, settings_text
+
+FEW_LAUNCHES = 5
+FEW_REQUESTS_FOR_P99 = 1000
+LATE_SHARE = 0.1
+"""The generator's share of a p95 from which on it is worth a note."""
+OWN_SHARE = 0.1
+"""The scenario's own share of a p95, likewise."""
+
+
+def notes(report: Report) -> tuple[str, ...]:
+    """Every doubt that applies, the gravest first."""
+    found = (
+        _partial(report),
+        _excluded(report),
+        _blocked(report),
+        _still_at_work(report),
+        _not_settled(report),
+        _empty_tasks(report),
+        _closed(report),
+        _different_loads(report),
+        _few_launches(report),
+        _few_requests(report),
+        _late(report),
+        _own_time(report),
+        _from_outside(report),
+        _no_probe(report),
+        _no_activity(report),
+        _no_postgres_processes(report),
+        *_relays(report.summary.coverage.relays),
+    )
+    return tuple(note for note in found if note)
+
+
+def _partial(report: Report) -> str:
+    coverage = report.summary.coverage
+    if coverage.measured >= coverage.planned:
+        return ""
+    return f"Partial run: {coverage.measured} of {coverage.planned} launches."
+
+
+def _excluded(report: Report) -> str:
+    coverage, left_out = report.summary.coverage, sum(cell.invalid_launches for cell in report.summary.cells)
+    if not left_out:
+        return ""
+    why = ", ".join(f"{code} {count}x" for code, count in sorted(coverage.excluded.items(), key=lambda item: -item[1]))
+    return f"{left_out} of {coverage.measured} launches are invalid and feed no figure: {why}."
+
+
+def _blocked(report: Report) -> str:
+    _, reason = design_kind(report.info.experiment, report.info.cells)
+    return f"One launch at a time (blocked), because {reason}." if reason and len(report.info.cells) > 1 else ""
+
+
+def _still_at_work(report: Report) -> str:
+    busy = [cell for cell in report.summary.cells if "still_at_work" in cell.findings]
+    if not busy:
+        return ""
+    return (
+        f"Services went on with requests that their users had given up, while others had their turn: {_named(busy)}. "
+        'design.kind = "blocked" keeps them apart.'
+    )
+
+
+def _not_settled(report: Report) -> str:
+    cells = [cell for cell in _valid(report) if cell.from_empty and not cell.saturated]
+    if not cells:
+        return ""
+    return (
+        f"The queue had not settled, so that in a steady state latency is higher: {_which(cells, report)}. "
+        "A longer load.measure_s comes closer."
+    )
+
+
+def _empty_tasks(report: Report) -> str:
+    cells = [cell for cell in report.summary.cells if "empty_tasks" in cell.findings]
+    if not cells:
+        return ""
+    empty = sum(cell.empty_tasks for cell in cells)
+    return f"{empty} arrivals sent no request ({_which(cells, report)}): they are neither success nor failure."
+
+
+def _closed(report: Report) -> str:
+    if not any(cell.load.model == "closed" for cell in report.info.cells):
+        return ""
+    return (
+        "Closed model: latency counts from the send. Users who wait for an answer send nothing meanwhile, so a pause "
+        "of the target delays few requests here; do not compare with an open model's figures."
+    )
+
+
+def _different_loads(report: Report) -> str:
+    loads = {(c.load.model, rate_rps(c, report.info), c.load.users, c.load.scenario) for c in report.info.cells}
+    return "The cells carry different loads: their latencies differ for that reason too." if len(loads) > 1 else ""
+
+
+def _few_launches(report: Report) -> str:
+    fewest = min((cell.all.launches for cell in _valid(report)), default=FEW_LAUNCHES)
+    if fewest >= FEW_LAUNCHES:
+        return ""
+    if fewest == 1:
+        return "One launch has no interval: how much a fresh start changes is unknown."
+    return f"{fewest} launches give wide intervals; five or more narrow them markedly."
+
+
+def _few_requests(report: Report) -> str:
+    fewest = report.summary.coverage.fewest_requests
+    if fewest is None or fewest >= FEW_REQUESTS_FOR_P99:
+        return ""
+    beyond = max(1, fewest // 100)
+    return f"p99 is thin: a launch has as few as {fewest} arrivals, so about {beyond} of them lie beyond it."
+
+
+def _late(report: Report) -> str:
+    """By how much the generator can have moved the p95 of a cell, where that is a good part of it."""
+    moved = [cell for cell in _valid(report) if _late_share(cell) > LATE_SHARE]
+    if not moved:
+        return ""
+    worst = max(moved, key=_late_share)
+    return (
+        f"The load generator was late at times (up to {number(worst.late_p99_ms)} ms for one arrival in a hundred): "
+        f"without that the p95 of {settings_text(worst.cell)} may be as low as "
+        f"{number(worst.all.p95_bound_low_ms)} ms. A machine that does nothing else narrows this."
+    )
+
+
+def _late_share(cell: CellSummary) -> float:
+    p95_ms = cell.all.p95_ms.value
+    return 1 - cell.all.p95_bound_low_ms / p95_ms if math.isfinite(p95_ms) and p95_ms > 0 else 0.0
+
+
+def _own_time(report: Report) -> str:
+    slow = [cell for cell in _valid(report) if cell.own_mean_ms > OWN_SHARE * cell.all.p50_ms.value]
+    if not slow:
+        return ""
+    own_ms = max(cell.own_mean_ms for cell in slow)
+    return (
+        f"The scenario's tasks pause or compute for {number(own_ms)} ms on average around their requests; "
+        "that is part of the latency of a task (the row for everything), and of no endpoint's."
+    )
+
+
+def _from_outside(report: Report) -> str:
+    urls = sorted({cell.target.url for cell in report.info.cells if cell.target.url})
+    if not urls:
+        return ""
+    return (
+        f"{listed(urls)} ran already and was measured from outside: its pool waits, its connections and its "
+        "processes were not seen."
+    )
+
+
+def _no_probe(report: Report) -> str:
+    unseen = [cell for cell in _deployed(report) if math.isnan(cell.all.pool_share)]
+    if not unseen:
+        return ""
+    if not report.info.experiment.observe.probe:
+        why = "the probe was off, so that turns were ended by what the client knew of its requests"
+    else:
+        why = "no request named it"
+    return f"Pool wait and database time are not known for {_which(unseen, report)}: {why}."
+
+
+def _no_activity(report: Report) -> str:
+    unseen = [cell for cell in _deployed(report) if math.isnan(cell.connections_active_mean)]
+    return f"Connections were not seen for {_which(unseen, report)}: pg_stat_activity gave nothing." if unseen else ""
+
+
+def _no_postgres_processes(report: Report) -> str:
+    if report.summary.coverage.postgres_processes is not False:
+        return ""
+    return "CPU and memory of Postgres are not known: its processes cannot be seen from here."
+
+
+def _relays(relays: Sequence[RelayReadings]) -> Iterator[str]:
+    """One note for each round trip that was added, nearest first; what is measured is the median over launches."""
+    for rtt_ms in sorted({relay.rtt_ms for relay in relays}):
+        own = [relay for relay in relays if relay.rtt_ms == rtt_ms]
+        measured_ms = median(relay.rtt_ms_measured for relay in own)
+        late_ms = max(relay.late_ms_p99 for relay in own)
+        cpu_ms = 1000 * sum(relay.cpu_s for relay in own) / max(1, sum(relay.round_trips for relay in own))
+        drops = sum(relay.idle_drops for relay in own)
+        dropped = f" It dropped {drops} idle connections." if drops else ""
+        yield (
+            f"Between target and Postgres a relay added {number(measured_ms)} ms a round trip ({rtt_ms:g} ms asked "
+            f"for); under load it was up to {number(late_ms)} ms late each way (p99) and took {number(cpu_ms)} ms of "
+            f"CPU a round trip.{dropped}"
+        )
+
+
+def _valid(report: Report) -> list[CellSummary]:
+    return [cell for cell in report.summary.cells if cell.valid]
+
+
+def _deployed(report: Report) -> list[CellSummary]:
+    """Valid cells whose service poolbench started itself: there was something to see."""
+    return [cell for cell in _valid(report) if cell.cell.target.url is None]
+
+
+def _which(some: Sequence[CellSummary], report: Report) -> str:
+    valid = _valid(report)
+    return "every cell" if len(some) == len(valid) > 1 else _named(some)
+
+
+def _named(cells: Sequence[CellSummary]) -> str:
+    return listed([settings_text(cell.cell) for cell in cells])
