@@ -406,8 +406,9 @@ def _schema_version(content: bytes) -> int:
 
 def _check_sum(content: bytes, path: Path) -> None:
     """Raise ValueError unless the file at `path`, written by `sha256sum` or as it does, says that of `content`."""
-    said = path.read_text(encoding="ascii").split()[:1] if path.is_file() else []
-    if said != [hashlib.sha256(content).hexdigest()]:
+    if not path.is_file():
+        raise ValueError(f"its checksum, {path.name}, is missing")
+    if path.read_text(encoding="ascii").split()[:1] != [hashlib.sha256(content).hexdigest()]:
         raise ValueError(f"its checksum is not that of {path.name}")
 
 
