@@ -157,6 +157,11 @@ class Server:
     app: Login | None = None
     """whom the service connects as; None: as poolbench itself does"""
 
+    @property
+    def place(self) -> str:
+        """Return "host:port" as a URL has it."""
+        return place(self.host, self.port)
+
     def url(self, database: str, scheme: str = "postgresql") -> str:
         """Return poolbench's own connection URL, with the password percent-encoded."""
         return self._url(self.user, self.password, database, scheme)
@@ -168,10 +173,14 @@ class Server:
     def _url(self, user: str, password: str, database: str, scheme: str = "postgresql") -> str:
         from urllib.parse import quote
 
-        host = f"[{self.host}]" if ":" in self.host else self.host  # an IPv6 address
         credentials = f"{quote(user, safe='')}:{quote(password, safe='')}"
         query = f"?sslmode={self.sslmode}" if self.sslmode else ""
-        return f"{scheme}://{credentials}@{host}:{self.port}/{database}{query}"
+        return f"{scheme}://{credentials}@{self.place}/{database}{query}"
+
+
+def place(host: str, port: int) -> str:
+    """Return "host:port", with the brackets that an address of IPv6 needs before a port."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
