@@ -281,12 +281,13 @@ class Engine:
         course, due = self._sending, self._ending
         if course is None or due is None:
             return False
-        in_flight = course.hot.in_flight
-        in_flight.low = low = due.low(now_ns)
+        hot = course.hot
+        hot.in_flight.low = low = due.low(now_ns)
         self._look_ns = due.next_ns(now_ns)
-        if in_flight.count > low:
+        count = hot.in_flight.count
+        if count > low or not due.may_end(now_ns, count, hot.oldest_ns if count else now_ns):
             return False  # whoever leaves will ask again
-        if course.hot.gauges.at_most(low, now_ns):
+        if hot.gauges.at_most(count, now_ns):  # what the client does not know of is old
             return True
         self._look_ns = min(self._look_ns, now_ns + LOOK_AGAIN_NS)
         return False

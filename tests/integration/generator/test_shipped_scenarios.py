@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from load_stub import Answer, Seen, Stub, segment, serving
+from load_stub import Answer, Seen, Stub, segment, serving, whole_turns
 
 from harness import drive
 from harness.domain.load import LaunchLoad, LoadPlan
@@ -59,7 +59,7 @@ def test_there_are_scenarios_to_test() -> None:
 
 def test_in_the_open_model(tmp_path: Path) -> None:
     """All in one process, a launch and a service each."""
-    segments = [segment(i, name, start_s=1.1 * i, rate_rps=150.0) for i, name in enumerate(NAMES)]
+    segments = [segment(i, name, rate_rps=150.0) for i, name in enumerate(NAMES)]
     with ExitStack() as stack:
         launches = tuple(
             LaunchLoad(
@@ -71,7 +71,7 @@ def test_in_the_open_model(tmp_path: Path) -> None:
             )
             for name in NAMES
         )
-        plan = LoadPlan(launches=launches, segments=tuple(segments), output_dir=tmp_path)
+        plan = LoadPlan(launches=launches, segments=tuple(segments), turns=whole_turns(segments), output_dir=tmp_path)
         generator = stack.enter_context(drive.start(plan))
         generator.targets_up()
         generator.wait_ready(30.0)
