@@ -20,6 +20,8 @@ from harness.generator.tally import Tally
 
 LOOK_AGAIN_NS = 500_000
 """after the client has all its answers and the service is still closing what they used"""
+GIVE_WAY_NS = 2_000_000
+"""how long arrivals may be handed over in one go, while answers wait to be read"""
 NEVER_NS = 2**63 - 1
 SERVICE_PATIENCE = 3
 """request timeouts for which a service may go on with requests that the client gave up, before others have a turn"""
@@ -256,7 +258,7 @@ class Engine:
                 self._sending = None  # the load clock stands still from now on
 
     def _dispatch(self) -> int:
-        """Hand over what is due. Returns the moment up to which that is complete, so that a turn can end there.
+        """Hand over what is due. Returns up to which moment that is complete, so that a turn can end there; -1: not yet.
 
         What is due from the end of the sleep on is left to whoever goes on sending: of a staircase, the next step.
         """
@@ -265,6 +267,7 @@ class Engine:
         if course is None or course.open is None:
             return now_ns
         users, hot, dispatcher, wake_ns = course.open, course.hot, course.dispatcher, self._wake_ns
+        give_way_ns = now_ns + GIVE_WAY_NS
         while (arrival := dispatcher.pop(now_ns if now_ns < wake_ns else wake_ns - 1)) is not None:
             task = users.tasks[arrival.task].name
             intended_ns, account = dispatcher.zero_ns + arrival.due_ns, course.accounts[arrival.segment]
@@ -274,6 +277,8 @@ class Engine:
             else:
                 hot.book.dropped(account, arrival.number, task, intended_ns)
             now_ns = monotonic_ns()
+            if now_ns > give_way_ns:
+                return -1
         return now_ns
 
     def _may_end(self, now_ns: int) -> bool:
@@ -281,12 +286,13 @@ class Engine:
         course, due = self._sending, self._ending
         if course is None or due is None:
             return False
-        in_flight = course.hot.in_flight
-        in_flight.low = low = due.low(now_ns)
+        hot = course.hot
+        hot.in_flight.low = low = due.low(now_ns)
         self._look_ns = due.next_ns(now_ns)
-        if in_flight.count > low:
+        count = hot.in_flight.count
+        if count > low or not due.may_end(now_ns, count, hot.oldest_ns if count else now_ns):
             return False  # whoever leaves will ask again
-        if course.hot.gauges.at_most(low, now_ns):
+        if hot.gauges.at_most(count, now_ns):  # what the client does not know of is old
             return True
         self._look_ns = min(self._look_ns, now_ns + LOOK_AGAIN_NS)
         return False

@@ -7,11 +7,12 @@ import json
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from load_stub import Answer, Seen, Stub, segment, serving
+from load_stub import Answer, Seen, Stub, segment, serving, whole_turns
 
 from harness import drive
 from harness.domain.load import LaunchLoad, LoadPlan
@@ -59,7 +60,7 @@ def test_there_are_scenarios_to_test() -> None:
 
 def test_in_the_open_model(tmp_path: Path) -> None:
     """All in one process, a launch and a service each."""
-    segments = [segment(i, name, start_s=1.1 * i, rate_rps=150.0) for i, name in enumerate(NAMES)]
+    segments = [segment(i, name, rate_rps=150.0) for i, name in enumerate(NAMES)]
     with ExitStack() as stack:
         launches = tuple(
             LaunchLoad(
@@ -71,7 +72,7 @@ def test_in_the_open_model(tmp_path: Path) -> None:
             )
             for name in NAMES
         )
-        plan = LoadPlan(launches=launches, segments=tuple(segments), output_dir=tmp_path)
+        plan = LoadPlan(launches=launches, segments=tuple(segments), turns=whole_turns(segments), output_dir=tmp_path)
         generator = stack.enter_context(drive.start(plan))
         generator.targets_up()
         generator.wait_ready(30.0)
@@ -89,6 +90,10 @@ def test_under_plain_locust(tmp_path: Path) -> None:
     stubs = {name: Stub(Heroes()) for name in NAMES}
     with ExitStack() as stack:
         runs = {name: stack.enter_context(plain_locust(name, stubs[name], tmp_path)) for name in NAMES}
+        while any(len(stubs[name].seen) <= 5 and runs[name].poll() is None for name in NAMES):
+            time.sleep(0.05)
+        for process in runs.values():
+            process.terminate()
         outputs = {name: process.communicate(timeout=60)[1] for name, process in runs.items()}
     for name in NAMES:
         assert runs[name].returncode == 0, outputs[name]
@@ -99,7 +104,7 @@ def test_under_plain_locust(tmp_path: Path) -> None:
 def plain_locust(name: str, stub: Stub, folder: Path) -> Iterator[subprocess.Popen[str]]:
     with serving(stub) as url:
         command = [sys.executable, "-m", "locust", "-f", str(SCENARIOS / f"{name}.py"), "--host", url]
-        options = ["--headless", "-t", "2s", "-u", "2", "-r", "2"]
+        options = ["--headless", "-t", "100s", "-u", "2", "-r", "2"]
         with subprocess.Popen([*command, *options], cwd=folder, stderr=subprocess.PIPE, text=True) as process:
             try:
                 yield process
