@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from harness.analyse.arrays import Bools, Codes, Floats
-from harness.analyse.measured import OUTCOME_PLACES, arrivals_of
+from harness.analyse.measured import OUTCOME_PLACES, arrivals_of, rows_of
 from harness.analyse.steady import bin_medians_ms
 from harness.analyse.windows import Windows, measured_segments, windows
 from harness.domain.evidence import PROBE_COLUMNS, SERVER_COLUMNS, RelayReadings, SamplerGap
@@ -96,7 +96,7 @@ def judged(evidence: Evidence) -> Judged:
     own = measured_segments(evidence.segments) or _rungs(evidence)
     spans = windows(own, evidence.ledger.turns)
     loaded = windows([s for s in evidence.segments if s.phase == "warmup" or s in own], evidence.ledger.turns)
-    arrivals = arrivals_of(evidence.rows, loaded, spans)
+    arrivals = arrivals_of(rows_of(evidence.rows, loaded, spans), loaded, spans)
     outcome, latency_ms = arrivals.outcome[arrivals.measured], arrivals.latency_ms[arrivals.measured]
     rows = evidence.rows[np.isin(evidence.rows["segment"].to_numpy(), spans.segments)]
     handed, intended = rows["handed_ns"].to_numpy(), rows["intended_ns"].to_numpy()

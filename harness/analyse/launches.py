@@ -15,10 +15,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from harness.analyse.arrays import Floats, Times, Where
+from harness.analyse.arrays import NEVER, Floats, Times, Where
 from harness.analyse.certificate import reread
 from harness.analyse.estimate import quantile, quantile_of, quantiles
-from harness.analyse.lateness import lateness_bound_s
+from harness.analyse.lateness import lateness_bound_ns
 from harness.analyse.measured import (
     MEASURED_COLUMNS,
     OWNER_COLUMNS,
@@ -27,8 +27,9 @@ from harness.analyse.measured import (
     arrivals_of,
     endpoint_owners,
     requests_of,
+    rows_of,
 )
-from harness.analyse.queueing import GAVE_UP_SHARE, Queue, queue_of
+from harness.analyse.queueing import GAVE_UP_SHARE, Cpu, Queue, queue_of
 from harness.analyse.resources import ConnectionReadings, connection_readings, pool_used_mean, target_cpu_s
 from harness.analyse.windows import Windows, loaded_segments, measured_segments, windows
 from harness.domain.evidence import OUTCOMES, Certificate, Evidence, Run, Trial
@@ -42,6 +43,7 @@ CDF_SHARES: Floats = np.concatenate([np.arange(0.0, 0.9, 0.01), np.arange(0.9, 0
 BINS_MIN = 8
 """A measurement shorter than this many seconds is shown in quarters of a second."""
 LAUNCHES_AT_ONCE = 2
+_DROPPED = OUTCOMES.index("dropped")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,19 +199,20 @@ def launch_figures(
     """The figures of one launch over all arrivals, and over the requests of each endpoint."""
     loaded = windows(loaded_segments(trial.segments), trial.ledger.turns)
     spans = windows(measured_segments(trial.segments), trial.ledger.turns)
-    requests = requests_of(rows, loaded, spans, owners)
-    arrivals = arrivals_of(rows, loaded, spans)
+    kept = rows_of(rows, loaded, spans)
+    requests, arrivals = requests_of(kept, owners), arrivals_of(kept, loaded, spans)
+    cpu_s = target_cpu_s(evidence.process, spans)
     measured_ms = np.sort(arrivals.latency_ms[arrivals.measured])
-    everything = _figures(arrivals, requests, slice(None), measured_ms, spans, limit_ms)
+    everything = _figures(arrivals, requests, slice(None), measured_ms, spans.seconds, limit_ms)
     by_endpoint = {ALL: everything}
     for place, name in enumerate(requests.endpoints):
-        own = requests.endpoint == place
-        own_ms = np.sort(requests.latency_ms[own & requests.measured])
+        own = np.flatnonzero(requests.endpoint == place)
+        own_ms = np.sort(requests.latency_ms[own][requests.measured[own]])
         if len(own_ms):
-            by_endpoint[name] = _figures(requests, requests, own, own_ms, spans, limit_ms)
+            by_endpoint[name] = _figures(requests, requests, own, own_ms, spans.seconds, limit_ms)
     task_ms = arrivals.own_ms[arrivals.measured]
-    bound_ms = 1000 * lateness_bound_s(arrivals.load_s, arrivals.there_s, arrivals.late_s)
-    least_ms = np.sort(np.maximum(arrivals.latency_ms - bound_ms, 0.0)[arrivals.measured])
+    bound_ns = lateness_bound_ns(arrivals.due_ns, arrivals.gone_ns, arrivals.late_ns)
+    least_ms = np.sort((arrivals.latency_ms - bound_ns / 1e6)[arrivals.measured])
     return LaunchFigures(
         trial=trial,
         seconds=spans.seconds,
@@ -217,14 +220,14 @@ def launch_figures(
         cdf_ms=quantiles(measured_ms, CDF_SHARES),
         over_time=_over_time(arrivals, trial),
         outcomes=np.bincount(arrivals.outcome[arrivals.measured], minlength=len(OUTCOMES)).astype(np.int64),
-        least_ms=tuple(quantile(least_ms, share) for share in SHARES),
-        late_p99_ms=1000 * quantile(np.sort(arrivals.late_s[arrivals.measured]), 0.99),
+        least_ms=tuple(max(0.0, quantile(least_ms, share)) for share in SHARES),
+        late_p99_ms=quantile_of(arrivals.late_ns[arrivals.measured] / 1e6, 0.99),
         empty=arrivals.empty,
         own_mean_ms=float(np.nanmean(task_ms)) if np.isfinite(task_ms).any() else math.nan,
-        queue=_queue(arrivals, trial),
+        queue=_queue(requests, len(arrivals.outcome), trial, loaded, _cpu(cpu_s, arrivals, trial, spans)),
         connections=connection_readings(evidence.activity, spans),
         pool_used_mean=pool_used_mean(evidence.probe, spans),
-        target_cpu_s=target_cpu_s(evidence.process, spans),
+        target_cpu_s=cpu_s,
     )
 
 
@@ -238,51 +241,75 @@ def _over_time(arrivals: Arrivals, trial: Trial) -> OverTime:
 
 
 def _figures(  # noqa: PLR0917 -- one call for arrivals and one for requests, both right above
-    of: Arrivals | Requests, requests: Requests, where: Where, ascending: Floats, spans: Windows, limit_ms: float
+    of: Arrivals | Requests, requests: Requests, where: Where, ascending: Floats, seconds: float, limit_ms: float
 ) -> EndpointFigures:
     """What `of` says of an endpoint: its entries at `where`, of which the measured ones' latencies are `ascending`."""
     ok = int(np.searchsorted(ascending, np.inf))
-    came, _ = spans.locate(of.finished_ns[where])
-    latency_ms, answered = of.latency_ms[where], of.answered[where]
+    came, answered = of.came[where], of.answered[where]
+    came_ms = of.latency_ms[where][came & answered]
+    carried = int(np.count_nonzero(came_ms < np.inf))
     measured = requests.measured[where]
-    pool, request_ms = requests.pool_ms[where][measured], requests.latency_ms[where][measured]
-    seen = np.isfinite(pool) & np.isfinite(request_ms)
-    dropped = (of.outcome[where] == OUTCOMES.index("dropped")) & of.measured[where]
+    pool_ms, request_ms = requests.pool_ms[where], requests.latency_ms[where]
+    seen = measured & (request_ms < np.inf) & np.isfinite(pool_ms)
+    pool_ms = pool_ms[seen]
     return EndpointFigures(
         requests=len(ascending),
         ok=ok,
-        answered=int(np.count_nonzero(came & answered)),
-        carried=int(np.count_nonzero(came & np.isfinite(latency_ms))),
-        good=int(np.count_nonzero(came & (latency_ms <= limit_ms) & np.isfinite(latency_ms))),
-        dropped=int(np.count_nonzero(dropped)),
-        seconds=spans.seconds,
+        answered=len(came_ms),
+        carried=carried,
+        good=int(np.count_nonzero(came_ms <= limit_ms)) if limit_ms < np.inf else carried,
+        dropped=int(np.count_nonzero((of.outcome[where] == _DROPPED) & of.measured[where])),
+        seconds=seconds,
         quantiles_ms=tuple(quantile(ascending, share) for share in SHARES),
         served_p99_ms=quantile(ascending[:ok], 0.99),
-        pool_p95_ms=quantile_of(pool[seen], 0.95),
-        probed=int(np.count_nonzero(seen)),
-        pool_sum_ms=float(pool[seen].sum(dtype=np.float64)),
-        db_sum_ms=float(requests.db_ms[where][measured][seen].sum(dtype=np.float64)),
-        app_sum_ms=float(requests.app_ms[where][measured][seen].sum(dtype=np.float64)),
+        pool_p95_ms=quantile_of(pool_ms, 0.95),
+        probed=len(pool_ms),
+        pool_sum_ms=float(pool_ms.sum(dtype=np.float64)),
+        db_sum_ms=float(requests.db_ms[where][seen].sum(dtype=np.float64)),
+        app_sum_ms=float(requests.app_ms[where][seen].sum(dtype=np.float64)),
         latency_sum_ms=float(request_ms[seen].sum()),
     )
 
 
-def _queue(arrivals: Arrivals, trial: Trial) -> Queue | None:
-    """How the launch's arrivals queued; what gave up while it waited was there, but was never served."""
+def _queue(requests: Requests, arrivals: int, trial: Trial, loaded: Windows, cpu: Cpu | None) -> Queue | None:
+    """How the launch's requests queued; what gave up while it waited was there, but was never served.
+
+    It is requests that need a connection: between two of them a task holds none.
+    """
     cell, segments = trial.launch.cell, loaded_segments(trial.segments)
     if cell.load.model == "closed":
         return None
-    failed_fast = (arrivals.outcome == OUTCOMES.index("error")) & (
-        arrivals.there_s < GAVE_UP_SHARE * cell.pool.pool_timeout_s
-    )
-    served = (arrivals.outcome == OUTCOMES.index("ok")) | failed_fast
+    dropped = requests.outcome == _DROPPED
+    there: Where = slice(None)
+    if not (requests.sent | dropped).all():
+        there = requests.sent | dropped
+    due_ns, outcome, dropped = requests.due_ns[there], requests.outcome[there], dropped[there]
+    gone_ns = np.where(dropped, due_ns, requests.finished_ns[there])
+    gone_ns[outcome == OUTCOMES.index("unfinished")] = NEVER
+    patience_ns = GAVE_UP_SHARE * cell.pool.pool_timeout_s * 1e9
+    failed_fast = (outcome == OUTCOMES.index("error")) & (gone_ns - due_ns < patience_ns)
+    sent, sending = int(np.count_nonzero(~dropped)), arrivals - int(np.count_nonzero(dropped))
+    planned = sum(segment.duration_s * (segment.rate_rps or 0.0) for segment in segments)
     return queue_of(
-        due_s=arrivals.load_s,
-        latency_s=arrivals.there_s,
-        served=served,
+        due_ns=due_ns,
+        gone_ns=gone_ns,
+        served=(outcome == OUTCOMES.index("ok")) | failed_fast,
         connections=cell.served_at_once if cell.target.url is None else None,
-        warmup_s=min((segment.start_s for segment in segments if segment.phase == "measure"), default=0.0),
-        load_s=max((segment.end_s for segment in segments), default=0.0),
+        loaded=loaded,
+        planned=planned * sent / sending if sending else planned,
+        even=cell.load.arrivals == "uniform",
+        cpu=cpu,
+    )
+
+
+def _cpu(cpu_s: float, arrivals: Arrivals, trial: Trial, spans: Windows) -> Cpu | None:
+    if math.isnan(cpu_s):
+        return None
+    return Cpu(
+        used_s=cpu_s,
+        processes=trial.launch.cell.target.workers,
+        measured_s=spans.seconds,
+        arrivals=int(np.count_nonzero(arrivals.measured)),
     )
 
 
