@@ -83,6 +83,22 @@ PROBE_COLUMNS: Mapping[str, str] = {
 }
 """One row a line of the probe's time series. Names follow OpenTelemetry's `db.client.connection.*`."""
 
+COUNT_COLUMNS: Mapping[str, str] = {
+    "segment": "int32",  # of the arrival, -1 for requests that are nobody's
+    "method": "category",
+    "route": "category",  # "/heroes/{hero_id}", as the app spells it; of a path without a route with {id} for numbers
+    "status": "uint16",  # 0 when no answer was begun
+    "requests": "int64",  # that came to their end; the others are their sums
+    "statements": "int64",
+    "transactions": "float64",  # NaN where the driver does not show them
+    "checkouts": "int64",
+    "round_trips": "float64",  # NaN where the driver does not show them
+}
+"""One row for each segment, endpoint and status of a launch: what its requests took of the database, exactly.
+
+Whole numbers, but for NaN. What each of them is, is said in docs/decisions/0014-what-a-request-is-counted-to-take.md.
+"""
+
 PROCESS_COLUMNS: Mapping[str, str] = {
     "t_ns": "int64",
     "role": "category",  # target, postgres, relay, generator, harness
@@ -121,6 +137,13 @@ def no_server_readings() -> pd.DataFrame:
     import pandas as pd
 
     return pd.DataFrame({name: [] for name in SERVER_COLUMNS}).astype(dict(SERVER_COLUMNS))
+
+
+def no_counts() -> pd.DataFrame:
+    """The counts of what was not observed with the probe, without rows."""
+    import pandas as pd
+
+    return pd.DataFrame({name: [] for name in COUNT_COLUMNS}).astype(dict(COUNT_COLUMNS))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -225,6 +248,7 @@ class Observed:
     server: pd.DataFrame = field(default_factory=no_server_readings)
     deaths: tuple[Death, ...] = ()
     """from the first reading to the last, in the order of time"""
+    counts: pd.DataFrame = field(default_factory=no_counts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

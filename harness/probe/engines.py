@@ -9,7 +9,7 @@ from weakref import ref
 
 from sqlalchemy import Engine
 
-from harness.probe import dialect
+from harness.probe import dialect, drivers
 from harness.probe.counters import Counters
 from harness.probe.line import Reading
 from harness.probe.pool import PoolInstrument, read_pool
@@ -57,6 +57,7 @@ class Engines:
     def after_fork(self) -> None:
         """Start over in a forked child: its counters are its own, and nobody holds its locks."""
         self._lock = threading.Lock()
+        drivers.exchanges.after_fork()
         self.counters.reset()
 
     def _install(self, engine: Engine) -> None:

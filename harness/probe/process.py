@@ -45,6 +45,10 @@ class ProcessProbe:
         self._series = Series(directory, take=self.take, toggle=self.toggle) if directory else None
         self.completions = self._series.completions if self._series else None
         """where requests leave what they did after their response; None when nobody would write it"""
+        self.counted = self._series.counted if self._series else None
+        """where they leave what they took of the database"""
+        self.counting_since_ns = monotonic_ns()
+        """requests that began before were not seen whole"""
         self._started = False
         self._starting = threading.Lock()
 
@@ -92,6 +96,7 @@ class ProcessProbe:
         self.timing = active and loop is not None
         if active:
             self.engines.on()
+            self.counting_since_ns = monotonic_ns()
             self.gc.start()
             if loop is not None:
                 loop.call_soon_threadsafe(self.lag.start, loop)
