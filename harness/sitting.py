@@ -141,6 +141,7 @@ def _trial(raw: Raw, launch: Launch, experiment: Experiment, ceiling_rps: float 
     ledger = _own_ledger(raw.output.ledger, launch.id, {s.index for s in segments})
     rows = raw.rows(launch.id)
     gaps = tuple(gap for gap in raw.observed.gaps if gap.launch_id in ("", launch.id))
+    deaths = tuple(death for death in raw.observed.deaths if death.launch_id in ("", launch.id))
     tables = {
         name: _own_rows(getattr(raw.observed, name), launch.id) for name in ("activity", "probe", "process", "server")
     }
@@ -159,6 +160,7 @@ def _trial(raw: Raw, launch: Launch, experiment: Experiment, ceiling_rps: float 
         generator_ceiling_rps=ceiling_rps,
         relay=raw.relays.get(launch.id),
         pgbouncer=launch.cell.target.pgbouncer,
+        deaths=deaths,
     )
     trial = Trial(
         id=launch.id,
@@ -170,6 +172,7 @@ def _trial(raw: Raw, launch: Launch, experiment: Experiment, ceiling_rps: float 
         certificate=certificate,
         gaps=gaps,
         relay=raw.relays.get(launch.id),
+        deaths=deaths,
     )
     (target,) = (target for target in raw.targets if target.launch_id == launch.id)
     logs = {} if target.log is None else {"target.log": target.log}

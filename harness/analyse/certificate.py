@@ -14,7 +14,7 @@ import pandas as pd
 from harness.analyse.findings import FINDINGS
 from harness.analyse.instrument import INSTRUMENT, ledger_reason
 from harness.analyse.judged import Evidence, judged
-from harness.domain.evidence import Certificate, RelayReadings, SamplerGap
+from harness.domain.evidence import Certificate, Death, RelayReadings, SamplerGap
 from harness.domain.experiment import Slo
 from harness.domain.load import Ledger, Segment
 
@@ -35,6 +35,7 @@ def certify(
     generator_ceiling_rps: float | None = None,
     relay: RelayReadings | None = None,
     pgbouncer: bool = False,
+    deaths: tuple[Death, ...] = (),
 ) -> Certificate:
     """The certificate of one trial.
 
@@ -53,6 +54,7 @@ def certify(
         generator_ceiling_rps: what the generator sends at most on this machine; None when not calibrated.
         relay: what lay between the target and Postgres; None when nothing did.
         pgbouncer: whether a PgBouncer did, where transactions may wait for Postgres.
+        deaths: processes that ended while they were needed.
     """
     evidence = judged(
         Evidence(
@@ -70,6 +72,7 @@ def certify(
             generator_ceiling_rps=generator_ceiling_rps,
             relay=relay,
             pgbouncer=pgbouncer,
+            deaths=deaths,
         )
     )
     broken = tuple(reason for check in INSTRUMENT if (reason := check(evidence)))

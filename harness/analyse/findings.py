@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 
 from harness.analyse.judged import Judged
-from harness.analyse.reasons import above, increase, largest, share_of
+from harness.analyse.reasons import above, first_death, increase, largest, share_of
 from harness.analyse.steady import BIN_S, settled_after_s
 from harness.domain.evidence import Reason
 
@@ -59,6 +59,14 @@ def unfinished(evidence: Judged) -> Reason | None:
     """Requests never came back."""
     value = share_of(evidence, "unfinished")
     return above("finding", "unfinished", value, 0.0, f"{value:.1%} of what was offered never came back")
+
+
+def died(evidence: Judged) -> Reason | None:
+    """The service, one of its workers or its Postgres ended while it was needed, whichever turn it was."""
+    death = first_death(evidence, ("target", "worker", "postgres", "checkpointer"))
+    if death is None:
+        return None
+    return Reason(kind="finding", code="died", message=death[0], value=death[1], threshold=0.0)
 
 
 def still_at_work(evidence: Judged) -> Reason | None:
@@ -164,6 +172,7 @@ FINDINGS: tuple[Callable[[Judged], Reason | None], ...] = (
     errors,
     timeouts,
     unfinished,
+    died,
     still_at_work,
     empty_tasks,
     gc_pause,

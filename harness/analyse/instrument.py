@@ -16,7 +16,7 @@ import numpy as np
 from harness.analyse.estimate import quantile
 from harness.analyse.judged import Judged
 from harness.analyse.littles_law import held, postgres_difference, probe_difference
-from harness.analyse.reasons import above
+from harness.analyse.reasons import above, first_death
 from harness.domain.evidence import Reason
 
 GENERATOR_CPU_SHARE_MAX = 0.9
@@ -65,6 +65,14 @@ def sampler_gap(evidence: Judged) -> Reason | None:
     span = f" for {longest.length_s:.1f} s" if longest.length_s else " at times"
     message = f"the {longest.sampler} sampler gave nothing{span}{why}"
     return Reason(kind="instrument", code="sampler_gap", message=message, value=longest.length_s, threshold=0.0)
+
+
+def relay_died(evidence: Judged) -> Reason | None:
+    """What stood between target and Postgres ended."""
+    death = first_death(evidence, ("relay",))
+    if death is None:
+        return None
+    return Reason(kind="instrument", code="relay_died", message=death[0], value=death[1], threshold=0.0)
 
 
 def ledger_reason(problems: tuple[str, ...]) -> Reason | None:
@@ -160,6 +168,7 @@ INSTRUMENT: tuple[Callable[[Judged], Reason | None], ...] = (
     lost_worker,
     clock,
     relay_late,
+    relay_died,
     littles_law_probe,
     littles_law_postgres,
 )

@@ -13,7 +13,7 @@ from harness.analyse.arrays import Bools, Codes, Floats
 from harness.analyse.measured import OUTCOME_PLACES, arrivals_of, rows_of
 from harness.analyse.steady import bin_medians_ms
 from harness.analyse.windows import Windows, measured_segments, windows
-from harness.domain.evidence import PROBE_COLUMNS, SERVER_COLUMNS, RelayReadings, SamplerGap
+from harness.domain.evidence import PROBE_COLUMNS, SERVER_COLUMNS, Death, RelayReadings, SamplerGap
 from harness.domain.experiment import Slo
 from harness.domain.load import Ledger, Segment
 
@@ -36,6 +36,7 @@ class Evidence:
     generator_ceiling_rps: float | None
     relay: RelayReadings | None
     pgbouncer: bool
+    deaths: tuple[Death, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +59,9 @@ class Judged:
     generator_ceiling_rps: float | None
     relay: RelayReadings | None
     pgbouncer: bool
+    deaths: tuple[Death, ...]
+    began_ns: int
+    """when the launch's first turn began"""
     start_ns: int
     end_ns: int
     """when the service had nothing left to do after the last turn"""
@@ -119,6 +123,8 @@ def judged(evidence: Evidence) -> Judged:
         generator_ceiling_rps=evidence.generator_ceiling_rps,
         relay=evidence.relay,
         pgbouncer=evidence.pgbouncer,
+        deaths=evidence.deaths,
+        began_ns=min((turn.start_ns for turn in evidence.ledger.turns), default=0),
         start_ns=int(spans.start_ns.min(initial=np.iinfo(np.int64).max)),
         end_ns=int(spans.idle_ns.max(initial=0)),
         measured_s=spans.seconds,

@@ -222,11 +222,14 @@ class RunningTarget:
     """pids of the launcher's workers; empty where it serves by itself, or the system does not show them"""
 
 
+DeathRole = Literal["target", "worker", "relay", "postgres", "checkpointer"]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Death:
     """A process that ended while it was needed."""
 
-    role: Literal["target", "worker", "relay", "postgres", "checkpointer"]
+    role: DeathRole
     """Postgres ends its checkpointer only to recover from the death of one of its processes, which cuts every
     connection: a backend that was killed for its memory, say"""
     launch_id: str
@@ -317,6 +320,8 @@ class Trial:
     gaps: tuple[SamplerGap, ...] = ()
     relay: RelayReadings | None = None
     """None where nothing lay between target and Postgres"""
+    deaths: tuple[Death, ...] = ()
+    """processes that ended while they were needed, the launch's own and those that concern every launch"""
 
 
 class Evidence(Protocol):
