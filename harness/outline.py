@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from harness import analyse, plan, schedule
+from harness import analyse, plan, present, schedule
 from harness.domain.design import design_kind
 from harness.domain.experiment import Cell, Experiment
 from harness.domain.load import Sitting
@@ -33,35 +33,15 @@ class Outline:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        blocked = (f"One launch at a time (blocked), because {self.why_blocked}.",) if self.why_blocked else ()
-        told = [
-            f"differences above {share:.0%} on {percentile}"
-            for percentile, share in self.detectable.items()
-            if share is not None
-        ]
-        if not told:
-            alone = len(self.cells) == 1
-            return (
-                blocked
-                if alone
-                else (*blocked, "One launch tells no difference apart: set design.launches to 3 or more.")
-            )
-        noise = f"noise calibrated {self.profile.measured_utc[:10]}" if self.profile else "typical noise assumed"
-        offered = () if self.arrivals is None else (f"It offers about {self.arrivals} requests in all.",)
-        apart = f"This plan can tell apart {' and '.join(told)}, four times in five ({noise})."
-        advice = () if self.profile else ("To know this machine's noise, measure it once: poolbench calibrate",)
-        return (*blocked, apart, *self._ceiling_note(), *offered, *advice)
-
-    def _ceiling_note(self) -> tuple[str, ...]:
-        """A warning when the load is more than the generator was calibrated to send."""
-        ceiling_rps = self.profile.generator_ceiling_rps if self.profile else None
-        rates = [
-            s.rate_rps or 0.0 for sitting in self.sittings if sitting.purpose == "measure" for s in sitting.segments
-        ]
-        if ceiling_rps is None or max(rates, default=0.0) <= ceiling_rps:
-            return ()
-        return (
-            f"The launches will be invalid: {max(rates):.0f} arrivals/s, the generator sends {ceiling_rps:.0f} here.",
+        """What is to be known before it is started, in sentences."""
+        segments = [s for sitting in self.sittings if sitting.purpose == "measure" for s in sitting.segments]
+        return present.plan_notes(
+            cells=len(self.cells),
+            detectable=self.detectable,
+            why_blocked=self.why_blocked,
+            arrivals=self.arrivals,
+            highest_rps=max((segment.rate_rps or 0.0 for segment in segments), default=0.0),
+            profile=self.profile,
         )
 
     def as_dict(self) -> Mapping[str, Any]:
@@ -110,7 +90,7 @@ def outline(experiment: Experiment, profile: MachineProfile | None = None) -> Ou
             )
             for percentile in PERCENTILES
         },
-        why_blocked=why_blocked if len(cells) > 1 else "",
+        why_blocked=why_blocked,
         profile=profile,
     )
 

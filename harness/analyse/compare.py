@@ -152,7 +152,8 @@ class Comparison:
         """Return how many of today's standard errors lie between a cell's slowdown against its worst rival and the
         share, and their degrees of freedom; 0 where nothing can be said."""
         rivals = np.flatnonzero(np.arange(len(self.cells)) != place)
-        room = (log_share - self.difference[rivals, place]) / self.difference_sd[rivals, place]
+        left = log_share - self.difference[rivals, place] - self.instrument[rivals]
+        room = left / self.difference_sd[rivals, place]
         if len(rivals) == 0 or np.isnan(room).any():
             return 0.0, 1.0
         worst = int(np.argmin(room))

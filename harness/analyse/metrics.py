@@ -126,10 +126,12 @@ def compare_by(
 def _instrument(
     metric: Metric, launches: Sequence[LaunchFigures], endpoint: str, logs: Mapping[str, Mapping[int, float]]
 ) -> dict[str, float]:
-    """By how much, as a log, the generator's lateness can have raised each cell's figure."""
+    """By how much, as a log, the generator's lateness can have raised each cell's figure; infinite where it can have
+    been all of it."""
     raised: dict[str, list[float]] = {}
     for launch in launches:
         least = math.nan if metric.least is None else metric.least(launch, endpoint)
-        if launch.cell_id in logs and least > 0:
-            raised.setdefault(launch.cell_id, []).append(logs[launch.cell_id][launch.block] - math.log(least))
+        if launch.cell_id in logs and least >= 0:
+            least_log = math.log(least) if least else -math.inf
+            raised.setdefault(launch.cell_id, []).append(logs[launch.cell_id][launch.block] - least_log)
     return {cell: max(0.0, sum(own) / len(own)) for cell, own in raised.items()}

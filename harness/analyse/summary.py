@@ -80,7 +80,7 @@ def summarise_cell(
         connections_active_mean=_mean([readings.active_mean for readings in used]),
         pool_used_share=_ratio(_mean([launch.pool_used_mean for launch in launches]), cell.connection_ceiling or 0),
         cpu_ms_per_request=_cpu_ms_per_request(launches),
-        slo=_slo(cell.id, launches, slo, percentiles),
+        slo=_in_the_long_run(_slo(cell.id, launches, slo, percentiles), queue),
         failing=everything.error_rate > allowed or math.isinf(everything.p95_ms.value),
         saturated=queue.saturated,
         near_its_limit=queue.near_its_limit,
@@ -152,6 +152,15 @@ def _slo(cell_id: str, launches: Sequence[LaunchFigures], slo: Slo, percentiles:
     ]
     failed = [(launch.all.requests - launch.all.ok, launch.all.requests) for launch in launches]
     return all_of([*latencies, error_rate_promise(failed, slo.error_rate)])
+
+
+def _in_the_long_run(measured: Promise | None, queue: QueueVerdict) -> Promise | None:
+    """What was measured of a queue that grows, or had not settled, is less than what follows."""
+    if measured is None:
+        return None
+    if queue.saturated:
+        return "not_met"
+    return "unclear" if measured == "met" and queue.from_empty else measured
 
 
 def _findings(launches: Sequence[LaunchFigures], excluded: Sequence[Excluded], queue: QueueVerdict) -> tuple[str, ...]:

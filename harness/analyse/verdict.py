@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 from harness.analyse.compare import Comparison
 from harness.analyse.ranking import Kind, kind_of
@@ -32,6 +33,9 @@ def conclude(cells: Sequence[CellSummary], by_p95: Comparison, info: RunInfo) ->
     if uncompared is not None:
         return Verdict(state=uncompared, cell_id=first, recommendation=None, smallest_visible=None)
     recommendation = recommend([_candidate(summary) for summary in valid], by_p95, info.experiment.design.margin)
+    if first is not None and [kind_of(summary) for summary in valid].count(Kind.SOUND) == 1:
+        alone = replace(recommendation, recommended=first)
+        return Verdict(state="only_one", cell_id=first, recommendation=alone, smallest_visible=None)
     return Verdict(
         state="recommended" if recommendation.recommended else "undecided",
         cell_id=recommendation.recommended or recommendation.best,

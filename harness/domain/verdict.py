@@ -158,9 +158,17 @@ class CellSummary:
 
 
 State = Literal[
-    "nothing_complete", "all_invalid", "no_choice", "different_loads", "one_launch", "recommended", "undecided"
+    "nothing_complete",
+    "all_invalid",
+    "no_choice",
+    "different_loads",
+    "one_launch",
+    "recommended",
+    "only_one",
+    "undecided",
 ]
-"""What a run comes to. no_choice: one cell, nothing to compare it to."""
+"""What a run comes to. no_choice: one cell, nothing to compare it to; only_one: all others fail or are saturated, and
+nothing has to be compared to recommend the one that carries its load."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

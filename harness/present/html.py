@@ -29,6 +29,7 @@ def render_html(report: Report) -> bytes:
         info=report.info,
         summary=report.summary,
         verdict=verdict_text(report),
+        chosen=view.chosen_cell(report.summary),
         notes=notes(report),
         facts=view.facts(report),
         pictures=[picture for name, picture in pictures.items() if name != _BESIDE_THE_TABLE],

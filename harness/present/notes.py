@@ -9,8 +9,8 @@ from statistics import median
 from harness.domain.design import design_kind
 from harness.domain.evidence import RelayReadings
 from harness.domain.verdict import CellSummary, Report
-from harness.present.numbers import number
-from harness.present.phrases import listed, rate_rps, settings_text
+from harness.present.numbers import count, number
+from harness.present.phrases import blocked_text, listed, rate_rps, settings_text
 
 FEW_LAUNCHES = 5
 FEW_REQUESTS_FOR_P99 = 1000
@@ -55,23 +55,30 @@ def _excluded(report: Report) -> str:
     coverage, left_out = report.summary.coverage, sum(cell.invalid_launches for cell in report.summary.cells)
     if not left_out:
         return ""
-    why = ", ".join(f"{code} {count}x" for code, count in sorted(coverage.excluded.items(), key=lambda item: -item[1]))
-    return f"{left_out} of {coverage.measured} launches are invalid and feed no figure: {why}."
+    why = ", ".join(f"{code} {times}x" for code, times in sorted(coverage.excluded.items(), key=lambda item: -item[1]))
+    are = "is invalid and feeds" if left_out == 1 else "are invalid and feed"
+    return f"{left_out} of {coverage.measured} launches {are} no figure: {why}."
 
 
 def _blocked(report: Report) -> str:
     _, reason = design_kind(report.info.experiment, report.info.cells)
-    return f"One launch at a time (blocked), because {reason}." if reason and len(report.info.cells) > 1 else ""
+    return blocked_text(reason) if reason and len(report.info.cells) > 1 else ""
+
+
+def _in_turns(report: Report) -> bool:
+    """Whether launches were hot together."""
+    kind, _ = design_kind(report.info.experiment, report.info.cells)
+    return kind == "interleaved" and len(report.info.cells) > 1
 
 
 def _still_at_work(report: Report) -> str:
     busy = [cell for cell in report.summary.cells if "still_at_work" in cell.findings]
     if not busy:
         return ""
-    return (
-        f"Services went on with requests that their users had given up, while others had their turn: {_named(busy)}. "
-        'design.kind = "blocked" keeps them apart.'
-    )
+    went_on = "was still at work on requests that its users had given up when its load had ended"
+    if not _in_turns(report):
+        return f"A service {went_on}: {_named(busy)}."
+    return f'A service {went_on}, in others\' turns: {_named(busy)}. design.kind = "blocked" keeps them apart.'
 
 
 def _not_settled(report: Report) -> str:
@@ -79,17 +86,18 @@ def _not_settled(report: Report) -> str:
     if not cells:
         return ""
     return (
-        f"The queue had not settled, so that in a steady state latency is higher: {_which(cells, report)}. "
+        f"The queue had not settled of {_which(cells, report)}: in a steady state latency is higher. "
         "A longer load.measure_s comes closer."
     )
 
 
 def _empty_tasks(report: Report) -> str:
-    cells = [cell for cell in report.summary.cells if "empty_tasks" in cell.findings]
+    cells = [cell for cell in _valid(report) if "empty_tasks" in cell.findings and cell.empty_tasks]
     if not cells:
         return ""
     empty = sum(cell.empty_tasks for cell in cells)
-    return f"{empty} arrivals sent no request ({_which(cells, report)}): they are neither success nor failure."
+    sent = "1 arrival sent" if empty == 1 else f"{count(empty)} arrivals sent"
+    return f"{sent} no request ({_which(cells, report)}): that is neither success nor failure."
 
 
 def _closed(report: Report) -> str:
@@ -111,7 +119,8 @@ def _few_launches(report: Report) -> str:
     if fewest >= FEW_LAUNCHES:
         return ""
     if fewest == 1:
-        return "One launch has no interval: how much a fresh start changes is unknown."
+        once = [cell for cell in _valid(report) if cell.all.launches == 1]
+        return f"One launch has no interval ({_which(once, report)}): how much a fresh start changes is unknown."
     return f"{fewest} launches give wide intervals; five or more narrow them markedly."
 
 
@@ -119,8 +128,11 @@ def _few_requests(report: Report) -> str:
     fewest = report.summary.coverage.fewest_requests
     if fewest is None or fewest >= FEW_REQUESTS_FOR_P99:
         return ""
-    beyond = max(1, fewest // 100)
-    return f"p99 is thin: a launch has as few as {fewest} arrivals, so about {beyond} of them lie beyond it."
+    few = f"a launch has as few as {fewest} {'arrival' if fewest == 1 else 'arrivals'}"
+    beyond = fewest // 100
+    if beyond == 0:
+        return f"p99 is only the slowest arrival: {few}."
+    return f"p99 is thin: {few}, of which {beyond} {'lies' if beyond == 1 else 'lie'} beyond it."
 
 
 def _late(report: Report) -> str:
@@ -130,9 +142,10 @@ def _late(report: Report) -> str:
         return ""
     worst = max(moved, key=_late_share)
     return (
-        f"The load generator was late at times (up to {number(worst.late_p99_ms)} ms for one arrival in a hundred): "
+        f"The load generator was late at times (one arrival in a hundred by {number(worst.late_p99_ms)} ms or more): "
         f"without that the p95 of {settings_text(worst.cell)} may be as low as "
-        f"{number(worst.all.p95_bound_low_ms)} ms. A machine that does nothing else narrows this."
+        f"{number(worst.all.p95_bound_low_ms)} ms, not {number(worst.all.p95_ms.value)}. A machine that does nothing "
+        "else narrows this."
     )
 
 
@@ -147,8 +160,8 @@ def _own_time(report: Report) -> str:
         return ""
     own_ms = max(cell.own_mean_ms for cell in slow)
     return (
-        f"The scenario's tasks pause or compute for {number(own_ms)} ms on average around their requests; "
-        "that is part of the latency of a task (the row for everything), and of no endpoint's."
+        f"The scenario's tasks pause or compute for up to {number(own_ms)} ms on average before and between their "
+        "requests; that is part of the latency of a task (the row for everything), and of no endpoint's."
     )
 
 
@@ -156,8 +169,9 @@ def _from_outside(report: Report) -> str:
     urls = sorted({cell.target.url for cell in report.info.cells if cell.target.url})
     if not urls:
         return ""
+    was, its = ("was", "its") if len(urls) == 1 else ("were", "their")
     return (
-        f"{listed(urls)} ran already and was measured from outside: its pool waits, its connections and its "
+        f"{listed(urls)} ran already and {was} measured from outside: {its} pool waits, {its} connections and {its} "
         "processes were not seen."
     )
 
@@ -166,10 +180,10 @@ def _no_probe(report: Report) -> str:
     unseen = [cell for cell in _deployed(report) if math.isnan(cell.all.pool_share)]
     if not unseen:
         return ""
+    why = "no answer carried the probe's figures"
     if not report.info.experiment.observe.probe:
-        why = "the probe was off, so that turns were ended by what the client knew of its requests"
-    else:
-        why = "no request named it"
+        ended = ", so that turns were ended by what the client knew of its requests" if _in_turns(report) else ""
+        why = f"the probe was off{ended}"
     return f"Pool wait and database time are not known for {_which(unseen, report)}: {why}."
 
 
@@ -192,7 +206,7 @@ def _relays(relays: Sequence[RelayReadings]) -> Iterator[str]:
         late_ms = max(relay.late_ms_p99 for relay in own)
         cpu_ms = 1000 * sum(relay.cpu_s for relay in own) / max(1, sum(relay.round_trips for relay in own))
         drops = sum(relay.idle_drops for relay in own)
-        dropped = f" It dropped {drops} idle connections." if drops else ""
+        dropped = f" It dropped {drops} idle {'connection' if drops == 1 else 'connections'}." if drops else ""
         yield (
             f"Between target and Postgres a relay added {number(measured_ms)} ms a round trip ({rtt_ms:g} ms asked "
             f"for); under load it was up to {number(late_ms)} ms late each way (p99) and took {number(cpu_ms)} ms of "

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from harness.domain.evidence import RunInfo
 from harness.domain.experiment import Cell, Slo
-from harness.domain.verdict import CellSummary, EndpointSummary, Recommendation, Report, Verdict, WhyNot
+from harness.domain.verdict import (
+    Bounds,
+    CellSummary,
+    EndpointSummary,
+    Pair,
+    Recommendation,
+    Report,
+    Verdict,
+    WhyNot,
+)
 from harness.present.numbers import UNKNOWN, interval, number, percent
 
-MANY_WAIT = 0.2
-"""Share of a latency from which on waiting for a connection is worth naming as its cause."""
+MOST_NAMED = 3
+"""Cells that a sentence names one by one."""
 
 
 def verdict_text(report: Report) -> str:
@@ -26,7 +36,7 @@ def verdict_text(report: Report) -> str:
         return "Nothing can be concluded: the measurement is invalid in every launch; the certificates say why."
     parts = [
         _headline(verdict, cells, valid, info),
-        *_against_others(verdict, cells),
+        *_against_others(report, cells),
         *_overwhelmed(valid, info),
         _slo(verdict, cells, valid, info),
         _visible(verdict, valid),
@@ -37,61 +47,94 @@ def verdict_text(report: Report) -> str:
 
 
 def _headline(verdict: Verdict, cells: Mapping[str, CellSummary], valid: Sequence[CellSummary], info: RunInfo) -> str:
+    if verdict.state == "different_loads":
+        return "The cells carry different loads, so none is recommended: what differs is not their settings alone."
     load = load_text([cell.cell for cell in valid], info)
     if verdict.cell_id is None:
-        return f"No setting can be recommended {load}: {_why_none(valid)}."
-    pick = cells[verdict.cell_id]
+        none = f"{settings_text(valid[0].cell)} cannot" if len(valid) == 1 else "No setting can"
+        return f"{none} be recommended {load}: {_why_none(valid)}."
+    return _about(cells[verdict.cell_id], load, verdict, cells, valid)
+
+
+def _about(
+    pick: CellSummary, load: str, verdict: Verdict, cells: Mapping[str, CellSummary], valid: Sequence[CellSummary]
+) -> str:
     named, measured = settings_text(pick.cell), f"{p95_text(pick.all)} {load}"
     match verdict.state:
         case "no_choice":
             return f"{named}: {measured}, with nothing to compare it to.{_cause(pick)}"
-        case "different_loads":
-            return "The cells carry different loads, so they are not compared and none is recommended."
         case "one_launch":
-            return (
-                f"{named} came out fastest, {measured}, but one launch tells no difference apart: run at least three."
-            )
+            return f"{_fastest(pick, valid)}, {measured}, but {_one_launch(valid)}: run at least three of each."
         case "undecided":
-            return f"{_undecided(verdict.recommendation, pick, measured)}{_cause(pick)}"
+            return f"{_undecided(verdict.recommendation, pick, valid, measured)}{_cause(pick)}"
+        case "only_one":
+            return f"Run with {named}, the only one of {len(valid)} that carries the load: {measured}.{_cause(pick)}"
         case _:
             return f"Run with {named}: {measured}{_shown(verdict.recommendation, cells)}.{_cause(pick)}"
 
 
 def _why_none(valid: Sequence[CellSummary]) -> str:
-    kinds = (
-        ("saturated by it", [cell for cell in valid if cell.saturated]),
-        ("failing", [cell for cell in valid if cell.failing and not cell.saturated]),
-        (
-            "measured while their queues still grew, so that their latency is higher in the long run",
-            [cell for cell in valid if cell.from_empty and not cell.saturated and not cell.failing],
-        ),
-        (
-            "breaking the SLO",
-            [c for c in valid if c.slo == "not_met" and not (c.saturated or c.failing or c.from_empty)],
-        ),
-    )
-    total = len(valid)
-    named = [f"{len(of)} of {total} cells are {what}" if total > 1 else f"it is {what}" for what, of in kinds if of]
-    return " and ".join(named) or "no cell has a latency to judge by"
+    """What speaks against each of the valid cells, none of which may be recommended."""
+    against = Counter(map(_fault, valid))
+    if len(valid) == 1:
+        return f"it {_FAULTS[next(iter(against))][0]}"
+    faults = [f"{count} {_FAULTS[fault][count > 1]}" for fault, count in sorted(against.items(), reverse=True)]
+    return f"of {len(valid)} cells {' and '.join(faults)}"
+
+
+_FAULTS = {
+    4: ("is saturated", "are saturated"),
+    3: ("fails too often", "fail too often"),
+    2: (
+        "had a queue that was still growing, so that its latency is higher in the long run",
+        "had queues that were still growing, so that their latency is higher in the long run",
+    ),
+    1: ("does not meet the SLO", "do not meet the SLO"),
+    0: ("has no latency to judge by", "have no latency to judge by"),
+}
+"""Of one cell and of several, by how grave it is."""
+
+
+def _fault(cell: CellSummary) -> int:
+    marks = (cell.slo == "not_met", cell.from_empty, cell.failing, cell.saturated)
+    return max((grave for grave, mark in enumerate(marks, start=1) if mark), default=0)
+
+
+def _fastest(pick: CellSummary, valid: Sequence[CellSummary]) -> str:
+    """Others may have been faster but are not to be run with."""
+    named = settings_text(pick.cell)
+    return f"{named} came out fastest" + (" of those that may be run with" if pick is not valid[0] else "")
+
+
+def _one_launch(valid: Sequence[CellSummary]) -> str:
+    once = [settings_text(cell.cell) for cell in valid if cell.all.launches == 1]
+    told = "one launch tells no difference apart"
+    return told if len(once) == len(valid) else f"only one launch of {listed(once)} counts, and {told}"
 
 
 def _shown(recommendation: Recommendation | None, cells: Mapping[str, CellSummary]) -> str:
     """Why the recommended one was chosen."""
-    if recommendation is None or recommendation.slowdown_at_most is None:
+    if recommendation is None or recommendation.recommended is None or recommendation.slowdown_at_most is None:
         return ""
+    if recommendation.slowdown_at_most < 0:
+        return "; it is shown to be faster than any other"
+    own = _size(cells[recommendation.recommended])
     sizes = {other.size for other in (*recommendation.larger, *recommendation.not_larger) if other.eligible}
-    own = cells[recommendation.recommended or ""].cell.connection_ceiling
-    margin = _percent(recommendation.margin)
-    bound = _percent(max(0.0, recommendation.slowdown_at_most))
-    if sizes <= {math.inf if own is None else float(own)}:
-        return f"; it is shown to be at most {bound} slower than every other one (up to {margin} would do)"
-    return (
-        f"; it is the smallest that is shown to be at most {margin} slower than every other one (it is at most {bound})"
+    margin, bound = percent_text(recommendation.margin), _at_most(recommendation.slowdown_at_most)
+    if sizes <= {own}:
+        return f"; it is shown to be at most {bound} slower than any other (up to {margin} would do)"
+    passed_over = any(
+        other.slowdown_at_most is not None and other.slowdown_at_most <= recommendation.margin and other.size < own
+        for other in recommendation.not_larger
     )
+    which = "smallest that may be run with and" if passed_over else "smallest that"
+    return f"; it is the {which} is shown to be at most {margin} slower than any other (it is at most {bound})"
 
 
-def _undecided(recommendation: Recommendation | None, pick: CellSummary, measured: str) -> str:
-    margin = _percent(0.0 if recommendation is None else recommendation.margin)
+def _undecided(
+    recommendation: Recommendation | None, pick: CellSummary, valid: Sequence[CellSummary], measured: str
+) -> str:
+    margin = percent_text(0.0 if recommendation is None else recommendation.margin)
     launches = None if recommendation is None else recommendation.launches_to_decide
     decide = (
         f"about {launches} launches of each would decide (design.launches = {launches})"
@@ -99,8 +142,8 @@ def _undecided(recommendation: Recommendation | None, pick: CellSummary, measure
         else "more launches alone would hardly decide it"
     )
     return (
-        f"No size is recommended: {pick.all.launches} launches do not show any to be at most {margin} slower than "
-        f"every other one. {settings_text(pick.cell)} came out best, {measured}; {decide}."
+        f"No setting is recommended: {launches_text(valid)} do not show any to be at most {margin} slower than every "
+        f"other one. {_fastest(pick, valid)}, {measured}; {decide}."
     )
 
 
@@ -108,72 +151,141 @@ def _cause(pick: CellSummary) -> str:
     """How much of the latency is spent waiting for a connection, and how full the pool is."""
     if math.isnan(pick.all.pool_share):
         return ""
-    use = "" if math.isnan(pick.pool_used_share) else f", and {_percent(pick.pool_used_share)} of its pool is in use"
-    return f" It waits for a connection in {_percent(pick.all.pool_share)} of its latency{use}."
+    use = (
+        "" if math.isnan(pick.pool_used_share) else f"; on average {percent_text(pick.pool_used_share)} of it is in use"
+    )
+    return f" Waiting for the pool takes {percent_text(pick.all.pool_share)} of its latency{use}."
 
 
-def _against_others(verdict: Verdict, cells: Mapping[str, CellSummary]) -> Iterator[str]:
+def _against_others(report: Report, cells: Mapping[str, CellSummary]) -> Iterator[str]:
     """What more connections would buy, and why fewer are not enough."""
-    recommendation = verdict.recommendation
+    recommendation = report.summary.verdict.recommendation
     if recommendation is None or recommendation.recommended is None:
         return
-    own = cells[recommendation.recommended].cell.connection_ceiling or 0
-    for other in recommendation.larger[-1:]:
-        if other.gain_at_most is not None and other.gain_at_most > -1:
-            more = "any number of" if math.isinf(other.size) else f"{other.size - own:.0f}"
-            buys = max(0.0, other.gain_at_most / (1 + other.gain_at_most))
-            yield (
-                f"{more[:1].upper()}{more[1:]} more connections ({settings_text(cells[other.cell_id].cell)}) "
-                f"lower p95 by at most {_percent(buys)}."
-            )
-    smaller = [other for other in recommendation.not_larger if other.eligible and other.size < own]
-    for other in smaller[-1:]:
-        yield _too_small(other, cells[other.cell_id])
+    pick = cells[recommendation.recommended]
+    known = [other for other in recommendation.larger if other.gain_at_most is not None]
+    # cells that differ in more than their pool say less about connections
+    alike = [other for other in known if _differ_in_pool_only(pick, cells[other.cell_id])]
+    for other in (alike or known)[-1:]:
+        yield _larger(other, cells[other.cell_id], pick, alone=other in alike)
+    smaller = [other for other in recommendation.not_larger if other.size < _size(pick)]
+    for other in [other for other in smaller if other.eligible][-1:]:
+        yield _too_small(other, cells, pick, report.summary.pairs, recommendation.margin)
+    for other in smaller:
+        cell = cells[other.cell_id]
+        if not other.eligible and not cell.saturated and not cell.failing:
+            yield f"{settings_text(cell.cell)} is passed over: it {_FAULTS[_fault(cell)][0]}."
 
 
-def _too_small(other: WhyNot, cell: CellSummary) -> str:
-    slower = "an unknown share" if other.slowdown_at_most is None else _percent(other.slowdown_at_most)
-    apart = "is slower" if other.told_apart else "is not told apart, but not shown to be good enough either"
-    return f"{settings_text(cell.cell)} {apart}: it may be up to {slower} slower."
+def _larger(other: WhyNot, cell: CellSummary, pick: CellSummary, *, alone: bool) -> str:
+    """ "16 more connections (pool_size 20) lower p95 by at most 8 %." """
+    gain = other.gain_at_most or 0.0
+    lower = f"by at most {_at_most(gain / (1 + gain))}" if gain > 0 else ""
+    named = settings_text(cell.cell)
+    endless = math.isinf(other.size)
+    more = 0 if endless else round(other.size - _size(pick))
+    if not alone:
+        has = "no limit on connections" if endless else f"{more} more {_plural('connection', more)}"
+        return f"{named}, with {has}, " + (f"lowers p95 {lower}." if lower else "does not lower p95.")
+    if endless:
+        return f"No limit on connections ({named}) " + (f"lowers p95 {lower}." if lower else "does not lower p95.")
+    verb = "lowers" if more == 1 else "lower"
+    buy = f"{verb} p95 {lower}" if lower else f"{'does' if more == 1 else 'do'} not lower p95"
+    return f"{more} more {_plural('connection', more)} ({named}) {buy}."
+
+
+def _too_small(
+    other: WhyNot, cells: Mapping[str, CellSummary], pick: CellSummary, pairs: Sequence[Pair], margin: float
+) -> str:
+    """Why not this smaller one, which may be run with but is not shown to be good enough."""
+    named = settings_text(cells[other.cell_id].cell)
+    ratio = _ratio(pairs, pick.cell.id, other.cell_id)
+    if ratio is not None and ratio.low is not None and ratio.low > 1:
+        return f"{named} is slower: its p95 is {interval(ratio)} times as high."
+    if other.slowdown_at_most is None or other.against is None:
+        return f"Of {named} it is not known how much slower it may be."
+    rival = settings_text(cells[other.against].cell)
+    return (
+        f"{named} is not shown to be good enough: it may be up to {_at_most(other.slowdown_at_most)} slower than "
+        f"{rival}, and {percent_text(margin)} is the limit."
+    )
+
+
+def _ratio(pairs: Sequence[Pair], first: str, second: str) -> Bounds | None:
+    """How many times `first` the `second` is, whichever way round the pair stands."""
+    for pair in pairs:
+        if (pair.first, pair.second) == (first, second):
+            return Bounds(value=pair.ratio, low=pair.low, high=pair.high)
+        if (pair.first, pair.second) == (second, first):
+            low = 1 / pair.high if pair.high else None
+            return Bounds(value=1 / pair.ratio, low=low, high=1 / pair.low if pair.low else None)
+    return None
+
+
+def _differ_in_pool_only(one: CellSummary, other: CellSummary) -> bool:
+    mine, others = dict(one.cell.factors), dict(other.cell.factors)
+    return all(key.startswith("pool.") or mine.get(key) == others.get(key) for key in mine | others)
+
+
+def _size(cell: CellSummary) -> float:
+    ceiling = cell.cell.connection_ceiling
+    return math.inf if ceiling is None else float(ceiling)
 
 
 def _overwhelmed(valid: Sequence[CellSummary], info: RunInfo) -> Iterator[str]:
-    """Cells that could not carry the load, and what they carried."""
-    for cell in [cell for cell in valid if cell.saturated][:3]:
+    """Cells that could not carry the load, and what they carried; the first three of each kind."""
+    saturated = [cell for cell in valid if cell.saturated]
+    failing = [cell for cell in valid if cell.failing and not cell.saturated]
+    for cell in saturated[:MOST_NAMED]:
         rate = rate_rps(cell.cell, info)
         of = "" if rate is None else f" of {number(rate)}"
         yield f"{settings_text(cell.cell)} saturates: it answers {number(cell.all.carried_rps)}{of} a second well."
-    for cell in [cell for cell in valid if cell.failing and not cell.saturated][:3]:
-        yield f"With {settings_text(cell.cell)} {_percent(cell.all.error_rate)} of the arrivals fail."
+    if len(saturated) > MOST_NAMED:
+        yield f"So {_do(len(saturated) - MOST_NAMED)} {len(saturated) - MOST_NAMED} more."
+    for cell in failing[:MOST_NAMED]:
+        yield f"With {settings_text(cell.cell)} {percent_text(cell.all.error_rate)} of the arrivals fail."
+    if len(failing) > MOST_NAMED:
+        more = len(failing) - MOST_NAMED
+        yield f"{more} more {'cell fails' if more == 1 else 'cells fail'} too often."
 
 
 def _slo(verdict: Verdict, cells: Mapping[str, CellSummary], valid: Sequence[CellSummary], info: RunInfo) -> str:
     slo = info.experiment.slo
-    if not slo.is_given or verdict.cell_id is None:
+    if not slo.is_given:
         return ""
     promise = promise_text(slo)
-    match cells[verdict.cell_id].slo:
-        case "met":
+    if verdict.cell_id is not None and verdict.state != "different_loads":
+        if cells[verdict.cell_id].slo == "met":
             return f"It meets the SLO ({promise})."
-        case "unclear":
-            return f"Whether it meets the SLO ({promise}) is unclear: more launches would tell."
-        case _:
-            meeting = [settings_text(cell.cell) for cell in valid if cell.slo == "met"]
-            others = f"; {listed(meeting)} would" if meeting else ""
-            return f"It does not meet the SLO ({promise}){others}."
+        return f"Whether it meets the SLO ({promise}) is unclear: more launches would tell."
+    meeting = [settings_text(cell.cell) for cell in valid if cell.slo == "met"]
+    if meeting:
+        return f"The SLO ({promise}) is met by {listed(meeting)}."
+    if any(cell.slo == "unclear" for cell in valid):
+        return f"Whether the SLO ({promise}) is met is unclear."
+    return f"The SLO ({promise}) is met by none." if len(valid) > 1 else f"The SLO ({promise}) is not met."
 
 
 def _visible(verdict: Verdict, valid: Sequence[CellSummary]) -> str:
     least = verdict.smallest_visible
     if least is None or least < 0.01:
         return ""
-    launches = min(cell.all.launches for cell in valid)
-    return f"With {launches} launches, differences in p95 from about {_percent(round(least, 2))} on are told apart."
+    share = percent_text(round(least, 2))
+    return f"With {launches_text(valid)}, differences in p95 from about {share} on are typically told apart."
 
 
 def _unknown(cells: Sequence[CellSummary], valid: Sequence[CellSummary]) -> str:
     missing = len(cells) - len(valid)
-    return f"Nothing is known of {missing} of {len(cells)} cells, which have no valid launch." if missing else ""
+    if not missing:
+        return ""
+    return f"Nothing is known of {missing} of {len(cells)} cells, which {_have(missing)} no valid launch."
+
+
+def launches_text(valid: Sequence[CellSummary]) -> str:
+    """How many launches a cell has that count: "3 launches", or "2 to 3 launches" where some lack one."""
+    counts = [cell.all.launches for cell in valid]
+    fewest, most = min(counts), max(counts)
+    return f"{fewest} to {most} launches" if fewest < most else f"{most} {'launch' if most == 1 else 'launches'}"
 
 
 def settings_text(cell: Cell) -> str:
@@ -200,7 +312,7 @@ def load_text(cells: Sequence[Cell], info: RunInfo) -> str:
         return "under its own load"
     model, rate, users, scenario = next(iter(loads))
     if model == "closed":
-        return f"with {users} users of {scenario} (closed: latency from send)"
+        return f"with {users} {_plural('user', users or 0)} of {scenario} (closed: latency from send)"
     return f"at {'an unknown number of' if rate is None else f'{rate:g}'} arrivals/s of {scenario}"
 
 
@@ -210,15 +322,22 @@ def p95_text(figures: EndpointSummary) -> str:
     bounds = interval(figures.p95_ms)
     if bounds != UNKNOWN:
         return f"{value} (95 % interval {bounds} ms over {figures.launches} launches)"
-    return f"{value} (one launch, so no interval)" if figures.launches == 1 else f"{value} (interval unknown)"
+    if figures.launches == 1:
+        return f"{value} (one launch, so no interval)"
+    return f"{value} ({figures.launches} launches leave its interval open)"
 
 
 def promise_text(slo: Slo) -> str:
     """The SLO as "p95 at most 50 ms, at most 1 % failed"."""
     limits = (("p50", slo.p50_ms), ("p95", slo.p95_ms), ("p99", slo.p99_ms))
     parts = [f"{name} at most {limit:g} ms" for name, limit in limits if limit is not None]
-    failed = [] if slo.error_rate is None else [f"at most {_percent(slo.error_rate)} failed"]
+    failed = [] if slo.error_rate is None else [f"at most {percent_text(slo.error_rate)} failed"]
     return ", ".join([*parts, *failed])
+
+
+def blocked_text(reason: str) -> str:
+    """Why launches are not measured in turns although the experiment leaves the choice."""
+    return f"One launch at a time (blocked), because {reason}."
 
 
 def listed(names: Sequence[str], most: int = 4) -> str:
@@ -227,7 +346,26 @@ def listed(names: Sequence[str], most: int = 4) -> str:
     return "; ".join(names) if more <= 0 else f"{'; '.join(names[:most])} and {more} more"
 
 
-def _percent(share: float) -> str:
+def _plural(noun: str, count: int) -> str:
+    return noun if count == 1 else f"{noun}s"
+
+
+def _have(count: int) -> str:
+    return "has" if count == 1 else "have"
+
+
+def _do(count: int) -> str:
+    return "does" if count == 1 else "do"
+
+
+def _at_most(share: float) -> str:
+    """An upper bound: rounded up, so that it stays one."""
+    value = 100 * max(0.0, share)
+    digits = 0 if value >= 10 else 1
+    return f"{math.ceil(value * 10**digits - 1e-9) / 10**digits:g} %"
+
+
+def percent_text(share: float) -> str:
     """A share in whole per cent from ten on, else with two digits, and its sign."""
     value = 100 * share
     text = f"{value:.0f}" if value >= 10 or value == 0 else percent(share)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from harness.domain import events
-from harness.present.numbers import number
+from harness.present.numbers import count, number
 
 
 def line_of(event: events.Event) -> str:
@@ -15,7 +15,7 @@ def line_of(event: events.Event) -> str:
         case events.RunStarted():
             text = f"run {event.path}"
         case events.ServerStarting():
-            text = f"Postgres ({event.provider}), {event.rows} rows to seed"
+            text = f"Postgres ({event.provider}), {count(event.rows)} rows to seed"
         case events.DatabaseFilling():
             last = f": {event.last_line}" if event.last_line else ""
             text = f"filling the database, {event.elapsed_s:.0f} s so far: {event.command}{last}"
@@ -24,7 +24,7 @@ def line_of(event: events.Event) -> str:
         case events.SittingStarted():
             text = f"sitting {event.index} of {event.count}: {_cells(event.launches)}"
         case events.RateChosen():
-            text = rate_text(event)
+            text = f"{event.rate_rps:g} arrivals/s: {rate_text(event)}"
         case events.Note():
             text = f"note: {event.text}"
         case events.StageStarted(stage="generator"):
@@ -38,14 +38,16 @@ def rate_text(chosen: events.RateChosen) -> str:
     """ "60% of the 400 arrivals/s that the strongest of 3 pilots sustained in a staircase (pool_size=20)" """
     of = f"the strongest of {chosen.pilots} pilots" if chosen.pilots > 1 else "the pilot"
     return (
-        f"{chosen.rate_rps:g} arrivals/s, {chosen.share:.0%} of the {chosen.capacity_rps:.0f} that {of} "
-        f"sustained in a staircase ({chosen.label})"
+        f"{100 * chosen.share:g}% of the {number(chosen.capacity_rps)} arrivals/s that {of} sustained in a staircase "
+        f"({chosen.label})"
     )
 
 
 def load_line(tick: events.LoadTick) -> str:
-    """ "12 of 30 s of load, about 50 s left" """
-    return f"{tick.done_s:.0f} of {tick.expected_s:.0f} s of load, about {left_text(tick)} left"
+    """ "12 of 30 s of load, about 50 s left"; a turn that waits for its service to be clear makes it longer."""
+    done_s, expected_s = round(tick.done_s), round(tick.expected_s)
+    done = f"{done_s} of {expected_s} s" if done_s <= expected_s else f"{done_s} s (planned {expected_s} s)"
+    return f"{done} of load, about {left_text(tick)} left"
 
 
 def left_text(tick: events.LoadTick) -> str:

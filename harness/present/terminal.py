@@ -23,7 +23,7 @@ from harness.domain.verdict import CellSummary, Report
 from harness.present.notes import notes
 from harness.present.numbers import INFINITE, duration, interval, number, percent, promise_word
 from harness.present.phrases import verdict_text
-from harness.present.view import findings_text, peak_text, quantity, rank_text, ties_text
+from harness.present.view import chosen_cell, findings_text, peak_text, quantity, rank_text, ties_text
 
 _GAP = 2
 """Between two columns: one of padding, one that the box draws."""
@@ -104,7 +104,7 @@ def print_report(report: Report, console: Console, paths: Mapping[str, Path]) ->
             Text("This run is partial: it was cut short, and only what is complete is shown.", style="yellow")
         )
     console.print()
-    console.print(ranked_table(report.summary.cells))
+    console.print(ranked_table(report.summary.cells, chosen_cell(report.summary)))
     _print_findings(report.summary.cells, console)
     for note in notes(report):
         console.print(_bullet("note", note))
@@ -113,8 +113,8 @@ def print_report(report: Report, console: Console, paths: Mapping[str, Path]) ->
         console.print(Text(f"{name}: {path}"), soft_wrap=True)
 
 
-def ranked_table(cells: Sequence[CellSummary]) -> RenderableType:
-    """Every cell, best first; invalid ones dimmed."""
+def ranked_table(cells: Sequence[CellSummary], chosen: str | None = None) -> RenderableType:
+    """Every cell, best first; the `chosen` one bold, invalid ones dimmed."""
 
     def values(of: Callable[[CellSummary], str]) -> tuple[str, ...]:
         return tuple(of(cell) for cell in cells)
@@ -134,9 +134,8 @@ def ranked_table(cells: Sequence[CellSummary]) -> RenderableType:
         Column(header="connections\npeak", values=values(peak_text), need=50),
         Column(header="SLO\nmet", values=values(lambda c: promise_word(c.slo)), need=75),
     )
-    styles = {
-        row: "bold" if cell.valid else "dim" for row, cell in enumerate(cells) if cell.rank == 1 or not cell.valid
-    }
+    styles = {row: "dim" for row, cell in enumerate(cells) if not cell.valid}
+    styles |= {row: "bold" for row, cell in enumerate(cells) if cell.cell.id == chosen}
     return FittingTable(columns=columns, label=2, styles=styles)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from harness.domain.design import design_kind
 from harness.domain.evidence import RunInfo
 from harness.domain.experiment import Cell
-from harness.domain.verdict import CellSummary, Report
+from harness.domain.verdict import CellSummary, Report, Summary
 from harness.present.numbers import UNKNOWN, count, duration, number
 from harness.present.phrases import promise_text
 
@@ -30,6 +30,12 @@ def ties_text(cell: CellSummary, cells: Sequence[CellSummary]) -> str:
     if not tied:
         return "none" if others else UNKNOWN
     return "all" if len(tied) == len(others) > 2 else ", ".join(tied)
+
+
+def chosen_cell(summary: Summary) -> str | None:
+    """The id of the cell to run with, the one to stand out; None where none is recommended."""
+    recommendation = summary.verdict.recommendation
+    return None if recommendation is None else recommendation.recommended
 
 
 def peak_text(cell: CellSummary) -> str:

@@ -1,0 +1,60 @@
+"""What `poolbench plan` says below its tables: what the run could tell apart, and what stands in its way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from harness.domain.profile import MachineProfile
+from harness.present.numbers import count, number
+from harness.present.phrases import blocked_text, percent_text
+
+
+def plan_notes(
+    *,
+    cells: int,
+    detectable: Mapping[str, float | None],
+    why_blocked: str,
+    arrivals: int | None,
+    highest_rps: float,
+    profile: MachineProfile | None,
+) -> tuple[str, ...]:
+    """Everything that applies.
+
+    Args:
+        cells: how many the run has.
+        detectable: percentile -> smallest difference that is found four times in five, as a share; None without one.
+        why_blocked: why launches do not take turns although the experiment leaves the choice; "" otherwise.
+        arrivals: that are offered in all; None while the rate is not known.
+        highest_rps: the highest rate of any launch, 0 where it is not known.
+        profile: what calibration found of this machine, if it was calibrated.
+    """
+    return (
+        *([blocked_text(why_blocked)] if why_blocked and cells > 1 else []),
+        *_apart(cells, detectable, profile),
+        *_ceiling(highest_rps, profile),
+        *_offered(arrivals),
+        *([] if profile or cells == 1 else ["To know this machine's noise, measure it once: poolbench calibrate"]),
+    )
+
+
+def _apart(cells: int, detectable: Mapping[str, float | None], profile: MachineProfile | None) -> Iterator[str]:
+    told = [f"{percent_text(share)} in {name}" for name, share in detectable.items() if share is not None]
+    noise = f"noise calibrated {profile.measured_utc[:10]}" if profile else "typical noise assumed"
+    if told:
+        yield f"This plan tells apart differences from {' and from '.join(told)} on, four times in five ({noise})."
+    elif cells > 1:
+        yield "One launch tells no difference apart: set design.launches to 3 or more."
+
+
+def _ceiling(highest_rps: float, profile: MachineProfile | None) -> Iterator[str]:
+    ceiling_rps = profile.generator_ceiling_rps if profile else None
+    if ceiling_rps is not None and highest_rps > ceiling_rps:
+        yield (
+            f"The launches will be invalid: {number(highest_rps)} arrivals/s are asked of a generator that sends at "
+            f"most {number(ceiling_rps)} here."
+        )
+
+
+def _offered(arrivals: int | None) -> Iterator[str]:
+    if arrivals:
+        yield f"It offers about {count(arrivals)} {'arrival' if arrivals == 1 else 'arrivals'} in all."
