@@ -12,10 +12,13 @@ from collections.abc import Sequence
 import pandas as pd
 
 from harness.analyse.findings import FINDINGS
-from harness.analyse.instrument import INSTRUMENT, ledger_reason
+from harness.analyse.instrument import INSTRUMENT
 from harness.analyse.judged import Evidence, judged
+from harness.analyse.measured import Arrivals
 from harness.domain.evidence import Certificate, Death, RelayReadings, SamplerGap
+from harness.domain.evidence import Evidence as StoredEvidence
 from harness.domain.experiment import Slo
+from harness.domain.ledger import check_ledger
 from harness.domain.load import Ledger, Segment
 
 
@@ -36,6 +39,7 @@ def certify(
     relay: RelayReadings | None = None,
     pgbouncer: bool = False,
     deaths: tuple[Death, ...] = (),
+    arrivals: Arrivals | None = None,
 ) -> Certificate:
     """The certificate of one trial.
 
@@ -55,6 +59,7 @@ def certify(
         relay: what lay between the target and Postgres; None when nothing did.
         pgbouncer: whether a PgBouncer did, where transactions may wait for Postgres.
         deaths: processes that ended while they were needed.
+        arrivals: of the rows, where they were worked out already.
     """
     evidence = judged(
         Evidence(
@@ -73,6 +78,7 @@ def certify(
             relay=relay,
             pgbouncer=pgbouncer,
             deaths=deaths,
+            arrivals=arrivals,
         )
     )
     broken = tuple(reason for check in INSTRUMENT if (reason := check(evidence)))
@@ -80,9 +86,32 @@ def certify(
     return Certificate(valid=not broken, reasons=broken + found)
 
 
-def reread(certificate: Certificate, problems: tuple[str, ...]) -> Certificate:
-    """The certificate once the stored rows have been compared with the ledger again."""
-    reason = ledger_reason(problems)
-    if reason is None or any(known.code == reason.code for known in certificate.reasons):
-        return certificate
-    return Certificate(valid=False, reasons=(reason, *certificate.reasons))
+def certificate_of(evidence: StoredEvidence, rows: pd.DataFrame, arrivals: Arrivals, slo: Slo) -> Certificate:
+    """The certificate of a stored trial, made of nothing but what is stored.
+
+    Args:
+        evidence: the trial and its tables.
+        rows: its requests, MEASURED_COLUMNS: read once for all that looks at them.
+        arrivals: made of these rows, likewise.
+        slo: for the error rate that is promised.
+    """
+    trial = evidence.trial
+    context = trial.context
+    return certify(
+        rows=rows,
+        segments=trial.segments,
+        ledger=trial.ledger,
+        ledger_problems=check_ledger(trial.ledger, rows),
+        gaps=trial.gaps,
+        generator=evidence.generator,
+        probe=evidence.probe if context.probe else None,
+        slo=slo,
+        server=evidence.server,
+        lost_workers=context.lost_workers,
+        clock_uncertainty_ms=math.nan if context.clock_uncertainty_ms is None else context.clock_uncertainty_ms,
+        generator_ceiling_rps=context.generator_ceiling_rps,
+        relay=trial.relay,
+        pgbouncer=trial.launch.cell.target.pgbouncer,
+        deaths=trial.deaths,
+        arrivals=arrivals,
+    )

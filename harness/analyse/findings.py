@@ -123,12 +123,12 @@ def throttled(evidence: Judged) -> Reason | None:
 
 def imbalance(evidence: Judged) -> Reason | None:
     """One worker of the target got far more than its share; a worker that answered nothing has its probe's lines."""
-    pids, counts = np.unique(evidence.answered_by, return_counts=True)
-    workers = len(set(pids.tolist()) | set(evidence.probe["pid"].tolist()))
-    if workers < 2 or not len(counts):
+    counts = evidence.answered_by
+    workers = len({*counts, *evidence.probe["pid"].tolist()})
+    if workers < 2 or not counts:
         return None
-    fair = float(counts.sum()) / workers
-    value = float(counts.max()) / fair
+    fair = sum(counts.values()) / workers
+    value = max(counts.values()) / fair
     threshold = max(IMBALANCE_MAX, 1 + IMBALANCE_SIGMAS / math.sqrt(fair))
     message = f"one of {workers} workers answered {value:.1f} times its share of the requests"
     return above("finding", "imbalance", value, threshold, message)

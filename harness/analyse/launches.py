@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -16,7 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from harness.analyse.arrays import NEVER, Floats, Times, Where
-from harness.analyse.certificate import reread
+from harness.analyse.certificate import certificate_of
 from harness.analyse.estimate import quantile, quantile_of, quantiles
 from harness.analyse.lateness import lateness_bound_ns
 from harness.analyse.measured import (
@@ -34,7 +34,6 @@ from harness.analyse.resources import ConnectionReadings, connection_readings, p
 from harness.analyse.windows import Windows, loaded_segments, measured_segments, windows
 from harness.domain.evidence import OUTCOMES, Certificate, Evidence, Run, Trial
 from harness.domain.experiment import Slo
-from harness.domain.ledger import check_ledger
 
 ALL = "*"
 SHARES = (0.50, 0.90, 0.95, 0.99)
@@ -90,6 +89,7 @@ class LaunchFigures:
     """A launch that counts: its measured time, its figures by endpoint, and what the report's figures show of it."""
 
     trial: Trial
+    certificate: Certificate
     seconds: float
     by_endpoint: dict[str, EndpointFigures]
     cdf_ms: Floats
@@ -135,6 +135,7 @@ class Excluded:
     """A launch that feeds no figure."""
 
     trial: Trial
+    certificate: Certificate
     codes: tuple[str, ...]
     """why: the codes of what failed in its instrument, or "nothing_sent" """
 
@@ -148,9 +149,9 @@ class Launches:
 
     @property
     def certificates(self) -> dict[str, Certificate]:
-        """By trial id, as they stand after the ledger was compared with the stored rows again."""
-        trials = [launch.trial for launch in self.counted] + [launch.trial for launch in self.excluded]
-        return {trial.id: trial.certificate for trial in trials}
+        """By trial id."""
+        counted = {launch.trial.id: launch.certificate for launch in self.counted}
+        return counted | {launch.trial.id: launch.certificate for launch in self.excluded}
 
     def of(self, cell_id: str) -> list[LaunchFigures]:
         """The cell's launches that count."""
@@ -165,8 +166,7 @@ def measure_launches(run: Run) -> Launches:
     """Every measuring launch of the run, with its figures where its instrument worked."""
     trials = [evidence for evidence in run.trials if measured_segments(evidence.trial.segments)]
     owners = endpoint_owners(evidence.table("requests", OWNER_COLUMNS) for evidence in trials)
-    limit_ms = latency_limit_ms(run.info.experiment.slo)
-    measure = partial(_measure, owners=owners, limit_ms=limit_ms)
+    measure = partial(_measure, owners=owners, slo=run.info.experiment.slo)
     # reading and sorting leave Python's lock alone; few at a time, so that few tables are in memory at once
     with ThreadPoolExecutor(max_workers=LAUNCHES_AT_ONCE) as pool:
         found = list(pool.map(measure, trials))
@@ -176,15 +176,13 @@ def measure_launches(run: Run) -> Launches:
     )
 
 
-def _measure(evidence: Evidence, owners: Mapping[str, str], limit_ms: float) -> LaunchFigures | Excluded:
+def _measure(evidence: Evidence, owners: Mapping[str, str], slo: Slo) -> LaunchFigures | Excluded:
     rows = evidence.table("requests", MEASURED_COLUMNS)
-    trial = evidence.trial
-    trial = replace(trial, certificate=reread(trial.certificate, check_ledger(trial.ledger, rows)))
-    figures = launch_figures(trial, evidence, rows, owners, limit_ms)
-    codes = tuple(dict.fromkeys(r.code for r in trial.certificate.reasons if r.kind == "instrument"))
+    figures = launch_figures(evidence, rows, owners, slo)
+    codes = tuple(dict.fromkeys(r.code for r in figures.certificate.reasons if r.kind == "instrument"))
     if not codes and not figures.all.requests:
         codes = ("nothing_sent",)
-    return Excluded(trial=trial, codes=codes) if codes else figures
+    return Excluded(trial=evidence.trial, certificate=figures.certificate, codes=codes) if codes else figures
 
 
 def latency_limit_ms(slo: Slo) -> float:
@@ -193,10 +191,9 @@ def latency_limit_ms(slo: Slo) -> float:
     return given[0] if given else np.inf
 
 
-def launch_figures(
-    trial: Trial, evidence: Evidence, rows: pd.DataFrame, owners: Mapping[str, str], limit_ms: float
-) -> LaunchFigures:
-    """The figures of one launch over all arrivals, and over the requests of each endpoint."""
+def launch_figures(evidence: Evidence, rows: pd.DataFrame, owners: Mapping[str, str], slo: Slo) -> LaunchFigures:
+    """The figures of one launch over all arrivals, and over the requests of each endpoint, with its certificate."""
+    trial, limit_ms = evidence.trial, latency_limit_ms(slo)
     loaded = windows(loaded_segments(trial.segments), trial.ledger.turns)
     spans = windows(measured_segments(trial.segments), trial.ledger.turns)
     kept = rows_of(rows, loaded, spans)
@@ -215,6 +212,7 @@ def launch_figures(
     least_ms = np.sort((arrivals.latency_ms - bound_ns / 1e6)[arrivals.measured])
     return LaunchFigures(
         trial=trial,
+        certificate=certificate_of(evidence, rows, arrivals, slo),
         seconds=spans.seconds,
         by_endpoint=by_endpoint,
         cdf_ms=quantiles(measured_ms, CDF_SHARES),

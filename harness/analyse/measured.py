@@ -22,7 +22,7 @@ OWNER_COLUMNS = ("task", "endpoint", "sequence")
 """What `endpoint_owners` looks at."""
 MEASURED_COLUMNS = (
     *("segment", "arrival", "sequence", "task", "endpoint", "outcome", "status"),
-    *("intended_ns", "handed_ns", "started_ns", "finished_ns", "pool_ms", "db_ms", "app_ms"),
+    *("intended_ns", "handed_ns", "started_ns", "finished_ns", "pool_ms", "db_ms", "app_ms", "pid"),
 )
 """What this module and the ledger's check look at."""
 OUTCOME_PLACES = {outcome: place for place, outcome in enumerate(OUTCOMES)}
@@ -110,7 +110,7 @@ def rows_of(table: pd.DataFrame, loaded: Windows, measured: Windows) -> Rows:
         loaded: when warm-up and measurement were on.
         measured: when the measurement was.
     """
-    kept = _is_in(table["segment"].to_numpy(), loaded)
+    kept = is_in(table["segment"].to_numpy(), loaded)
     table = table if kept.all() else table[kept]
     segment = table["segment"].to_numpy()
     outcome = category_codes(table["outcome"], OUTCOME_PLACES)
@@ -125,7 +125,7 @@ def rows_of(table: pd.DataFrame, loaded: Windows, measured: Windows) -> Rows:
         answered=ok | ((outcome == OUTCOME_PLACES["error"]) & (table["status"].to_numpy() > 0)),
         sent=category_codes(table["endpoint"], {"": 0}) != 0,
         came=came,
-        measured=_is_in(segment, measured),
+        measured=is_in(segment, measured),
         intended_ns=intended,
         handed_ns=table["handed_ns"].to_numpy(),
         started_ns=table["started_ns"].to_numpy(),
@@ -271,7 +271,7 @@ def category_codes(column: pd.Series, places: Mapping[str, int]) -> Codes:
     return np.array([*found, -1], dtype=np.int16)[column.cat.codes.to_numpy()]
 
 
-def _is_in(segment: NDArray[np.uint32], windows: Windows) -> Bools:
+def is_in(segment: NDArray[np.uint32], windows: Windows) -> Bools:
     """Which rows belong to one of the segments, by table: `numpy.isin` would sort millions of them."""
     size = int(windows.segments.max(initial=-1)) + 2
     listed: Bools = np.zeros(size, dtype=np.bool_)

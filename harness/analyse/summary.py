@@ -167,8 +167,8 @@ def _findings(launches: Sequence[LaunchFigures], excluded: Sequence[Excluded], q
     """Codes of what was found, and of why launches do not count, in the order of the certificates."""
     if not launches and not excluded:
         return (NOT_MEASURED,)
-    trials = [launch.trial for launch in launches] + [launch.trial for launch in excluded]
-    codes = [reason.code for trial in trials for reason in trial.certificate.reasons]
+    certificates = [launch.certificate for launch in launches] + [launch.certificate for launch in excluded]
+    codes = [reason.code for certificate in certificates for reason in certificate.reasons]
     marks = [name for name in ("saturated", "near_its_limit", "from_empty") if getattr(queue, name)]
     return tuple(dict.fromkeys(marks + codes + [code for launch in excluded for code in launch.codes]))
 

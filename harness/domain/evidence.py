@@ -109,6 +109,15 @@ PROCESS_COLUMNS: Mapping[str, str] = {
 }
 """CPU and memory; postgres rows are the sum over the server's processes under the postmaster's pid."""
 
+GENERATOR_COLUMNS: Mapping[str, str] = {
+    "t_ns": "int64",
+    "cpu_share": "float64",  # of one core, since the last reading
+    "stall_max_ms": "float64",  # longest time for which its event loop did not come round
+    "in_flight": "int64",
+    "lag_max_ms": "float64",  # how late an arrival was handed over at worst
+}
+"""How the load generator itself fared, a row a second and process; it serves every launch of the sitting."""
+
 SERVER_COLUMNS: Mapping[str, str] = {
     "t_ns": "int64",
     "key": "category",  # one of SERVER_KEYS
@@ -137,6 +146,13 @@ def no_server_readings() -> pd.DataFrame:
     import pandas as pd
 
     return pd.DataFrame({name: [] for name in SERVER_COLUMNS}).astype(dict(SERVER_COLUMNS))
+
+
+def no_generator_readings() -> pd.DataFrame:
+    """The generator table of a trial whose load was over within a second."""
+    import pandas as pd
+
+    return pd.DataFrame({name: [] for name in GENERATOR_COLUMNS}).astype(dict(GENERATOR_COLUMNS))
 
 
 def no_counts() -> pd.DataFrame:
@@ -307,8 +323,27 @@ class RelayReadings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """What was known beside a sitting's tables: kept with each trial, so that a certificate can be made at any time."""
+
+    probe: bool = True
+    """whether the probe was on the target's path"""
+    lost_workers: tuple[str, ...] = ()
+    """names of the generator's workers that ended before their counts were acknowledged"""
+    clock_uncertainty_ms: float | None = None
+    """by how much times of different processes may be off; None when not known"""
+    generator_ceiling_rps: float | None = None
+    """what the generator sends at most on this machine; None when not calibrated"""
+    environment: Mapping[str, Any] = field(default_factory=dict)
+    """fingerprint of machine, interpreter, packages and the server that this launch used"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
-    """What one launch yielded. `segments` are the launch's own, as planned; the ledger holds only theirs."""
+    """What one launch yielded, before anything is concluded from it.
+
+    `segments` are the launch's own, as planned; the ledger holds only theirs.
+    """
 
     id: str
     launch: Launch
@@ -316,7 +351,7 @@ class Trial:
     start_ns: int
     segments: tuple[Segment, ...]
     ledger: Ledger
-    certificate: Certificate
+    context: Context = field(default_factory=Context)
     gaps: tuple[SamplerGap, ...] = ()
     relay: RelayReadings | None = None
     """None where nothing lay between target and Postgres"""
@@ -342,6 +377,8 @@ class Evidence(Protocol):
     def process(self) -> pd.DataFrame: ...
     @property
     def server(self) -> pd.DataFrame: ...
+    @property
+    def generator(self) -> pd.DataFrame: ...
 
     def table(self, name: str, columns: Sequence[str]) -> pd.DataFrame:
         """Some columns of one table ("requests")."""
@@ -358,6 +395,7 @@ class TrialEvidence:
     probe: pd.DataFrame
     process: pd.DataFrame
     server: pd.DataFrame = field(default_factory=no_server_readings)
+    generator: pd.DataFrame = field(default_factory=no_generator_readings)
 
     def table(self, name: str, columns: Sequence[str]) -> pd.DataFrame:
         """Some columns of one table ("requests")."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
 import shutil
 import signal
@@ -23,8 +22,7 @@ from harness.domain.evidence import (
     PROBE_COLUMNS,
     PROCESS_COLUMNS,
     REQUEST_COLUMNS,
-    Certificate,
-    Reason,
+    Context,
     RunInfo,
     SamplerGap,
     Trial,
@@ -90,10 +88,7 @@ def trial(trial_id: str = "b1-c1") -> Trial:
                 ),
             ),
         ),
-        certificate=Certificate(
-            valid=False,
-            reasons=(Reason(kind="instrument", code="lag", message="late", value=math.inf, threshold=5.0),),
-        ),
+        context=Context(lost_workers=("2",), clock_uncertainty_ms=0.1, environment={"cores": 2}),
         gaps=(SamplerGap(sampler="postgres", t_ns=5, length_s=1.5),),
     )
 
