@@ -201,6 +201,13 @@ def cell(number: int = 1, *, factors: tuple[tuple[str, Any], ...] | None = None,
     )
 
 
+def _planned_as_offered(segment: Segment, rows: pd.DataFrame) -> Segment:
+    """The segment, at the rate of its rows where these are few: its certificate would say that the plan was not kept."""
+    offered = int(((rows["segment"] == segment.index) & (rows["sequence"] == 0)).sum())
+    few = segment.rate_rps is not None and offered and offered < 0.9 * segment.rate_rps * segment.duration_s
+    return replace(segment, rate_rps=offered / segment.duration_s) if few else segment
+
+
 def trial(
     cell: Cell, block: int, rows: pd.DataFrame, *, segments: Sequence[Segment] | None = None, **changes: Any
 ) -> TrialEvidence:
@@ -211,10 +218,8 @@ def trial(
     """
     launch_id, rows = f"b{block}-{cell.id}", numbered(rows)
     lasted_s = (int(rows["intended_ns"].max()) - START_NS) / SECOND if len(rows) else 0.0
-    length_s = max(MEASURE_S, lasted_s)
-    # as many arrivals as were planned, or the certificate says so
-    whole = segment(0, launch_id, duration_s=length_s, rate_rps=max(1, len(rows)) / length_s)
-    own = tuple(segments) if segments is not None else (whole,)
+    given = segments if segments is not None else [segment(0, launch_id, duration_s=max(MEASURE_S, lasted_s))]
+    own = tuple(_planned_as_offered(each, rows) for each in given)
     turns = changes.get("turns")
     if turns is None:
         went = whole_turn(own)
