@@ -13,7 +13,7 @@ import pandas as pd
 
 from harness.analyse.judged import Judged
 from harness.analyse.measured import OUTCOME_PLACES
-from harness.domain.evidence import DeathRole, Reason
+from harness.domain.evidence import NeededRole, Reason
 
 
 def above(
@@ -25,7 +25,7 @@ def above(
     return Reason(kind=kind, code=code, message=message, value=float(value), threshold=float(threshold))
 
 
-def first_death(evidence: Judged, roles: Sequence[DeathRole]) -> tuple[str, float] | None:
+def first_death(evidence: Judged, roles: Sequence[NeededRole]) -> tuple[str, float] | None:
     """What is to be said of the first process of these roles that ended, and how many seconds into the load it was."""
     deaths = [death for death in evidence.deaths if death.role in roles]
     if not deaths:
@@ -36,7 +36,7 @@ def first_death(evidence: Judged, roles: Sequence[DeathRole]) -> tuple[str, floa
     return f"{_WHO[first.role]} (process {first.pid}) ended {_how(first.code)} {at_s:.1f} s into the load{more}", at_s
 
 
-_WHO: Mapping[DeathRole, str] = {
+_WHO: Mapping[NeededRole, str] = {
     "target": "the service",
     "worker": "a worker of the service",
     "relay": "the network relay",

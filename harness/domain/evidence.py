@@ -238,14 +238,14 @@ class RunningTarget:
     """pids of the launcher's workers; empty where it serves by itself, or the system does not show them"""
 
 
-DeathRole = Literal["target", "worker", "relay", "postgres", "checkpointer"]
+NeededRole = Literal["target", "worker", "relay", "postgres", "checkpointer"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Death:
     """A process that ended while it was needed."""
 
-    role: DeathRole
+    role: NeededRole
     """Postgres ends its checkpointer only to recover from the death of one of its processes, which cuts every
     connection: a backend that was killed for its memory, say"""
     launch_id: str
