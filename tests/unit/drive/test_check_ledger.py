@@ -17,10 +17,8 @@ SEGMENT = Segment(
     index=0,
     launch_id="L",
     phase="measure",
-    round=0,
     start_s=0.0,
     duration_s=1.0,
-    guard_s=0.0,
     model="open",
     rate_rps=1.0,
     users=None,
@@ -30,7 +28,7 @@ SEGMENT = Segment(
 LEDGER = Ledger(
     tasks=(TaskCount(segment=0, task="read", offered=4, done=2, dropped=1, unfinished=1),),
     endpoints=(EndpointCount(segment=0, endpoint="GET /x", requests=3, ok=2, error=1, timeout=0),),
-    segments=(),
+    turns=(),
 )
 
 
@@ -89,9 +87,9 @@ def test_a_ledger_that_does_not_balance_is_named(rows: pd.DataFrame) -> None:
 
 
 def test_rows_of_a_segment_that_the_ledger_does_not_have_are_noticed(rows: pd.DataFrame) -> None:
-    empty = Ledger(tasks=(), endpoints=(), segments=())
+    empty = Ledger(tasks=(), endpoints=(), turns=())
     assert len(drive.check_ledger(empty, rows)) == 5
 
 
 def test_no_rows_and_no_counts_agree(rows: pd.DataFrame) -> None:
-    assert drive.check_ledger(Ledger(tasks=(), endpoints=(), segments=()), rows.iloc[:0]) == ()
+    assert drive.check_ledger(Ledger(tasks=(), endpoints=(), turns=()), rows.iloc[:0]) == ()
