@@ -38,6 +38,8 @@ FEW = 20
 """arrivals below which nothing is said"""
 GAVE_UP_SHARE = 0.9
 """An error that took this share of pool_timeout_s or more had waited for a connection, and was not served."""
+BACKLOG_FROM = 1 / 3
+"""of the load: what is in progress from then on, be it for long, is no backlog unless it grows"""
 SHORTFALL_MAX = 0.05
 """Without a known number of connections: the share that may stay unanswered beyond what chance explains."""
 
@@ -62,9 +64,9 @@ class Queue:
     unserved: int
     """of them dropped, unfinished, timed out, or given up on while they waited for a connection"""
     late_arrivals: int
-    """due after the first third of the load"""
+    """due after BACKLOG_FROM of the load"""
     fallen_behind: int
-    """how many more were unanswered at the end of the load than a third into it, those counted that gave up since"""
+    """how many more were unanswered at the end of the load than then, those counted that gave up since"""
     planned: float
     """rate x time: as many as arrive on average"""
     even: bool
@@ -123,19 +125,17 @@ def queue_of(
 
 
 def _backlog(due_ns: Times, gone_ns: Times, served: Bools, loaded: Windows) -> dict[str, int]:
-    """How the number of those that were not answered grew from a third of the load to its end.
-
-    What is in progress at any time, be it for long, is the same at both times and so no backlog.
-    """
+    """How the number of those that were not answered grew from BACKLOG_FROM of the load to its end."""
     if not len(loaded.start_ns):
         return {"late_arrivals": 0, "fallen_behind": 0}
-    place = int(np.searchsorted(loaded.load_s, loaded.seconds / 3, side="right")) - 1
-    third_ns = int(loaded.start_ns[place]) + round((loaded.seconds / 3 - float(loaded.load_s[place])) * 1e9)
+    from_s = BACKLOG_FROM * loaded.seconds
+    place = int(np.searchsorted(loaded.load_s, from_s, side="right")) - 1
+    from_ns = int(loaded.start_ns[place]) + round((from_s - float(loaded.load_s[place])) * 1e9)
     end_ns = int(loaded.end_ns[-1])
-    then = int(np.count_nonzero((due_ns <= third_ns) & (gone_ns > third_ns)))
+    then = int(np.count_nonzero((due_ns <= from_ns) & (gone_ns > from_ns)))
     now = int(np.count_nonzero(served & (gone_ns > end_ns)))
-    lost = int(np.count_nonzero(~served & (gone_ns >= third_ns)))
-    return {"late_arrivals": int(np.count_nonzero(due_ns > third_ns)), "fallen_behind": now + lost - then}
+    lost = int(np.count_nonzero(~served & (gone_ns >= from_ns)))
+    return {"late_arrivals": int(np.count_nonzero(due_ns > from_ns)), "fallen_behind": now + lost - then}
 
 
 def _holds_s(due_ns: Times, gone_ns: Times, connections: int) -> Floats:
@@ -252,9 +252,9 @@ def _settling_s(utilisation: float, variance_s: float) -> float:
 
 
 def _surely_unanswered(launches: Sequence[Queue]) -> float:
-    """The share of arrivals by which the services fell behind, less what chance may make of it."""
-    arrivals = sum(queue.late_arrivals for queue in launches)
-    if not arrivals:
+    """The share of the planned rate by which answers fell short of it, less what chance may make of either."""
+    planned = (1 - BACKLOG_FROM) * sum(queue.planned for queue in launches)
+    if not planned:
         return 0.0
-    behind = sum(queue.fallen_behind for queue in launches)
-    return behind / arrivals - SIGMAS * math.sqrt(2 * arrivals) / arrivals
+    answered = sum(queue.late_arrivals - queue.fallen_behind for queue in launches)
+    return 1 - answered / planned - SIGMAS / math.sqrt(planned)
