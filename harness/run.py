@@ -149,7 +149,7 @@ def _generator_ceiling_rps() -> float | None:
 def _find_rate(
     experiment: Experiment, cells: Sequence[Cell], place_for: PlaceFor, store: RunStore, progress: Progress
 ) -> tuple[float | None, str]:
-    """The open model's rate: given, or a share of what a short staircase finds the weakest pilot can carry."""
+    """The open model's rate: given, or a share of what a short staircase finds the strongest pilot can carry."""
     sitting = schedule.staircase_sitting(experiment, cells)
     share = plan.rate_share(experiment.load.rate or "")
     if sitting is None or share is None:
