@@ -258,7 +258,7 @@ class Engine:
                 self._sending = None  # the load clock stands still from now on
 
     def _dispatch(self) -> int:
-        """Hand over what is due. Returns up to when that is complete, so that a turn can end there; -1: not yet.
+        """Hand over what is due. Returns the moment up to which that is complete, where a turn can end; -1: not yet.
 
         What is due from the end of the sleep on is left to whoever goes on sending: of a staircase, the next step.
         """

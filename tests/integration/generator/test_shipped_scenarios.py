@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import itertools
 import json
+import os
 import re
 import subprocess
 import sys
@@ -83,6 +85,21 @@ def test_in_the_open_model(tmp_path: Path) -> None:
         assert set(rows.outcome) == {"ok"}, name
         assert len(rows) > 100
         assert not any(re.search(r"\d", endpoint) for endpoint in rows.endpoint), "endpoints carry no ids"
+
+
+def test_each_draws_from_the_seed_it_is_given() -> None:
+    paths = [str(SCENARIOS / f"{name}.py") for name in NAMES]
+    code = f"import runpy; print([runpy.run_path(path)['random'].random() for path in {paths}])"
+    seeds: list[dict[str, str]] = [{}, {"POOLBENCH_SEED": "1"}, {"POOLBENCH_SEED": "7/0"}, {"POOLBENCH_SEED": "7/1"}]
+    drawn = []
+    for seed in seeds:
+        environment = {name: value for name, value in os.environ.items() if name != "POOLBENCH_SEED"} | seed
+        command = [sys.executable, "-c", code]
+        done = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True)
+        drawn.append(ast.literal_eval(done.stdout))
+    assert drawn[0] == drawn[1], "plain locust gives none"
+    for own in zip(*drawn[1:], strict=True):
+        assert len(set(own)) == 3
 
 
 def test_under_plain_locust(tmp_path: Path) -> None:
