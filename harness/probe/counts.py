@@ -24,26 +24,32 @@ of its answer (0 where it began none), and its statements, transactions, checkou
 _SUMS = ("requests", "statements", "transactions", "checkouts", "round_trips")
 _MOST_UNROUTED = 200
 """names for paths that no route matched: whoever tries paths at random must not fill memory and files"""
+_MOST_ROUTES = 5000
 _OTHER_PATHS = "(other)"
-_NUMBER = re.compile(r"\d+|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|(?=\D*\d)[0-9a-fA-F]{16,}")
-_SEGMENT = re.compile(rb"(\d{1,9})-")
+_ID = re.compile(r"\d+|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|(?=\D*\d)[0-9a-fA-F]{16,}")
+_LONGEST_SEGMENT = 10
+"""digits; a longer one is none of ours"""
 
 
 class Endpoints:
     """Names of endpoints: the path as the app's route spells it, parameters in braces, prefixes included."""
 
     def __init__(self) -> None:
-        self._slashes: dict[str, int] = {}
+        self._forms: dict[int, tuple[Any, str, int]] = {}
+        """by identity: the route, kept so that no other takes its place, its path, and the slashes in it"""
         self._unrouted: set[str] = set()
 
     def name(self, path: str, route: Any) -> str:
         """A route knows its path from where it is mounted only; what comes before is taken from the request's path."""
-        form = getattr(route, "path_format", None) or getattr(route, "path", None)
-        if not isinstance(form, str):
-            return self._without_route(path)
-        slashes = self._slashes.get(form)
-        if slashes is None:
-            slashes = self._slashes[form] = form.count("/")
+        known = self._forms.get(id(route))
+        if known is None:
+            form = getattr(route, "path_format", None) or getattr(route, "path", None)
+            if not isinstance(form, str):
+                return self._without_route(path)
+            if len(self._forms) >= _MOST_ROUTES:  # an app that makes them as it goes
+                self._forms.clear()
+            known = self._forms[id(route)] = (route, form, form.count("/"))
+        _, form, slashes = known
         return form if path.count("/") == slashes else _prefix(path, route) + form
 
     def _without_route(self, path: str) -> str:
@@ -57,7 +63,7 @@ class Endpoints:
 
 def own_template(path: str) -> str:
     """The path with `{id}` for each part that is a number, a UUID or a long hexadecimal one."""
-    return "/".join("{id}" if _NUMBER.fullmatch(part) else part for part in path.split("/"))
+    return "/".join("{id}" if _ID.fullmatch(part) else part for part in path.split("/"))
 
 
 def _prefix(path: str, route: Any) -> str:
@@ -81,9 +87,16 @@ class Counts:
 
     def lines(self, requests: Iterable[Counted]) -> Iterator[str]:
         """One line for each segment, endpoint and status among these requests: what to add to all lines before."""
-        sums: dict[tuple[int, str, str, int], list[float]] = {}
+        sums: dict[tuple[bytes, str, str, int], list[float]] = {}
+        name_of = self._endpoints.name
+        # Hundreds of times a second on a thread that shares the interpreter with the service.
         for headers, method, path, route, status, statements, transactions, checkouts, round_trips in requests:
-            key = (_segment(headers), method, self._endpoints.name(path, route), status)
+            segment = b""
+            for name, value in headers:
+                if name == ARRIVAL_HEADER:
+                    segment = value.partition(b"-")[0]
+                    break
+            key = (segment, method, name_of(path, route), status)
             total = sums.get(key)
             if total is None:
                 sums[key] = [1, statements, transactions, checkouts, round_trips]
@@ -93,17 +106,13 @@ class Counts:
             total[2] += transactions
             total[3] += checkouts
             total[4] += round_trips
-        for (segment, method, name, status), total in sums.items():
-            key_of_line = {"segment": segment, "method": method, "route": name, "status": status}
+        for (segment, method, endpoint, status), total in sums.items():
+            key_of_line = {"segment": _number(segment), "method": method, "route": endpoint, "status": status}
             yield json.dumps(key_of_line | dict(zip(_SUMS, map(_known, total), strict=True))) + "\n"
 
 
-def _segment(headers: Headers) -> int:
-    for name, value in headers:
-        if name == ARRIVAL_HEADER:
-            match = _SEGMENT.match(value)
-            return int(match[1]) if match else NO_SEGMENT
-    return NO_SEGMENT
+def _number(segment: bytes) -> int:
+    return int(segment) if segment.isdigit() and len(segment) < _LONGEST_SEGMENT else NO_SEGMENT
 
 
 def _known(value: float) -> float | None:

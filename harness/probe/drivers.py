@@ -82,7 +82,8 @@ def _asyncpg() -> Iterator[tuple[Any, str, Any]]:
     yield protocol, "query", _query(protocol.query)
     for name in ("bind_execute", "bind_execute_many"):
         yield protocol, name, _sent(getattr(protocol, name))
-    for name in ("prepare", "bind", "execute", "close_statement", "close_portal", "copy_in", "copy_out"):
+    yield protocol, "prepare", _prepare(protocol.prepare)
+    for name in ("bind", "execute", "close_statement", "close_portal", "copy_in", "copy_out"):
         yield protocol, name, _exchange(getattr(protocol, name))
 
 
@@ -131,6 +132,24 @@ def _sent(plain: Method) -> Method:
                     account.round_trips += 1
 
     return exchange
+
+
+def _prepare(plain: Method) -> Method:
+    """Of asyncpg: after an error, which it asked for by a Flush, it sends Sync and waits once more."""
+
+    async def prepare(protocol: Any, *arguments: Any, **named: Any) -> Any:
+        account = current.get()
+        if account is None:
+            return await plain(protocol, *arguments, **named)
+        account.round_trips += 1
+        try:
+            return await plain(protocol, *arguments, **named)
+        except Exception as error:
+            if getattr(error, "sqlstate", None) is not None:
+                account.round_trips += 1
+            raise
+
+    return prepare
 
 
 def _exchange(plain: Method) -> Method:
