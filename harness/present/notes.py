@@ -86,7 +86,7 @@ def _not_settled(report: Report) -> str:
     if not cells:
         return ""
     return (
-        f"The queue had not settled of {_which(cells, report)}: in a steady state latency is higher. "
+        f"The queue had not settled with {_which(cells, report)}: in a steady state latency is higher. "
         "A longer load.measure_s comes closer."
     )
 
@@ -184,12 +184,14 @@ def _no_probe(report: Report) -> str:
     if not report.info.experiment.observe.probe:
         ended = ", so that turns were ended by what the client knew of its requests" if _in_turns(report) else ""
         why = f"the probe was off{ended}"
-    return f"Pool wait and database time are not known for {_which(unseen, report)}: {why}."
+    return f"Pool wait and database time are not known for {_which(unseen, report, every='any cell')}: {why}."
 
 
 def _no_activity(report: Report) -> str:
     unseen = [cell for cell in _deployed(report) if math.isnan(cell.connections_active_mean)]
-    return f"Connections were not seen for {_which(unseen, report)}: pg_stat_activity gave nothing." if unseen else ""
+    if not unseen:
+        return ""
+    return f"Connections were not seen for {_which(unseen, report, every='any cell')}: pg_stat_activity gave nothing."
 
 
 def _no_postgres_processes(report: Report) -> str:
@@ -223,9 +225,10 @@ def _deployed(report: Report) -> list[CellSummary]:
     return [cell for cell in _valid(report) if cell.cell.target.url is None]
 
 
-def _which(some: Sequence[CellSummary], report: Report) -> str:
+def _which(some: Sequence[CellSummary], report: Report, *, every: str = "every cell") -> str:
+    """Valid cells by name, or `every` where these are all of several."""
     valid = _valid(report)
-    return "every cell" if len(some) == len(valid) > 1 else _named(some)
+    return every if len(some) == len(valid) > 1 else _named(some)
 
 
 def _named(cells: Sequence[CellSummary]) -> str:

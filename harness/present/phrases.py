@@ -36,9 +36,9 @@ def verdict_text(report: Report) -> str:
         return "Nothing can be concluded: the measurement is invalid in every launch; the certificates say why."
     parts = [
         _headline(verdict, cells, valid, info),
+        _slo(verdict, cells, valid, info),
         *_against_others(report, cells),
         *_overwhelmed(valid, info),
-        _slo(verdict, cells, valid, info),
         _visible(verdict, valid),
         _unknown(summary.cells, valid),
         "This holds for this machine and this load.",
@@ -122,13 +122,13 @@ def _shown(recommendation: Recommendation | None, cells: Mapping[str, CellSummar
     sizes = {other.size for other in (*recommendation.larger, *recommendation.not_larger) if other.eligible}
     margin, bound = percent_text(recommendation.margin), _at_most(recommendation.slowdown_at_most)
     if sizes <= {own}:
-        return f"; it is shown to be at most {bound} slower than any other (up to {margin} would do)"
+        return f"; it is shown to be at most {bound} slower than any other ({margin} would do)"
     passed_over = any(
         other.slowdown_at_most is not None and other.slowdown_at_most <= recommendation.margin and other.size < own
         for other in recommendation.not_larger
     )
-    which = "smallest that may be run with and" if passed_over else "smallest that"
-    return f"; it is the {which} is shown to be at most {margin} slower than any other (it is at most {bound})"
+    smaller = "no smaller one that may be run with" if passed_over else "no smaller one"
+    return f"; it is shown to be at most {bound} slower than any other, and {smaller} is shown to be within {margin}"
 
 
 def _undecided(
@@ -243,7 +243,7 @@ def _overwhelmed(valid: Sequence[CellSummary], info: RunInfo) -> Iterator[str]:
     if len(saturated) > MOST_NAMED:
         yield f"So {_do(len(saturated) - MOST_NAMED)} {len(saturated) - MOST_NAMED} more."
     for cell in failing[:MOST_NAMED]:
-        yield f"With {settings_text(cell.cell)} {percent_text(cell.all.error_rate)} of the arrivals fail."
+        yield f"{settings_text(cell.cell)} fails in {percent_text(cell.all.error_rate)} of the arrivals."
     if len(failing) > MOST_NAMED:
         more = len(failing) - MOST_NAMED
         yield f"{more} more {'cell fails' if more == 1 else 'cells fail'} too often."

@@ -13,8 +13,19 @@ import pytest
 
 from harness.domain.evidence import Certificate, Reason, RunInfo
 from harness.domain.experiment import Cell, DatabaseSpec, Design, Experiment, Load, Pool, Session, Slo, Target
-from harness.domain.load import Launch, Segment, Sitting
-from harness.domain.verdict import CellSummary, EndpointSummary, Estimate, Report, Summary
+from harness.domain.load import Launch, Segment, Sitting, Turn
+from harness.domain.verdict import (
+    Bounds,
+    CellSummary,
+    Coverage,
+    EndpointSummary,
+    Pair,
+    Recommendation,
+    Report,
+    Summary,
+    Verdict,
+    WhyNot,
+)
 
 DRIVERS = ("asyncpg", "psycopg", "psycopg_sync", "psycopg_blocking")
 SIZES = (2, 5, 10, 20, 40, 80)
@@ -37,7 +48,7 @@ def build_report(
     probe: bool = True,
     activity: bool = True,
     environment: Mapping[str, Any] | None = None,
-    rate_source: str = "60 % of 498 arrivals/s, the capacity found by a staircase",
+    rate_source: str = "60% of the 498 arrivals/s that the pilot sustained in a staircase (asyncpg)",
 ) -> Report:
     """`failing` and `invalid` number cells by rank from 0; their p99 is infinite, or their launches do not count."""
     cells = build_cells(drivers, sizes, label)
@@ -46,7 +57,9 @@ def build_report(
         for rank, cell in enumerate(cells)
     )
     if not activity:
-        summaries = tuple(replace(summary, connections_peak=0) for summary in summaries)
+        summaries = tuple(
+            replace(summary, connections_peak=0, connections_active_mean=math.nan) for summary in summaries
+        )
     series = {
         "latency_percentiles": percentile_frame(summaries),
         "latency_cdf": cdf_frame(summaries),
@@ -55,14 +68,77 @@ def build_report(
         "breakdown": breakdown_frame(summaries if probe else ()),
         "outcomes": outcome_frame(summaries),
     }
+    planned = len(cells) * launches
+    pairs = build_pairs(summaries)
+    to_best = {pair.second: pair for pair in pairs if pair.first == cells[0].id}
+    ties = {cell.id: (cells[1 - place].id,) for place, cell in enumerate(cells[:2]) if len(cells) > 1}
+    summaries = tuple(
+        replace(own, versus_best=to_best.get(own.cell.id), ties=ties.get(own.cell.id, ()) if own.valid else ())
+        for own in summaries
+    )
     summary = Summary(
         cells=summaries,
-        verdict=f"Run with {summaries[0].cell.label}: it answers 95 % of arrivals within 6.21 ms.",
-        notes=("Three launches cannot tell p99 apart; rank by p95.",),
+        pairs=pairs,
+        verdict=build_verdict(summaries),
+        coverage=Coverage(
+            measured=planned,
+            planned=planned,
+            excluded={"lag": launches * len(invalid)} if invalid else {},
+            fewest_requests=3012,
+            postgres_processes=True,
+            relays=(),
+        ),
         certificates=build_certificates(summaries, launches),
     )
     info = build_info(cells, launches, environment, rate_source)
     return Report(info=info, summary=summary, series=series, complete=True)
+
+
+def build_pairs(summaries: tuple[CellSummary, ...]) -> tuple[Pair, ...]:
+    """The first two are not told apart, all others are."""
+    return tuple(
+        Pair(
+            first=one.cell.id,
+            second=other.cell.id,
+            ratio=1.25 ** (place - first),
+            low=0.97 if (first, place) == (0, 1) else 1.25 ** (place - first) / 1.07,
+            high=1.25 ** (place - first) * 1.07,
+            told_apart=(first, place) != (0, 1),
+        )
+        for first, one in enumerate(summaries)
+        for place, other in enumerate(summaries)
+        if first < place and one.valid and other.valid
+    )
+
+
+def build_verdict(summaries: tuple[CellSummary, ...]) -> Verdict:
+    """Run with the first; the others may open as many connections or more."""
+    pick = summaries[0].cell
+    if len(summaries) == 1:
+        return Verdict(state="no_choice", cell_id=pick.id, recommendation=None, smallest_visible=None)
+    others = [
+        WhyNot(
+            cell_id=other.cell.id,
+            size=float(other.cell.connection_ceiling or 0),
+            eligible=other.valid and not other.failing,
+            slowdown_at_most=1.25**place * 1.07 - 1,
+            against=pick.id,
+            gain_at_most=0.0 if place > 1 else 0.031,
+            told_apart=place > 1,
+        )
+        for place, other in enumerate(summaries[1:], start=1)
+    ]
+    size = pick.connection_ceiling or 0
+    recommendation = Recommendation(
+        margin=0.25,
+        recommended=pick.id,
+        best=pick.id,
+        slowdown_at_most=0.12,
+        larger=tuple(other for other in others if other.size > size),
+        not_larger=tuple(other for other in others if other.size <= size),
+        launches_to_decide=None,
+    )
+    return Verdict(state="recommended", cell_id=pick.id, recommendation=recommendation, smallest_visible=0.114)
 
 
 def build_cells(drivers: int, sizes: int, label: str = "{driver}, pool {size}") -> tuple[Cell, ...]:
@@ -83,24 +159,26 @@ def build_cells(drivers: int, sizes: int, label: str = "{driver}, pool {size}") 
 
 
 def summarise(cell: Cell, rank: int, *, launches: int, failing: bool, invalid: bool, probe: bool = True) -> CellSummary:
-    def estimate(value: float, spread: float) -> Estimate:
+    def bounds(value: float, spread: float) -> Bounds:
         if launches == 1:
-            return Estimate(value=value, low=math.nan, high=math.nan)
-        return Estimate(value=value, low=value / spread, high=value * spread)
+            return Bounds(value=value, low=None, high=None)
+        return Bounds(value=value, low=value / spread, high=value * spread)
 
     base = 3.1 * 1.25**rank
-    infinite = Estimate(value=math.inf, low=base * 40, high=math.inf)
+    infinite = Bounds(value=math.inf, low=None, high=None)
     everything = EndpointSummary(
         cell_id=cell.id,
         endpoint="*",
         launches=launches,
         requests=3012 * launches,
         achieved_rps=298.7,
+        carried_rps=298.7 if not failing else 291.5,
         goodput_rps=298.7 if not failing else 287.1,
-        p50_ms=estimate(base, 1.06),
-        p90_ms=estimate(base * 1.6, 1.08),
-        p95_ms=estimate(base * 2.003, 1.12),
-        p99_ms=infinite if failing else estimate(base * 4.4, 1.3),
+        p50_ms=bounds(base, 1.06),
+        p90_ms=bounds(base * 1.6, 1.08),
+        p95_ms=bounds(base * 2.003, 1.12),
+        p99_ms=infinite if failing else bounds(base * 4.4, 1.3),
+        p95_bound_low_ms=base * 1.95,
         served_p99_ms=base * 4.4,
         error_rate=0.0234 if failing else 0.0,
         dropped=41 if failing else 0,
@@ -110,18 +188,28 @@ def summarise(cell: Cell, rank: int, *, launches: int, failing: bool, invalid: b
     )
     return CellSummary(
         cell=cell,
-        rank=rank + 1 if rank != 1 else 1,
-        tied=rank < 2,
+        rank=rank + 1,
+        ties=(),
         all=everything,
         endpoints=tuple(replace(everything, endpoint=name, requests=1004 * launches) for name in ENDPOINTS),
-        versus_best=None if rank == 0 else estimate(1.25**rank, 1.07),
+        versus_best=None,
         connections_peak=min(cell.connection_ceiling or 0, 9),
         connections_active_mean=1.234,
+        pool_used_share=0.4 if probe else math.nan,
         cpu_ms_per_request=1.41,
-        slo_met=None if invalid else not failing,
+        slo=None if invalid else "not_met" if failing else "met",
+        failing=failing,
+        saturated=False,
+        near_its_limit=False,
+        from_empty=False,
+        utilisation=0.4,
+        empty_tasks=0,
+        own_mean_ms=0.02,
+        late_p99_ms=0.4,
+        turns=10 * launches,
         valid=not invalid,
         invalid_launches=launches if invalid else 0,
-        findings=("saturated", "dropped 41") if failing else (),
+        findings=("dropped", "errors") if failing else (),
     )
 
 
@@ -179,34 +267,32 @@ def build_info(
 
 
 def build_sitting(cells: tuple[Cell, ...], block: int) -> Sitting:
-    """All cells of a block hot together, taking ten turns of half a second."""
+    """All cells of a block hot together, each with ten turns of half a second."""
     launches = tuple(Launch(id=f"b{block}-{cell.id}", cell=cell, block=block) for cell in cells)
     segments = tuple(
         Segment(
-            index=turn * len(launches) + place,
+            index=place,
             launch_id=launch.id,
             phase="measure",
-            round=turn,
-            start_s=0.65 * (turn * len(launches) + place),
-            duration_s=0.5,
-            guard_s=0.15,
+            start_s=0.0,
+            duration_s=5.0,
             model="open",
             rate_rps=298.8,
             users=None,
             arrivals="poisson",
-            seed=turn,
+            seed=place,
         )
-        for turn in range(10)
         for place, launch in enumerate(launches)
     )
-    return Sitting(index=block - 1, purpose="measure", launches=launches, segments=segments)
+    turns = tuple(Turn(launch_id=launch.id, duration_s=0.5) for _ in range(10) for launch in launches)
+    return Sitting(index=block - 1, purpose="measure", launches=launches, segments=segments, turns=turns, pause_s=0.15)
 
 
 def percentile_frame(summaries: tuple[CellSummary, ...]) -> pd.DataFrame:
     rows = [
-        (summary.cell.id, percentile, estimate.value, estimate.low, estimate.high)
+        (summary.cell.id, percentile, figure.value, _or_nan(figure.low), _or_nan(figure.high))
         for summary in summaries
-        for percentile, estimate in (
+        for percentile, figure in (
             (50, summary.all.p50_ms),
             (90, summary.all.p90_ms),
             (95, summary.all.p95_ms),
@@ -214,6 +300,10 @@ def percentile_frame(summaries: tuple[CellSummary, ...]) -> pd.DataFrame:
         )
     ]
     return pd.DataFrame(rows, columns=["cell_id", "percentile", "latency_ms", "low_ms", "high_ms"])
+
+
+def _or_nan(bound: float | None) -> float:
+    return math.nan if bound is None else bound
 
 
 def cdf_frame(summaries: tuple[CellSummary, ...]) -> pd.DataFrame:

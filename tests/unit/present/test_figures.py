@@ -55,7 +55,7 @@ def test_percentiles_show_each_cell_in_rank_order_with_dot_and_interval(make_rep
     with drawn(make_report(), "latency_percentiles") as figure:
         assert panel_titles(figure) == ["p50", "p90", "p95", "p99"]
         names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
-        assert names[0] == "1=\u2002asyncpg, pool 2"
+        assert names[0] == "1\u2002asyncpg, pool 2"
         assert names[5] == "6\u2002psycopg_sync, pool 5"
         p50 = figure.axes[0]
         assert [dot.get_ydata()[0] for dot in artists(p50, "dot")] == list(range(6))

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.domain.verdict import Estimate
+from harness.domain.verdict import Bounds, Promise
 from harness.present import numbers
 
 
@@ -64,12 +64,12 @@ def test_percent(share: float | None, text: str) -> None:
     ("low", "high", "text"),
     [
         (11.94, 12.81, "11.9\u201312.8"),
-        (840, math.inf, "840\u2013∞"),
-        (math.nan, math.nan, "\u2013"),
+        (0.0, 12.8, "0\u201312.8"),
+        (None, None, "\u2013"),
     ],
 )
-def test_interval(low: float, high: float, text: str) -> None:
-    assert numbers.interval(Estimate(value=12.3, low=low, high=high)) == text
+def test_interval(low: float | None, high: float | None, text: str) -> None:
+    assert numbers.interval(Bounds(value=12.3, low=low, high=high)) == text
 
 
 def test_interval_of_nothing_is_unknown() -> None:
@@ -94,6 +94,8 @@ def test_duration(seconds: float, text: str) -> None:
     assert numbers.duration(seconds) == text
 
 
-@pytest.mark.parametrize(("value", "text"), [(True, "yes"), (False, "no"), (None, "\u2013")])
-def test_yes_no(value: bool | None, text: str) -> None:
-    assert numbers.yes_no(value) == text
+@pytest.mark.parametrize(
+    ("promise", "text"), [("met", "yes"), ("not_met", "no"), ("unclear", "unclear"), (None, "\u2013")]
+)
+def test_promise(promise: Promise | None, text: str) -> None:
+    assert numbers.promise_word(promise) == text
