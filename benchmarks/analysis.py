@@ -22,7 +22,6 @@ from harness.domain.evidence import (
     PROBE_COLUMNS,
     PROCESS_COLUMNS,
     REQUEST_COLUMNS,
-    Certificate,
     RunInfo,
     Trial,
     TrialEvidence,
@@ -144,7 +143,6 @@ def _trial(sitting: Sitting, launch: Launch, rows: int, *, seed: int) -> TrialEv
         start_ns=start_ns,
         segments=segments,
         ledger=_ledger(requests, turns),
-        certificate=Certificate(valid=True),
     )
     return TrialEvidence(
         trial=trial,

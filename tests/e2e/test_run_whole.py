@@ -14,6 +14,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from harness.analyse import analyse
 from harness.store import RunStore
 
 pytestmark = pytest.mark.postgres

@@ -202,7 +202,7 @@ def cell(number: int = 1, *, factors: tuple[tuple[str, Any], ...] | None = None,
 
 
 def _planned_as_offered(segment: Segment, rows: pd.DataFrame) -> Segment:
-    """The segment, at the rate of its rows where these are few: its certificate would say that the plan was not kept."""
+    """The segment, at the rate of its rows where these are few: a certificate would call the plan not kept."""
     offered = int(((rows["segment"] == segment.index) & (rows["sequence"] == 0)).sum())
     few = segment.rate_rps is not None and offered and offered < 0.9 * segment.rate_rps * segment.duration_s
     return replace(segment, rate_rps=offered / segment.duration_s) if few else segment
