@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 
 from harness.analyse.judged import Judged
-from harness.analyse.reasons import above, first_death, increase, largest, share_of
+from harness.analyse.reasons import above, first_death, increase, largest, last_reading, share_of
 from harness.analyse.steady import BIN_S, settled_after_s
 from harness.domain.evidence import Reason
 
@@ -83,6 +83,15 @@ def empty_tasks(evidence: Judged) -> Reason | None:
     value = evidence.empty / arrivals if arrivals else 0.0
     message = f"{value:.1%} of the arrivals sent no request: they are neither success nor failure"
     return above("finding", "empty_tasks", value, EMPTY_SHARE_MAX, message)
+
+
+def no_connection(evidence: Judged) -> Reason | None:
+    """The service answered without its database: it was never connected to, or another one was."""
+    # over the whole life: Postgres may count a transaction only once its connection is closed
+    if last_reading(evidence, "transactions") != 0 or not len(evidence.outcome):
+        return None
+    message = "the service opened no connection to the database it was given"
+    return Reason(kind="finding", code="no_connection", message=message, value=0.0, threshold=0.0)
 
 
 def gc_pause(evidence: Judged) -> Reason | None:
@@ -175,6 +184,7 @@ FINDINGS: tuple[Callable[[Judged], Reason | None], ...] = (
     died,
     still_at_work,
     empty_tasks,
+    no_connection,
     gc_pause,
     loop_lag,
     pool_timeouts,

@@ -6,6 +6,7 @@ Launches are taken one after the other, and of each only its figures stay: a run
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from harness.analyse.arrays import NEVER, Floats, Times, Where
 from harness.analyse.certificate import certificate_of
 from harness.analyse.estimate import quantile, quantile_of, quantiles
+from harness.analyse.failures import failures_of
 from harness.analyse.lateness import lateness_bound_ns
 from harness.analyse.measured import (
     MEASURED_COLUMNS,
@@ -101,6 +103,8 @@ class LaunchFigures:
     """at SHARES: what would be left of the quantiles if all of the generator's lateness had gone into them"""
     late_p99_ms: float
     """how late one arrival in a hundred was handed over, or later"""
+    failures: Counter[tuple[str, str, int, str]]
+    """of requests, by endpoint, outcome, status and message"""
     empty: int
     """arrivals beside these whose task sent nothing"""
     own_mean_ms: float
@@ -220,6 +224,7 @@ def launch_figures(evidence: Evidence, rows: pd.DataFrame, owners: Mapping[str, 
         outcomes=np.bincount(arrivals.outcome[arrivals.measured], minlength=len(OUTCOMES)).astype(np.int64),
         least_ms=tuple(max(0.0, quantile(least_ms, share)) for share in SHARES),
         late_p99_ms=quantile_of(arrivals.late_ns[arrivals.measured] / 1e6, 0.99),
+        failures=failures_of(rows, spans),
         empty=arrivals.empty,
         own_mean_ms=float(np.nanmean(task_ms)) if np.isfinite(task_ms).any() else math.nan,
         queue=_queue(requests, len(arrivals.outcome), trial, loaded, _cpu(cpu_s, arrivals, trial, spans)),

@@ -21,7 +21,7 @@ from harness.domain.evidence import OUTCOMES
 OWNER_COLUMNS = ("task", "endpoint", "sequence")
 """What `endpoint_owners` looks at."""
 MEASURED_COLUMNS = (
-    *("segment", "arrival", "sequence", "task", "endpoint", "outcome", "status"),
+    *("segment", "arrival", "sequence", "task", "endpoint", "outcome", "status", "error"),
     *("intended_ns", "handed_ns", "started_ns", "finished_ns", "pool_ms", "db_ms", "app_ms", "pid"),
 )
 """What this module and the ledger's check look at."""

@@ -70,3 +70,9 @@ def increase(evidence: Judged, key: str) -> float:
     """How much a cumulative figure of the server table grew over the judged time; NaN with fewer than two readings."""
     values = evidence.readings(key)
     return float(values[-1] - values[0]) if len(values) > 1 else math.nan
+
+
+def last_reading(evidence: Judged, key: str) -> float:
+    """The last reading of a cumulative figure, made when the targets had stopped; NaN without one."""
+    values = evidence.server[(evidence.server["key"] == key).to_numpy()].sort_values("t_ns")["value"]
+    return float(values.iloc[-1]) if len(values) else math.nan

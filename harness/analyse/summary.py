@@ -14,6 +14,7 @@ from statistics import fmean
 
 from harness.analyse.compare import Comparison
 from harness.analyse.estimate import over_launches
+from harness.analyse.failures import most_frequent
 from harness.analyse.findings import FAILING_SHARE
 from harness.analyse.launches import ALL, SHARES, EndpointFigures, Excluded, LaunchFigures
 from harness.analyse.metrics import METRICS, compare_by
@@ -93,6 +94,7 @@ def summarise_cell(
         valid=bool(launches),
         invalid_launches=len(excluded),
         findings=_findings(launches, excluded, queue),
+        failures=most_frequent([launch.failures for launch in launches]),
     )
 
 

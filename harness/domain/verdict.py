@@ -116,6 +116,20 @@ class EndpointSummary:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """Requests of one cell that failed alike."""
+
+    endpoint: str
+    """empty for arrivals that were dropped or whose task failed before a request"""
+    outcome: str
+    """error, timeout, dropped or unfinished"""
+    status: int
+    """HTTP status, 0 where none came"""
+    message: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CellSummary:
     """One cell over all its valid launches."""
 
@@ -155,6 +169,8 @@ class CellSummary:
     valid: bool
     invalid_launches: int
     findings: tuple[str, ...]
+    failures: tuple[Failure, ...] = ()
+    """the most frequent kinds, most frequent first"""
 
 
 State = Literal[

@@ -12,6 +12,7 @@ from harness.domain.verdict import (
     Bounds,
     CellSummary,
     EndpointSummary,
+    Failure,
     Pair,
     Recommendation,
     Report,
@@ -286,6 +287,18 @@ def launches_text(valid: Sequence[CellSummary]) -> str:
     counts = [cell.all.launches for cell in valid]
     fewest, most = min(counts), max(counts)
     return f"{fewest} to {most} launches" if fewest < most else f"{most} {'launch' if most == 1 else 'launches'}"
+
+
+def failures_text(cell: CellSummary) -> str:
+    """Why requests failed, most frequent first: "312 GET /heroes/{id}: HTTP 503"; empty where none did."""
+    return "; ".join(failure_text(failure) for failure in cell.failures)
+
+
+def failure_text(failure: Failure) -> str:
+    said = failure.message or {"dropped": "dropped, as many were in flight as may be"}.get(
+        failure.outcome, f"{failure.outcome}, without a message"
+    )
+    return f"{failure.count} {failure.endpoint or 'arrivals'}: {said}"
 
 
 def settings_text(cell: Cell) -> str:

@@ -162,6 +162,16 @@ def test_errors_beyond_the_slo(build: ModuleType) -> None:
     assert certificate(build, rows=rows, slo=Slo(error_rate=0.05)).reasons == ()
 
 
+@pytest.mark.parametrize(("transactions", "found"), [([0.0, 0.0], ["no_connection"]), ([0.0, 3.0], []), ([], [])])
+def test_a_service_that_never_reached_its_database_is_named(
+    build: ModuleType, transactions: list[float], found: list[str]
+) -> None:
+    """The last reading decides: Postgres may count what a connection did only when it is closed."""
+    times = [build.START_NS + SECOND // 2, build.START_NS + 3 * SECOND][: len(transactions)]
+    server = build.table(SERVER_COLUMNS, t_ns=times, key=["transactions"] * len(times), value=transactions)
+    assert codes(certificate(build, server=server), "finding") == found
+
+
 @pytest.mark.parametrize(
     ("role", "code", "kind", "said"),
     [

@@ -19,7 +19,8 @@ import pandas as pd
 import pytest
 
 from harness.analyse import analyse
-from harness.analyse.queueing import NEVER, Cpu, Queue, QueueVerdict, judge_queue, queue_of
+from harness.analyse.arrays import NEVER
+from harness.analyse.queueing import Cpu, Queue, QueueVerdict, judge_queue, queue_of
 from harness.analyse.windows import Windows
 from harness.domain.experiment import Load, Pool
 from harness.domain.verdict import CellSummary
