@@ -21,7 +21,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.analyse.arrays import Bools, Floats, Times
+from harness.analyse.arrays import Bools, Floats, Times, Where
 from harness.analyse.windows import Windows
 
 SETTLING_SHARE_MAX = 0.05
@@ -109,7 +109,8 @@ def queue_of(
     """
     work_s = squares_s2 = math.nan
     if connections is not None:
-        holds_s = _holds_s(due_ns[served], gone_ns[served], connections)
+        which: Where = served if not served.all() else slice(None)
+        holds_s = _holds_s(due_ns[which], gone_ns[which], connections)
         work_s, squares_s2 = float(holds_s.sum()), float(np.dot(holds_s, holds_s))
     return Queue(
         arrivals=len(due_ns),
