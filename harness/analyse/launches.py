@@ -236,7 +236,7 @@ def _over_time(arrivals: Arrivals, trial: Trial) -> OverTime:
     planned_s = sum(segment.duration_s for segment in measured_segments(trial.segments))
     bin_s = 1.0 if planned_s >= BINS_MIN else 0.25
     begun_s = min((segment.start_s for segment in measured_segments(trial.segments)), default=0.0)
-    number = ((arrivals.load_s[arrivals.measured] - begun_s) // bin_s).astype(np.int32)
+    number = ((arrivals.load_s[arrivals.measured] - begun_s) / bin_s).astype(np.int32)
     order = np.argsort(number, kind="stable")
     return OverTime(bin_s=bin_s, number=number[order], latency_ms=arrivals.latency_ms[arrivals.measured][order])
 
