@@ -111,7 +111,7 @@ def queue_of(
     if connections is not None:
         which: Where = served if not served.all() else slice(None)
         holds_ns = _holds_ns(due_ns[which], gone_ns[which], connections)
-        work_s, squares_s2 = float(holds_ns.sum()) / 1e9, float(np.dot(holds_ns, holds_ns)) / 1e18
+        work_s, squares_s2 = float(holds_ns.sum()) / 1e9, float(np.square(holds_ns).sum()) / 1e18
     return Queue(
         arrivals=len(due_ns),
         unserved=int(np.count_nonzero(~served)),
@@ -142,11 +142,12 @@ def _backlog(due_ns: Times, gone_ns: Times, served: Bools, loaded: Windows) -> d
 
 def _holds_ns(due_ns: Times, gone_ns: Times, connections: int) -> Floats:
     """How long each held a connection, in the order of arrival; see the module."""
+    left_ns = np.sort(gone_ns, kind="stable")  # rows come in the order in which they ended: little to do
     order = np.argsort(due_ns, kind="stable")
     begun_ns, gone_ns = due_ns[order], gone_ns[order]
     waits = len(due_ns) - connections
     if waits > 0:
-        np.maximum(begun_ns[connections:], np.sort(gone_ns, kind="stable")[:waits], out=begun_ns[connections:])
+        np.maximum(begun_ns[connections:], left_ns[:waits], out=begun_ns[connections:])
     np.subtract(gone_ns, begun_ns, out=gone_ns)
     np.maximum(gone_ns, 0, out=gone_ns)  # one that overtook another
     return gone_ns.astype(np.float64)
