@@ -116,7 +116,6 @@ def rows_of(table: pd.DataFrame, loaded: Windows, measured: Windows) -> Rows:
     outcome = category_codes(table["outcome"], OUTCOME_PLACES)
     ok = outcome == _OK
     intended, finished = table["intended_ns"].to_numpy(), table["finished_ns"].to_numpy()
-    came, _ = measured.locate(finished)
     return Rows(
         table=table,
         segment=segment,
@@ -124,7 +123,7 @@ def rows_of(table: pd.DataFrame, loaded: Windows, measured: Windows) -> Rows:
         outcome=outcome,
         answered=ok | ((outcome == OUTCOME_PLACES["error"]) & (table["status"].to_numpy() > 0)),
         sent=category_codes(table["endpoint"], {"": 0}) != 0,
-        came=came,
+        came=measured.contain(finished),
         measured=is_in(segment, measured),
         intended_ns=intended,
         handed_ns=table["handed_ns"].to_numpy(),
@@ -207,7 +206,6 @@ def _several_requests(rows: Rows, loaded: Windows, measured: Windows) -> Arrival
     answered = np.logical_and.reduceat((rows.answered | raised)[order], first) & sent
     finished = np.maximum.reduceat(rows.finished_ns[order], first)
     intended, is_measured = rows.intended_ns[head], rows.measured[head]
-    came, _ = measured.locate(finished)
     own_ns = rows.started_ns[head] - rows.handed_ns[head] + _between_ns(rows, order, first, per_row)
     empty = ~sent & (outcome == _OK)
     kept = ~empty
@@ -217,7 +215,7 @@ def _several_requests(rows: Rows, loaded: Windows, measured: Windows) -> Arrival
         load_s=load_s,
         outcome=outcome[kept],
         answered=answered[kept],
-        came=came[kept],
+        came=measured.contain(finished)[kept],
         measured=is_measured[kept],
         due_ns=intended[kept],
         gone_ns=_gone_ns(finished, intended, outcome)[kept],

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.analyse.arrays import Bools, Floats, Times
+from harness.analyse.arrays import Bools, Floats, Times, Where
 from harness.analyse.windows import Windows
 
 SETTLING_SHARE_MAX = 0.05
@@ -108,8 +108,9 @@ def queue_of(
     """
     work_s = squares_s2 = math.nan
     if connections is not None:
-        holds_s = _holds_s(due_ns[served], gone_ns[served], connections)
-        work_s, squares_s2 = float(holds_s.sum()), float(np.dot(holds_s, holds_s))
+        which: Where = served if not served.all() else slice(None)
+        holds_ns = _holds_ns(due_ns[which], gone_ns[which], connections)
+        work_s, squares_s2 = float(holds_ns.sum()) / 1e9, float(np.square(holds_ns).sum()) / 1e18
     return Queue(
         arrivals=len(due_ns),
         unserved=int(np.count_nonzero(~served)),
@@ -138,15 +139,17 @@ def _backlog(due_ns: Times, gone_ns: Times, served: Bools, loaded: Windows) -> d
     return {"late_arrivals": int(np.count_nonzero(due_ns > from_ns)), "fallen_behind": now + lost - then}
 
 
-def _holds_s(due_ns: Times, gone_ns: Times, connections: int) -> Floats:
+def _holds_ns(due_ns: Times, gone_ns: Times, connections: int) -> Floats:
     """How long each held a connection, in the order of arrival; see the module."""
+    left_ns = np.sort(gone_ns, kind="stable")  # rows come in the order in which they ended: little to do
     order = np.argsort(due_ns, kind="stable")
     begun_ns, gone_ns = due_ns[order], gone_ns[order]
     waits = len(due_ns) - connections
     if waits > 0:
-        np.maximum(begun_ns[connections:], np.sort(gone_ns, kind="stable")[:waits], out=begun_ns[connections:])
-    held_s: Floats = np.maximum(gone_ns - begun_ns, 0) / 1e9  # one that overtook another
-    return held_s
+        np.maximum(begun_ns[connections:], left_ns[:waits], out=begun_ns[connections:])
+    np.subtract(gone_ns, begun_ns, out=gone_ns)
+    np.maximum(gone_ns, 0, out=gone_ns)  # one that overtook another
+    return gone_ns.astype(np.float64)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -78,6 +78,7 @@ def test_turns_put_together_are_the_load_exactly_once(
         # each stretch begins on the load clock where the one before it ended
         assert own.load_s == pytest.approx(np.concatenate([[0], np.cumsum(lengths_ns)[:-1]]) / SECOND)
         inside, load_s = own.locate(np.array(at_ns, dtype=np.int64))
+        assert own.contain(np.array(at_ns, dtype=np.int64)).tolist() == inside.tolist()
         for t_ns, within, found_s in zip(at_ns, inside, load_s, strict=True):
             clock_ns = {shown for shown in load_clock_ns(turns, t_ns) if from_ns <= shown <= LOAD_NS}
             assert bool(within) == bool(clock_ns)
