@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from harness.analyse.applied import NotApplied, not_applied
 from harness.analyse.findings import FINDINGS
 from harness.analyse.instrument import INSTRUMENT
 from harness.analyse.judged import Evidence, judged
@@ -40,6 +41,7 @@ def certify(
     pgbouncer: bool = False,
     deaths: tuple[Death, ...] = (),
     arrivals: Arrivals | None = None,
+    wrong_settings: tuple[NotApplied, ...] = (),
 ) -> Certificate:
     """The certificate of one trial.
 
@@ -60,6 +62,7 @@ def certify(
         pgbouncer: whether a PgBouncer did, where transactions may wait for Postgres.
         deaths: processes that ended while they were needed.
         arrivals: of the rows, where they were worked out already.
+        wrong_settings: settings that the service does not have.
     """
     evidence = judged(
         Evidence(
@@ -79,6 +82,7 @@ def certify(
             pgbouncer=pgbouncer,
             deaths=deaths,
             arrivals=arrivals,
+            wrong_settings=wrong_settings,
         )
     )
     broken = tuple(reason for check in INSTRUMENT if (reason := check(evidence)))
@@ -114,4 +118,5 @@ def certificate_of(evidence: StoredEvidence, rows: pd.DataFrame, arrivals: Arriv
         pgbouncer=trial.launch.cell.target.pgbouncer,
         deaths=trial.deaths,
         arrivals=arrivals,
+        wrong_settings=not_applied(trial),
     )

@@ -69,6 +69,17 @@ def died(evidence: Judged) -> Reason | None:
     return Reason(kind="finding", code="died", message=death[0], value=death[1], threshold=0.0)
 
 
+def setting_not_applied(evidence: Judged) -> Reason | None:
+    """The service has other settings than the cell asks for."""
+    wrong = evidence.wrong_settings
+    if not wrong:
+        return None
+    said = "; ".join(
+        f"{own.key} is {' and '.join(map(str, own.found))} in the service, not {own.asked} as asked" for own in wrong
+    )
+    return Reason(kind="finding", code="setting_not_applied", message=said, value=float(len(wrong)), threshold=0.0)
+
+
 def still_at_work(evidence: Judged) -> Reason | None:
     """The service went on with requests long after its load, and others had their turn meanwhile."""
     busy = [turn for turn in evidence.ledger.turns if not turn.idle]
@@ -182,6 +193,7 @@ FINDINGS: tuple[Callable[[Judged], Reason | None], ...] = (
     timeouts,
     unfinished,
     died,
+    setting_not_applied,
     still_at_work,
     empty_tasks,
     no_connection,

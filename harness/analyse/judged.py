@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from harness.analyse.applied import NotApplied
 from harness.analyse.arrays import Bools, Codes, Floats
 from harness.analyse.measured import OUTCOME_PLACES, Arrivals, arrivals_of, is_in, rows_of
 from harness.analyse.steady import bin_medians_ms
@@ -37,6 +38,7 @@ class Evidence:
     pgbouncer: bool
     deaths: tuple[Death, ...]
     arrivals: Arrivals | None
+    wrong_settings: tuple[NotApplied, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +62,7 @@ class Judged:
     relay: RelayReadings | None
     pgbouncer: bool
     deaths: tuple[Death, ...]
+    wrong_settings: tuple[NotApplied, ...]
     began_ns: int
     """when the launch's first turn began"""
     start_ns: int
@@ -116,6 +119,7 @@ def judged(evidence: Evidence) -> Judged:
         relay=evidence.relay,
         pgbouncer=evidence.pgbouncer,
         deaths=evidence.deaths,
+        wrong_settings=evidence.wrong_settings,
         began_ns=min((turn.start_ns for turn in evidence.ledger.turns), default=0),
         start_ns=int(spans.start_ns.min(initial=np.iinfo(np.int64).max)),
         end_ns=int(spans.idle_ns.max(initial=0)),

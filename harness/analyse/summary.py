@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+from harness.analyse.applied import not_applied
 from harness.analyse.compare import Comparison
 from harness.analyse.estimate import over_launches
 from harness.analyse.failures import most_frequent
@@ -94,6 +95,7 @@ def summarise_cell(
         valid=bool(launches),
         invalid_launches=len(excluded),
         findings=_findings(launches, excluded, queue),
+        not_applied={own.key: own.found for launch in launches for own in not_applied(launch.trial)},
         failures=most_frequent([launch.failures for launch in launches]),
     )
 

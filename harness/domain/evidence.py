@@ -238,6 +238,22 @@ class RunningTarget:
     """pids of the launcher's workers; empty where it serves by itself, or the system does not show them"""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AppliedPool:
+    """What an engine in one of the target's processes has; None where its kind of pool has no such setting."""
+
+    launch_id: str
+    pid: int
+    driver: str
+    pool_class: str
+    pool_size: int | None
+    max_overflow: int | None
+    pool_timeout_s: float | None
+    pool_recycle_s: float | None
+    pool_pre_ping: bool | None
+    pool_use_lifo: bool | None
+
+
 NeededRole = Literal["target", "worker", "relay", "postgres", "checkpointer"]
 
 
@@ -265,6 +281,7 @@ class Observed:
     process: pd.DataFrame
     gaps: tuple[SamplerGap, ...] = ()
     server: pd.DataFrame = field(default_factory=no_server_readings)
+    applied: tuple[AppliedPool, ...] = ()
     deaths: tuple[Death, ...] = ()
     """from the first reading to the last, in the order of time"""
     counts: pd.DataFrame = field(default_factory=no_counts)
@@ -355,6 +372,8 @@ class Trial:
     gaps: tuple[SamplerGap, ...] = ()
     relay: RelayReadings | None = None
     """None where nothing lay between target and Postgres"""
+    applied: tuple[AppliedPool, ...] = ()
+    """the engines of the service as its processes said; empty where they were not seen"""
     deaths: tuple[Death, ...] = ()
     """processes that ended while they were needed, the launch's own and those that concern every launch"""
 

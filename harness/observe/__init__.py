@@ -20,7 +20,7 @@ from harness.domain.evidence import (
 from harness.observe.deaths import DeathWatch, Watched, death_watch
 from harness.observe.frames import table
 from harness.observe.postgres import activity_sampler
-from harness.observe.probe import read_counts, read_probe
+from harness.observe.probe import read_applied, read_counts, read_probe
 from harness.observe.process import PostgresTreeSampler, ProcessSampler, Root, children_of, spare_cpus
 from harness.observe.sampler import Sampler, SamplerLoop
 from harness.observe.server import ServerLog, server_log
@@ -90,6 +90,7 @@ class Observation:
                 process=table([row for loop in self._process for row in loop.rows], PROCESS_COLUMNS),
                 gaps=(*(gap for loop in self._loops for gap in loop.gaps), *probe_gaps, *count_gaps),
                 counts=table(counts, COUNT_COLUMNS),
+                applied=read_applied(self._targets),
                 deaths=self.deaths,
             )
         return self._observed

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.domain.evidence import COUNT_COLUMNS, PROBE_COLUMNS, RunningTarget, SamplerGap
+from harness.domain.evidence import COUNT_COLUMNS, PROBE_COLUMNS, AppliedPool, RunningTarget, SamplerGap
 from harness.observe.sampler import Row
 
 _KEY = ("segment", "method", "route", "status")
@@ -31,6 +31,17 @@ def read_probe(targets: Sequence[RunningTarget]) -> tuple[list[Row], list[Sample
             rows.extend({**line, "launch_id": target.launch_id} for line in lines)
             gaps.extend(_gap(target, f"{file.name} of {target.launch_id}, {reason}") for reason in broken)
     return rows, gaps
+
+
+def read_applied(targets: Sequence[RunningTarget]) -> tuple[AppliedPool, ...]:
+    """The engines of every target, as its processes said; a process without one said nothing."""
+    return tuple(
+        AppliedPool(launch_id=target.launch_id, pid=int(file.stem.rpartition("-")[2]), **engine)
+        for target in targets
+        if target.probe_dir is not None
+        for file in sorted(target.probe_dir.glob("applied-*.json"))
+        for engine in json.loads(file.read_text())
+    )
 
 
 def read_counts(targets: Sequence[RunningTarget]) -> tuple[list[Row], list[SamplerGap]]:

@@ -37,6 +37,10 @@ class Engines:
             if self._instrument.active:
                 self._install(plain)
 
+    def watched(self) -> list[Engine]:
+        """Every engine that is watched and still there."""
+        return self._engines()
+
     def on(self) -> None:
         """Measure again. Connections that are out are counted from what their pools say; NullPool cannot say."""
         with self._lock:

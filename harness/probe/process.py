@@ -10,6 +10,7 @@ from pathlib import Path
 from time import monotonic_ns
 from typing import TYPE_CHECKING
 
+from harness.probe.applied import write_applied
 from harness.probe.engines import Engines
 from harness.probe.line import Line, Reading, line_of
 from harness.probe.live import LiveCount
@@ -40,6 +41,7 @@ class ProcessProbe:
         self.gc = GcPauses()
         self.lag = LoopLag()
         self.threadpool = Threadpool()
+        self._directory = directory
         self.live = LiveCount(directory)
         """requests in progress"""
         self._series = Series(directory, take=self.take, toggle=self.toggle) if directory else None
@@ -59,6 +61,8 @@ class ProcessProbe:
 
     def watch(self, engine: Engine | AsyncEngine) -> None:
         self.engines.watch(engine)
+        if self._directory is not None:
+            write_applied(self._directory, self.engines.watched())
         self.start()
 
     def enter_loop(self) -> None:
@@ -133,6 +137,8 @@ class ProcessProbe:
         self._starting = threading.Lock()
         self.live.renew()
         self.engines.after_fork()
+        if self._directory is not None and (engines := self.engines.watched()):
+            write_applied(self._directory, engines)
         self.gc.forget()
         self.lag = LoopLag()
         self.timing = False
