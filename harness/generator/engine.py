@@ -20,6 +20,8 @@ from harness.generator.tally import Tally
 
 LOOK_AGAIN_NS = 500_000
 """after the client has all its answers and the service is still closing what they used"""
+CLOSING_NS = 100_000_000
+"""how long a service may take, after the last answer that is waited for, to close what it used"""
 GIVE_WAY_NS = 2_000_000
 """how long arrivals may be handed over in one go, while answers wait to be read"""
 NEVER_NS = 2**63 - 1
@@ -198,12 +200,15 @@ class Engine:
         for_answers = no_neighbour or not course.patient
         patience_s = course.hot.load.request_timeout_s * (1 if for_answers else SERVICE_PATIENCE)
         deadline_ns = now_ns + round(max(patience_s, self._plan.pause_s) * NS_PER_S)
+        answered_ns: int | None = None
         while True:
             now_ns = time.monotonic_ns()
             if course.is_idle(now_ns):
                 return now_ns, True
             if for_answers and course.hot.in_flight.count == 0:
-                return now_ns, False
+                answered_ns = answered_ns or now_ns
+                if now_ns >= answered_ns + CLOSING_NS:
+                    return now_ns, False
             if now_ns >= deadline_ns:
                 course.patient = False
                 return now_ns, False
