@@ -20,8 +20,8 @@ from harness.generator.tally import Tally
 
 LOOK_AGAIN_NS = 500_000
 """after the client has all its answers and the service is still closing what they used"""
-GIVE_WAY_NS = 2_000_000
-"""how long arrivals may be handed over in one go, while answers wait to be read"""
+CLOSING_NS = 100_000_000
+"""how long a service may take, after the last answer that is waited for, to close what it used"""
 NEVER_NS = 2**63 - 1
 SERVICE_PATIENCE = 3
 """request timeouts for which a service may go on with requests that the client gave up, before others have a turn"""
@@ -198,12 +198,15 @@ class Engine:
         for_answers = no_neighbour or not course.patient
         patience_s = course.hot.load.request_timeout_s * (1 if for_answers else SERVICE_PATIENCE)
         deadline_ns = now_ns + round(max(patience_s, self._plan.pause_s) * NS_PER_S)
+        answered_ns: int | None = None
         while True:
             now_ns = time.monotonic_ns()
             if course.is_idle(now_ns):
                 return now_ns, True
             if for_answers and course.hot.in_flight.count == 0:
-                return now_ns, False
+                answered_ns = answered_ns or now_ns
+                if now_ns >= answered_ns + CLOSING_NS:
+                    return now_ns, False
             if now_ns >= deadline_ns:
                 course.patient = False
                 return now_ns, False
@@ -258,8 +261,9 @@ class Engine:
                 self._sending = None  # the load clock stands still from now on
 
     def _dispatch(self) -> int:
-        """Hand over what is due. Returns the moment up to which that is complete, where a turn can end; -1: not yet.
+        """Hand over what is due. Returns the moment up to which that is complete, where a turn can end.
 
+        Whoever cannot keep up reads no answers meanwhile, comes to the cap and drops: late arrivals would be no better.
         What is due from the end of the sleep on is left to whoever goes on sending: of a staircase, the next step.
         """
         monotonic_ns, course = time.monotonic_ns, self._sending
@@ -267,7 +271,6 @@ class Engine:
         if course is None or course.open is None:
             return now_ns
         users, hot, dispatcher, wake_ns = course.open, course.hot, course.dispatcher, self._wake_ns
-        give_way_ns = now_ns + GIVE_WAY_NS
         while (arrival := dispatcher.pop(now_ns if now_ns < wake_ns else wake_ns - 1)) is not None:
             task = users.tasks[arrival.task].name
             intended_ns, account = dispatcher.zero_ns + arrival.due_ns, course.accounts[arrival.segment]
@@ -277,8 +280,6 @@ class Engine:
             else:
                 hot.book.dropped(account, arrival.number, task, intended_ns)
             now_ns = monotonic_ns()
-            if now_ns > give_way_ns:
-                return -1
         return now_ns
 
     def _may_end(self, now_ns: int) -> bool:

@@ -90,7 +90,7 @@ def test_a_rate_out_of_reach_is_offered_in_full_and_what_finds_no_place_is_dropp
     assert count.dropped > count.offered / 2
     assert count.unfinished == 0
     served = result.rows[result.rows.outcome == "ok"]
-    assert len(served) == count.done > 50
+    assert len(served) == count.done >= 50
     assert result.output.ledger.turns[0].in_flight_peak == 50
 
 
