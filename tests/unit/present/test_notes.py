@@ -186,8 +186,8 @@ def test_few_arrivals_beyond_the_p99(report: Report, fewest: int | None, said: s
             15.0,
             20.0,
             (
-                "The load generator was late at times (one arrival in a hundred by 3.20 ms or more): without that the p95 "
-                "of pool_size 5 may be as low as 15.0 ms, not 20.0. A machine that does nothing else narrows this."
+                "The load generator was late at times (one arrival in a hundred by 3.20 ms or more): without that the "
+                "p95 of pool_size 5 may be as low as 15.0 ms, not 20.0. A machine that does nothing else narrows this."
             ),
         ),
         (18.5, 20.0, ""),
