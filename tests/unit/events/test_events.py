@@ -95,7 +95,7 @@ LINES = [
 ]
 
 
-@pytest.mark.parametrize(("event", "line"), zip(EVENTS, LINES, strict=True), ids=lambda each: type(each).__name__)
+@pytest.mark.parametrize(("event", "line"), list(zip(EVENTS, LINES, strict=True)), ids=lambda each: type(each).__name__)
 def test_what_a_person_reads_of_an_event(event: Event, line: str) -> None:
     assert line_of(event) == line
 
