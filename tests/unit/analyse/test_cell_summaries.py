@@ -138,7 +138,7 @@ def test_what_was_measured_of_a_growing_queue_keeps_no_promise(build: SimpleName
 
 def test_what_was_measured_before_a_queue_had_settled_is_no_proof_of_a_promise(build: SimpleNamespace) -> None:
     """An eighth of the time nobody waits, the rest somebody does, without a break."""
-    waits = [4.0 if place > 100 else 0.0 for place in range(1000)]
+    waits = [12.0 if place >= 125 else 0.0 for place in range(1000)]
     unsettled = queued(build, 9.9, waits, slo=Slo(p95_ms=1e6))
     assert (unsettled.saturated, unsettled.from_empty) == (False, True)
     assert unsettled.slo == "unclear"
