@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,12 +22,11 @@ from harness.domain.evidence import (
     PROBE_COLUMNS,
     PROCESS_COLUMNS,
     REQUEST_COLUMNS,
-    Certificate,
     RunInfo,
     Trial,
     TrialEvidence,
 )
-from harness.domain.load import EndpointCount, Launch, Ledger, Segment, SegmentRun, Sitting, TaskCount
+from harness.domain.load import EndpointCount, Launch, Ledger, Segment, Sitting, TaskCount, TurnRun
 from harness.store import RUN_SCHEMA_VERSION, RunStore
 
 if TYPE_CHECKING:
@@ -135,15 +134,15 @@ def _trial(sitting: Sitting, launch: Launch, rows: int, *, seed: int) -> TrialEv
     draw = np.random.default_rng(seed)
     segments = tuple(segment for segment in sitting.segments if segment.launch_id == launch.id)
     start_ns = 10**12 + sitting.index * 10**13
-    requests = _requests(segments, rows, start_ns, draw)
+    turns = tuple(turn for turn in _turns(sitting, start_ns) if turn.launch_id == launch.id)
+    requests = _requests(segments, turns, rows, draw)
     trial = Trial(
         id=launch.id,
         launch=launch,
         sitting=sitting.index,
         start_ns=start_ns,
         segments=segments,
-        ledger=_ledger(segments, requests, start_ns),
-        certificate=Certificate(valid=True),
+        ledger=_ledger(requests, turns),
     )
     return TrialEvidence(
         trial=trial,
@@ -154,22 +153,42 @@ def _trial(sitting: Sitting, launch: Launch, rows: int, *, seed: int) -> TrialEv
     )
 
 
-def _requests(segments: tuple[Segment, ...], count: int, start_ns: int, draw: np.random.Generator) -> pd.DataFrame:
-    """Poisson arrivals spread over the segments, log-normal latencies that differ by endpoint, a few failures."""
+def _turns(sitting: Sitting, start_ns: int) -> Iterator[TurnRun]:
+    """Every turn as planned: each service was clear when its turn was to end."""
+    clocks_ns = {launch.id: 0 for launch in sitting.launches}
+    for turn in sitting.turns:
+        load_start_ns, length_ns = clocks_ns[turn.launch_id], round(turn.duration_s * 1e9)
+        yield TurnRun(
+            launch_id=turn.launch_id,
+            start_ns=start_ns,
+            end_ns=start_ns + length_ns,
+            load_start_ns=load_start_ns,
+            cut="clear",
+            idle_ns=start_ns + length_ns,
+            idle=True,
+            in_flight_peak=9,
+        )
+        clocks_ns[turn.launch_id] += length_ns
+        start_ns += length_ns + round(sitting.pause_s * 1e9)
+
+
+def _requests(
+    segments: tuple[Segment, ...], turns: tuple[TurnRun, ...], count: int, draw: np.random.Generator
+) -> pd.DataFrame:
+    """Poisson arrivals spread over the load clock, log-normal latencies that differ by endpoint, a few failures."""
     import numpy as np
     import pandas as pd
 
-    lengths_s = np.array([segment.duration_s for segment in segments])
-    ends_s = np.cumsum(lengths_s)
-    at_s = np.sort(draw.uniform(0, ends_s[-1], count))
-    place = np.minimum(np.searchsorted(ends_s, at_s, side="right"), len(segments) - 1)
-    starts_s = np.array([segment.start_s for segment in segments])
-    intended_ns = start_ns + ((starts_s + lengths_s - ends_s)[place] * 1e9 + at_s * 1e9).astype(np.int64)
+    at_ns = np.sort(draw.uniform(0, turns[-1].load_end_ns, count)).astype(np.int64)
+    place = np.searchsorted([round(segment.end_s * 1e9) for segment in segments[:-1]], at_ns, side="right")
+    turn = np.searchsorted([turn.load_end_ns for turn in turns[:-1]], at_ns, side="right")
+    intended_ns = at_ns + np.array([turn.start_ns - turn.load_start_ns for turn in turns])[turn]
     task = draw.choice(len(TASKS), count, p=WEIGHTS)
     outcome = draw.choice(len(OUTCOMES), count, p=OUTCOME_SHARES)
     latency_ns = (draw.lognormal(np.log(4.0), 0.5, count) * (1 + 0.3 * task) * 1e6).astype(np.int64)
     sent, ended = outcome != OUTCOMES.index("dropped"), outcome < OUTCOMES.index("dropped")
-    started_ns = np.where(sent, intended_ns + draw.exponential(2e5, count).astype(np.int64), -1)
+    handed_ns = np.where(sent, intended_ns + draw.exponential(1e5, count).astype(np.int64), -1)
+    started_ns = np.where(sent, handed_ns + draw.exponential(1e5, count).astype(np.int64), -1)
     phases = np.array([segment.phase for segment in segments])
     own_index = np.array([segment.index for segment in segments])
     columns = {
@@ -183,6 +202,7 @@ def _requests(segments: tuple[Segment, ...], count: int, start_ns: int, draw: np
         "status": np.select([outcome == 0, outcome == 1], [200, 500]),
         "error": _categorical(np.where(ended, outcome, 0), ("", "HTTP 500", "timeout")),
         "intended_ns": intended_ns,
+        "handed_ns": handed_ns,
         "started_ns": started_ns,
         "finished_ns": np.where(ended, intended_ns + latency_ns, -1),
         "response_bytes": 180 + 40 * task,
@@ -202,7 +222,7 @@ def _categorical(codes: Any, names: Any) -> Any:
     return pd.Categorical.from_codes(codes, categories=pd.Index(list(names), dtype=str))
 
 
-def _ledger(segments: tuple[Segment, ...], rows: pd.DataFrame, start_ns: int) -> Ledger:
+def _ledger(rows: pd.DataFrame, turns: tuple[TurnRun, ...]) -> Ledger:
     by_task: Any = rows.groupby(["segment", "task", "outcome"], observed=True).size().unstack(fill_value=0)
     by_endpoint: Any = rows.groupby(["segment", "endpoint", "outcome"], observed=True).size().unstack(fill_value=0)
     return Ledger(
@@ -229,18 +249,7 @@ def _ledger(segments: tuple[Segment, ...], rows: pd.DataFrame, start_ns: int) ->
             for (segment, endpoint), n in zip(by_endpoint.index, by_endpoint.to_dict("records"), strict=True)
             if endpoint
         ),
-        segments=tuple(
-            SegmentRun(
-                segment=segment.index,
-                launch_id=segment.launch_id,
-                start_ns=start_ns + round(segment.start_s * 1e9),
-                end_ns=start_ns + round((segment.start_s + segment.duration_s) * 1e9),
-                drained=True,
-                skipped=False,
-                in_flight_peak=9,
-            )
-            for segment in segments
-        ),
+        turns=turns,
     )
 
 

@@ -227,7 +227,7 @@ def _answer(report: Report) -> int:
     """The exit code of a report: 4 where a cell has no valid trial; of a given SLO, 1 where no cell meets it, 3 where
     none surely does."""
     cells = report.summary.cells
-    if not all(cell.valid for cell in cells):
+    if not all(cell.valid for cell in cells) or report.summary.verdict.state == "not_applied":
         return MeasurementError.exit_code
     promises = [cell.slo for cell in cells if cell.slo is not None]
     if not promises or "met" in promises:

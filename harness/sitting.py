@@ -6,14 +6,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from harness import analyse, deploy, drive, environment, observe, plan, schedule
+from harness import deploy, drive, environment, observe, plan, schedule
 from harness.domain.events import CellTick, Emit, LoadTick, Note, TargetsUp
-from harness.domain.evidence import Observed, RelayReadings, RunningTarget, Trial, TrialEvidence
+from harness.domain.evidence import Context, Observed, RelayReadings, RunningTarget, Trial, TrialEvidence
 from harness.domain.experiment import Experiment
-from harness.domain.ledger import check_ledger
 from harness.domain.load import Launch, Ledger, LoadOutput, Sitting
 from harness.observe.live import LiveFigures
 from harness.places import Place
@@ -33,6 +32,8 @@ class Raw:
     folder: Path
     relays: Mapping[str, RelayReadings]
     """by launch id, of those that have one"""
+    environment: Mapping[str, Any]
+    """fingerprint of what it was measured on"""
 
     def rows(self, launch_id: str) -> pd.DataFrame:
         return drive.read_rows(self.folder, launch_id, self.sitting.segments)
@@ -78,7 +79,15 @@ def run_sitting(
     observed = replace(observed, server=log.table(), gaps=(*observed.gaps, *log.gaps))
     for note in dict.fromkeys((*notes, *output.notes)):
         emit(Note(text=note))
-    return Raw(sitting=sitting, output=output, observed=observed, targets=running, folder=folder, relays=relays)
+    return Raw(
+        sitting=sitting,
+        output=output,
+        observed=observed,
+        targets=running,
+        folder=folder,
+        relays=relays,
+        environment=environment.fingerprint(place.server),
+    )
 
 
 def _ticks(sitting: Sitting, folder: Path, emit: Emit, rest_s: float) -> Callable[[float], None]:
@@ -128,7 +137,7 @@ class Kept:
 
 
 def trials(raw: Raw, experiment: Experiment, *, ceiling_rps: float | None) -> Iterator[Kept]:
-    """The sitting divided: one certified trial for each launch.
+    """The sitting divided: one trial for each launch.
 
     `ceiling_rps` is what the generator can send on this machine, None where that is not known.
     """
@@ -141,24 +150,16 @@ def _trial(raw: Raw, launch: Launch, experiment: Experiment, ceiling_rps: float 
     ledger = _own_ledger(raw.output.ledger, launch.id, {s.index for s in segments})
     rows = raw.rows(launch.id)
     gaps = tuple(gap for gap in raw.observed.gaps if gap.launch_id in ("", launch.id))
+    deaths = tuple(death for death in raw.observed.deaths if death.launch_id in ("", launch.id))
     tables = {
         name: _own_rows(getattr(raw.observed, name), launch.id) for name in ("activity", "probe", "process", "server")
     }
-    certificate = analyse.certify(
-        rows=rows,
-        segments=segments,
-        ledger=ledger,
-        ledger_problems=check_ledger(ledger, rows),
-        gaps=gaps,
-        generator=drive.read_generator_log(raw.folder),
-        probe=tables["probe"] if experiment.observe.probe else None,
-        slo=experiment.slo,
-        server=tables["server"],
+    context = Context(
+        probe=experiment.observe.probe,
         lost_workers=raw.output.lost_workers,
         clock_uncertainty_ms=max(environment.clock_uncertainty_ms(), raw.output.clock_uncertainty_ms),
         generator_ceiling_rps=ceiling_rps,
-        relay=raw.relays.get(launch.id),
-        pgbouncer=launch.cell.target.pgbouncer,
+        environment=raw.environment,
     )
     trial = Trial(
         id=launch.id,
@@ -167,13 +168,16 @@ def _trial(raw: Raw, launch: Launch, experiment: Experiment, ceiling_rps: float 
         start_ns=raw.output.start_ns,
         segments=segments,
         ledger=ledger,
-        certificate=certificate,
+        context=context,
         gaps=gaps,
         relay=raw.relays.get(launch.id),
+        applied=tuple(pool for pool in raw.observed.applied if pool.launch_id == launch.id),
+        deaths=deaths,
     )
     (target,) = (target for target in raw.targets if target.launch_id == launch.id)
     logs = {} if target.log is None else {"target.log": target.log}
-    return Kept(evidence=TrialEvidence(trial=trial, requests=rows, **tables), logs=logs)
+    generator = drive.read_generator_log(raw.folder)
+    return Kept(evidence=TrialEvidence(trial=trial, requests=rows, generator=generator, **tables), logs=logs)
 
 
 def _own_ledger(ledger: Ledger, launch_id: str, segments: set[int]) -> Ledger:

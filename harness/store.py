@@ -6,7 +6,7 @@
       lock                        held by the process that measures, and by no other
       run.json, run.json.sha256   written once, as soon as the rate is known: harness.domain.evidence.RunInfo
       sittings/<n>/               what one generator process read and wrote (docs/formats.md)
-      trials/<launch-id>/         trial.json, five parquet tables, logs, checksums.json
+      trials/<launch-id>/         trial.json, six parquet tables, logs, checksums.json
       summary.csv  report.html    derived; can be deleted and made again
 
 A trial folder appears whole or not at all: it is written beside, flushed to disk and renamed. What is complete is
@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from harness.domain.evidence import (
     ACTIVITY_COLUMNS,
+    GENERATOR_COLUMNS,
     PROBE_COLUMNS,
     PROCESS_COLUMNS,
     REQUEST_COLUMNS,
@@ -51,6 +52,7 @@ TABLES: Mapping[str, Mapping[str, str]] = {
     "probe": PROBE_COLUMNS,
     "process": PROCESS_COLUMNS,
     "server": SERVER_COLUMNS,
+    "generator": GENERATOR_COLUMNS,
 }
 WRITTEN_FOR_EVERY_TRIAL = ("trial.json", *(f"{name}.parquet" for name in TABLES))
 FORGOTTEN_AFTER_S = 3600.0
@@ -104,6 +106,10 @@ class StoredTrial:
     @property
     def server(self) -> pd.DataFrame:
         return self._read("server", None)
+
+    @property
+    def generator(self) -> pd.DataFrame:
+        return self._read("generator", None)
 
     def table(self, name: str, columns: Sequence[str]) -> pd.DataFrame:
         """Some columns of one table ("requests")."""
@@ -406,8 +412,9 @@ def _schema_version(content: bytes) -> int:
 
 def _check_sum(content: bytes, path: Path) -> None:
     """Raise ValueError unless the file at `path`, written by `sha256sum` or as it does, says that of `content`."""
-    said = path.read_text(encoding="ascii").split()[:1] if path.is_file() else []
-    if said != [hashlib.sha256(content).hexdigest()]:
+    if not path.is_file():
+        raise ValueError(f"its checksum, {path.name}, is missing")
+    if path.read_text(encoding="ascii").split()[:1] != [hashlib.sha256(content).hexdigest()]:
         raise ValueError(f"its checksum is not that of {path.name}")
 
 

@@ -13,7 +13,8 @@ from locust import FastHttpUser, between, task
 
 HEROES = int(os.environ.get("HEROES", "10000"))
 """heroes with ids 1 to HEROES exist"""
-random = Random(1)
+random = Random(os.environ.get("POOLBENCH_SEED", "1"))
+"""the same for the cells of a block, another for each generator process"""
 created: deque[int] = deque()
 """ids of heroes that this scenario made and has not deleted"""
 

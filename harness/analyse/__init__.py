@@ -40,7 +40,7 @@ def analyse(run: Run) -> Report:
         pairs=pairs,
         verdict=conclude(cells, by_p95, run.info),
         coverage=coverage_of(run, measured),
-        certificates={evidence.trial.id: evidence.trial.certificate for evidence in run.trials} | measured.certificates,
+        certificates=measured.certificates,
     )
     complete = len(run.trials) >= run.planned_trials
     return Report(info=run.info, summary=summary, series=figure_tables(cells, measured), complete=complete)

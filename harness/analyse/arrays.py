@@ -12,3 +12,5 @@ Bools = NDArray[np.bool_]
 Codes = NDArray[np.int16]
 Times = NDArray[np.int64]
 Where = NDArray[Any] | slice
+
+NEVER = np.iinfo(np.int64).max

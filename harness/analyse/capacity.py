@@ -32,8 +32,7 @@ def staircase_capacity_rps(rows: pd.DataFrame, segments: Sequence[Segment], ledg
     achieved: list[tuple[bool, float]] = []
     for rung in rungs:
         span = windows([rung], turns)
-        came, _ = span.locate(finished)
-        completed = int(np.count_nonzero(ok & (number == rung.index) & came))
+        completed = int(np.count_nonzero(ok & (number == rung.index) & span.contain(finished)))
         if span.seconds > 0:  # the staircase went so far
             throughput = completed / span.seconds
             achieved.append((completed >= FEW, min(throughput, rung.rate_rps or math.inf)))

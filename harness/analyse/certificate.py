@@ -11,11 +11,15 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from harness.analyse.applied import NotApplied, not_applied
 from harness.analyse.findings import FINDINGS
-from harness.analyse.instrument import INSTRUMENT, ledger_reason
+from harness.analyse.instrument import INSTRUMENT
 from harness.analyse.judged import Evidence, judged
-from harness.domain.evidence import Certificate, RelayReadings, SamplerGap
+from harness.analyse.measured import Arrivals
+from harness.domain.evidence import Certificate, Death, RelayReadings, SamplerGap
+from harness.domain.evidence import Evidence as StoredEvidence
 from harness.domain.experiment import Slo
+from harness.domain.ledger import check_ledger
 from harness.domain.load import Ledger, Segment
 
 
@@ -35,6 +39,9 @@ def certify(
     generator_ceiling_rps: float | None = None,
     relay: RelayReadings | None = None,
     pgbouncer: bool = False,
+    deaths: tuple[Death, ...] = (),
+    arrivals: Arrivals | None = None,
+    wrong_settings: tuple[NotApplied, ...] = (),
 ) -> Certificate:
     """The certificate of one trial.
 
@@ -53,6 +60,9 @@ def certify(
         generator_ceiling_rps: what the generator sends at most on this machine; None when not calibrated.
         relay: what lay between the target and Postgres; None when nothing did.
         pgbouncer: whether a PgBouncer did, where transactions may wait for Postgres.
+        deaths: processes that ended while they were needed.
+        arrivals: of the rows, where they were worked out already.
+        wrong_settings: settings that the service does not have.
     """
     evidence = judged(
         Evidence(
@@ -70,6 +80,9 @@ def certify(
             generator_ceiling_rps=generator_ceiling_rps,
             relay=relay,
             pgbouncer=pgbouncer,
+            deaths=deaths,
+            arrivals=arrivals,
+            wrong_settings=wrong_settings,
         )
     )
     broken = tuple(reason for check in INSTRUMENT if (reason := check(evidence)))
@@ -77,9 +90,33 @@ def certify(
     return Certificate(valid=not broken, reasons=broken + found)
 
 
-def reread(certificate: Certificate, problems: tuple[str, ...]) -> Certificate:
-    """The certificate once the stored rows have been compared with the ledger again."""
-    reason = ledger_reason(problems)
-    if reason is None or any(known.code == reason.code for known in certificate.reasons):
-        return certificate
-    return Certificate(valid=False, reasons=(reason, *certificate.reasons))
+def certificate_of(evidence: StoredEvidence, rows: pd.DataFrame, arrivals: Arrivals, slo: Slo) -> Certificate:
+    """The certificate of a stored trial, made of nothing but what is stored.
+
+    Args:
+        evidence: the trial and its tables.
+        rows: its requests, MEASURED_COLUMNS: read once for all that looks at them.
+        arrivals: made of these rows, likewise.
+        slo: for the error rate that is promised.
+    """
+    trial = evidence.trial
+    context = trial.context
+    return certify(
+        rows=rows,
+        segments=trial.segments,
+        ledger=trial.ledger,
+        ledger_problems=check_ledger(trial.ledger, rows),
+        gaps=trial.gaps,
+        generator=evidence.generator,
+        probe=evidence.probe if context.probe else None,
+        slo=slo,
+        server=evidence.server,
+        lost_workers=context.lost_workers,
+        clock_uncertainty_ms=math.nan if context.clock_uncertainty_ms is None else context.clock_uncertainty_ms,
+        generator_ceiling_rps=context.generator_ceiling_rps,
+        relay=trial.relay,
+        pgbouncer=trial.launch.cell.target.pgbouncer,
+        deaths=trial.deaths,
+        arrivals=arrivals,
+        wrong_settings=not_applied(trial),
+    )

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 
 from harness.analyse.judged import Judged
-from harness.analyse.reasons import above, increase, largest, share_of
+from harness.analyse.reasons import above, first_death, increase, largest, last_reading, share_of
 from harness.analyse.steady import BIN_S, settled_after_s
 from harness.domain.evidence import Reason
 
@@ -61,6 +61,25 @@ def unfinished(evidence: Judged) -> Reason | None:
     return above("finding", "unfinished", value, 0.0, f"{value:.1%} of what was offered never came back")
 
 
+def died(evidence: Judged) -> Reason | None:
+    """The service, one of its workers or its Postgres ended while it was needed, whichever turn it was."""
+    death = first_death(evidence, ("target", "worker", "postgres", "checkpointer"))
+    if death is None:
+        return None
+    return Reason(kind="finding", code="died", message=death[0], value=death[1], threshold=0.0)
+
+
+def setting_not_applied(evidence: Judged) -> Reason | None:
+    """The service has other settings than the cell asks for."""
+    wrong = evidence.wrong_settings
+    if not wrong:
+        return None
+    said = "; ".join(
+        f"{own.key} is {' and '.join(map(str, own.found))} in the service, not {own.asked} as asked" for own in wrong
+    )
+    return Reason(kind="finding", code="setting_not_applied", message=said, value=float(len(wrong)), threshold=0.0)
+
+
 def still_at_work(evidence: Judged) -> Reason | None:
     """The service went on with requests long after its load, and others had their turn meanwhile."""
     busy = [turn for turn in evidence.ledger.turns if not turn.idle]
@@ -75,6 +94,15 @@ def empty_tasks(evidence: Judged) -> Reason | None:
     value = evidence.empty / arrivals if arrivals else 0.0
     message = f"{value:.1%} of the arrivals sent no request: they are neither success nor failure"
     return above("finding", "empty_tasks", value, EMPTY_SHARE_MAX, message)
+
+
+def no_connection(evidence: Judged) -> Reason | None:
+    """The service answered without its database: it was never connected to, or another one was."""
+    # over the whole life: Postgres may count a transaction only once its connection is closed
+    if last_reading(evidence, "transactions") != 0 or not len(evidence.outcome):
+        return None
+    message = "the service opened no connection to the database it was given"
+    return Reason(kind="finding", code="no_connection", message=message, value=0.0, threshold=0.0)
 
 
 def gc_pause(evidence: Judged) -> Reason | None:
@@ -115,12 +143,12 @@ def throttled(evidence: Judged) -> Reason | None:
 
 def imbalance(evidence: Judged) -> Reason | None:
     """One worker of the target got far more than its share; a worker that answered nothing has its probe's lines."""
-    pids, counts = np.unique(evidence.answered_by, return_counts=True)
-    workers = len(set(pids.tolist()) | set(evidence.probe["pid"].tolist()))
-    if workers < 2 or not len(counts):
+    counts = evidence.answered_by
+    workers = len({*counts, *evidence.probe["pid"].tolist()})
+    if workers < 2 or not counts:
         return None
-    fair = float(counts.sum()) / workers
-    value = float(counts.max()) / fair
+    fair = sum(counts.values()) / workers
+    value = max(counts.values()) / fair
     threshold = max(IMBALANCE_MAX, 1 + IMBALANCE_SIGMAS / math.sqrt(fair))
     message = f"one of {workers} workers answered {value:.1f} times its share of the requests"
     return above("finding", "imbalance", value, threshold, message)
@@ -164,8 +192,11 @@ FINDINGS: tuple[Callable[[Judged], Reason | None], ...] = (
     errors,
     timeouts,
     unfinished,
+    died,
+    setting_not_applied,
     still_at_work,
     empty_tasks,
+    no_connection,
     gc_pause,
     loop_lag,
     pool_timeouts,

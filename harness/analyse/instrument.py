@@ -16,7 +16,7 @@ import numpy as np
 from harness.analyse.estimate import quantile
 from harness.analyse.judged import Judged
 from harness.analyse.littles_law import held, postgres_difference, probe_difference
-from harness.analyse.reasons import above
+from harness.analyse.reasons import above, first_death, last_reading
 from harness.domain.evidence import Reason
 
 GENERATOR_CPU_SHARE_MAX = 0.9
@@ -65,6 +65,14 @@ def sampler_gap(evidence: Judged) -> Reason | None:
     span = f" for {longest.length_s:.1f} s" if longest.length_s else " at times"
     message = f"the {longest.sampler} sampler gave nothing{span}{why}"
     return Reason(kind="instrument", code="sampler_gap", message=message, value=longest.length_s, threshold=0.0)
+
+
+def relay_died(evidence: Judged) -> Reason | None:
+    """What stood between target and Postgres ended."""
+    death = first_death(evidence, ("relay",))
+    if death is None:
+        return None
+    return Reason(kind="instrument", code="relay_died", message=death[0], value=death[1], threshold=0.0)
 
 
 def ledger_reason(problems: tuple[str, ...]) -> Reason | None:
@@ -132,7 +140,7 @@ def littles_law_probe(evidence: Judged) -> Reason | None:
 def littles_law_postgres(evidence: Judged) -> Reason | None:
     """Postgres saw more, or far less, connection time than the probe."""
     counted = held(evidence.probe_life)
-    postgres_s = sum(_last(evidence, key) for key in ("active_s", "idle_in_transaction_s"))
+    postgres_s = sum(last_reading(evidence, key) for key in ("active_s", "idle_in_transaction_s"))
     if counted is None or math.isnan(postgres_s):
         return None
     rtt_ms = 0.0 if evidence.relay is None else evidence.relay.rtt_ms
@@ -142,12 +150,6 @@ def littles_law_postgres(evidence: Judged) -> Reason | None:
         f"{counted.transaction_s:.2f} s of that in transactions"
     )
     return above("instrument", "littles_law_postgres", found.share, found.allowed, message)
-
-
-def _last(evidence: Judged, key: str) -> float:
-    """The last reading of a cumulative figure, made when the targets had stopped; NaN without one."""
-    values = evidence.server[(evidence.server["key"] == key).to_numpy()].sort_values("t_ns")["value"]
-    return float(values.iloc[-1]) if len(values) else math.nan
 
 
 INSTRUMENT: tuple[Callable[[Judged], Reason | None], ...] = (
@@ -160,6 +162,7 @@ INSTRUMENT: tuple[Callable[[Judged], Reason | None], ...] = (
     lost_worker,
     clock,
     relay_late,
+    relay_died,
     littles_law_probe,
     littles_law_postgres,
 )

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
+from harness.analyse.applied import NotApplied
 from harness.analyse.arrays import Bools, Codes, Floats
-from harness.analyse.measured import OUTCOME_PLACES, arrivals_of
+from harness.analyse.measured import OUTCOME_PLACES, Arrivals, arrivals_of, is_in, rows_of
 from harness.analyse.steady import bin_medians_ms
 from harness.analyse.windows import Windows, measured_segments, windows
-from harness.domain.evidence import PROBE_COLUMNS, SERVER_COLUMNS, RelayReadings, SamplerGap
+from harness.domain.evidence import PROBE_COLUMNS, SERVER_COLUMNS, Death, RelayReadings, SamplerGap
 from harness.domain.experiment import Slo
 from harness.domain.load import Ledger, Segment
 
@@ -36,6 +36,9 @@ class Evidence:
     generator_ceiling_rps: float | None
     relay: RelayReadings | None
     pgbouncer: bool
+    deaths: tuple[Death, ...]
+    arrivals: Arrivals | None
+    wrong_settings: tuple[NotApplied, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +61,10 @@ class Judged:
     generator_ceiling_rps: float | None
     relay: RelayReadings | None
     pgbouncer: bool
+    deaths: tuple[Death, ...]
+    wrong_settings: tuple[NotApplied, ...]
+    began_ns: int
+    """when the launch's first turn began"""
     start_ns: int
     end_ns: int
     """when the service had nothing left to do after the last turn"""
@@ -68,12 +75,8 @@ class Judged:
     empty: int
     """arrivals beside these that sent nothing"""
     ok: Bools
-    latency_ms: Floats
-    """of served requests, ascending"""
-    lag_ms: Floats
-    """handed over - intended of the open model's arrivals that were not dropped, ascending"""
-    answered_by: NDArray[np.uint32]
-    """process of each request that the probe saw"""
+    answered_by: Mapping[int, int]
+    """requests that the probe saw, by the process that answered them"""
     warmup_s: float
     """load before the measurement, as it went"""
     bins_ms: Floats
@@ -96,14 +99,10 @@ def judged(evidence: Evidence) -> Judged:
     own = measured_segments(evidence.segments) or _rungs(evidence)
     spans = windows(own, evidence.ledger.turns)
     loaded = windows([s for s in evidence.segments if s.phase == "warmup" or s in own], evidence.ledger.turns)
-    arrivals = arrivals_of(evidence.rows, loaded, spans)
-    outcome, latency_ms = arrivals.outcome[arrivals.measured], arrivals.latency_ms[arrivals.measured]
-    rows = evidence.rows[np.isin(evidence.rows["segment"].to_numpy(), spans.segments)]
-    handed, intended = rows["handed_ns"].to_numpy(), rows["intended_ns"].to_numpy()
-    open_model = any(segment.model == "open" for segment in own)
-    sent = (rows["sequence"].to_numpy() == 0) & (handed >= 0) & open_model
-    pid = rows["pid"].to_numpy()
-    ok = outcome == OUTCOME_PLACES["ok"]
+    arrivals = evidence.arrivals
+    if arrivals is None:
+        arrivals = arrivals_of(rows_of(evidence.rows, loaded, spans), loaded, spans)
+    outcome = arrivals.outcome[arrivals.measured]
     return Judged(
         segments=tuple(own),
         ledger=evidence.ledger,
@@ -119,18 +118,25 @@ def judged(evidence: Evidence) -> Judged:
         generator_ceiling_rps=evidence.generator_ceiling_rps,
         relay=evidence.relay,
         pgbouncer=evidence.pgbouncer,
+        deaths=evidence.deaths,
+        wrong_settings=evidence.wrong_settings,
+        began_ns=min((turn.start_ns for turn in evidence.ledger.turns), default=0),
         start_ns=int(spans.start_ns.min(initial=np.iinfo(np.int64).max)),
         end_ns=int(spans.idle_ns.max(initial=0)),
         measured_s=spans.seconds,
         outcome=outcome,
         empty=arrivals.empty,
-        ok=ok,
-        latency_ms=np.sort(latency_ms[ok]),
-        lag_ms=np.sort((handed - intended)[sent] / 1e6),
-        answered_by=pid[pid > 0],
+        ok=outcome == OUTCOME_PLACES["ok"],
+        answered_by=_answered_by(evidence.rows, spans),
         warmup_s=loaded.seconds - spans.seconds,
         bins_ms=bin_medians_ms(arrivals) if measured_segments(evidence.segments) else np.zeros(0),
     )
+
+
+def _answered_by(rows: pd.DataFrame, spans: Windows) -> Mapping[int, int]:
+    """Counted by pandas, which hashes: there may be millions."""
+    counts = rows["pid"][is_in(rows["segment"].to_numpy(), spans)].value_counts()
+    return {pid: count for pid, count in zip(counts.index.tolist(), counts.tolist(), strict=True) if pid}
 
 
 def _rungs(evidence: Evidence) -> list[Segment]:

@@ -14,24 +14,24 @@ from __future__ import annotations
 
 import numpy as np
 
-from harness.analyse.arrays import Floats
+from harness.analyse.arrays import Times
 
 
-def lateness_bound_s(due_s: Floats, there_s: Floats, late_s: Floats) -> Floats:
+def lateness_bound_ns(due_ns: Times, gone_ns: Times, late_ns: Times) -> Times:
     """The bound e of each arrival, in the order given.
 
     Args:
-        due_s: when each was due, on the load clock.
-        there_s: how long it was there; infinite where it never ended, 0 where it was dropped.
-        late_s: how late it was handed over; 0 where it was dropped.
+        due_ns: when each was due.
+        gone_ns: when each was gone; later than any time where it never was.
+        late_ns: how late it was handed over.
     """
-    order = np.argsort(due_s, kind="stable")
-    gone_s = np.maximum.accumulate((due_s + there_s)[order])
-    begins = np.ones(len(order), dtype=np.bool_)  # of a stretch with something in flight
-    begins[1:] = due_s[order][1:] > gone_s[:-1]
-    stretch = np.cumsum(begins)
-    lift = 2.0 * (float(late_s.max(initial=0.0)) + 1.0)  # more than any lateness: each stretch starts its maximum anew
-    largest = np.maximum.accumulate(late_s[order] + stretch * lift) - stretch * lift
-    bound_s = np.empty(len(order))
-    bound_s[order] = np.maximum(largest, 0.0)
-    return bound_s
+    order = np.argsort(due_ns, kind="stable")  # rows come in the order they ended, which is nearly this one
+    due_ns, late_ns = due_ns[order], late_ns[order]
+    gone_so_far_ns = np.maximum.accumulate(gone_ns[order])
+    alone = np.ones(len(order), dtype=np.bool_)  # nothing was in flight when it came
+    alone[1:] = due_ns[1:] > gone_so_far_ns[:-1]
+    # each stretch with something in flight starts its maximum anew: it is lifted above all there was before
+    lift_ns = np.cumsum(alone) * (2 * int(late_ns.max(initial=0)) + 1)
+    bound_ns = np.empty(len(order), dtype=np.int64)
+    bound_ns[order] = np.maximum(np.maximum.accumulate(late_ns + lift_ns) - lift_ns, 0)
+    return bound_ns

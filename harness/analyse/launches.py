@@ -6,19 +6,22 @@ Launches are taken one after the other, and of each only its figures stay: a run
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from harness.analyse.arrays import Floats, Times, Where
-from harness.analyse.certificate import reread
+from harness.analyse.arrays import NEVER, Floats, Times, Where
+from harness.analyse.certificate import certificate_of
 from harness.analyse.estimate import quantile, quantile_of, quantiles
-from harness.analyse.lateness import lateness_bound_s
+from harness.analyse.failures import failures_of
+from harness.analyse.lateness import lateness_bound_ns
 from harness.analyse.measured import (
     MEASURED_COLUMNS,
     OWNER_COLUMNS,
@@ -27,13 +30,13 @@ from harness.analyse.measured import (
     arrivals_of,
     endpoint_owners,
     requests_of,
+    rows_of,
 )
-from harness.analyse.queueing import GAVE_UP_SHARE, Queue, queue_of
+from harness.analyse.queueing import GAVE_UP_SHARE, Cpu, Queue, queue_of
 from harness.analyse.resources import ConnectionReadings, connection_readings, pool_used_mean, target_cpu_s
 from harness.analyse.windows import Windows, loaded_segments, measured_segments, windows
 from harness.domain.evidence import OUTCOMES, Certificate, Evidence, Run, Trial
 from harness.domain.experiment import Slo
-from harness.domain.ledger import check_ledger
 
 ALL = "*"
 SHARES = (0.50, 0.90, 0.95, 0.99)
@@ -42,6 +45,7 @@ CDF_SHARES: Floats = np.concatenate([np.arange(0.0, 0.9, 0.01), np.arange(0.9, 0
 BINS_MIN = 8
 """A measurement shorter than this many seconds is shown in quarters of a second."""
 LAUNCHES_AT_ONCE = 2
+_DROPPED = OUTCOMES.index("dropped")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +92,7 @@ class LaunchFigures:
     """A launch that counts: its measured time, its figures by endpoint, and what the report's figures show of it."""
 
     trial: Trial
+    certificate: Certificate
     seconds: float
     by_endpoint: dict[str, EndpointFigures]
     cdf_ms: Floats
@@ -99,6 +104,8 @@ class LaunchFigures:
     """at SHARES: what would be left of the quantiles if all of the generator's lateness had gone into them"""
     late_p99_ms: float
     """how late one arrival in a hundred was handed over, or later"""
+    failures: Counter[tuple[str, str, int, str]]
+    """of requests, by endpoint, outcome, status and message"""
     empty: int
     """arrivals beside these whose task sent nothing"""
     own_mean_ms: float
@@ -133,6 +140,7 @@ class Excluded:
     """A launch that feeds no figure."""
 
     trial: Trial
+    certificate: Certificate
     codes: tuple[str, ...]
     """why: the codes of what failed in its instrument, or "nothing_sent" """
 
@@ -146,9 +154,9 @@ class Launches:
 
     @property
     def certificates(self) -> dict[str, Certificate]:
-        """By trial id, as they stand after the ledger was compared with the stored rows again."""
-        trials = [launch.trial for launch in self.counted] + [launch.trial for launch in self.excluded]
-        return {trial.id: trial.certificate for trial in trials}
+        """By trial id."""
+        counted = {launch.trial.id: launch.certificate for launch in self.counted}
+        return counted | {launch.trial.id: launch.certificate for launch in self.excluded}
 
     def of(self, cell_id: str) -> list[LaunchFigures]:
         """The cell's launches that count."""
@@ -163,8 +171,7 @@ def measure_launches(run: Run) -> Launches:
     """Every measuring launch of the run, with its figures where its instrument worked."""
     trials = [evidence for evidence in run.trials if measured_segments(evidence.trial.segments)]
     owners = endpoint_owners(evidence.table("requests", OWNER_COLUMNS) for evidence in trials)
-    limit_ms = latency_limit_ms(run.info.experiment.slo)
-    measure = partial(_measure, owners=owners, limit_ms=limit_ms)
+    measure = partial(_measure, owners=owners, slo=run.info.experiment.slo)
     # reading and sorting leave Python's lock alone; few at a time, so that few tables are in memory at once
     with ThreadPoolExecutor(max_workers=LAUNCHES_AT_ONCE) as pool:
         found = list(pool.map(measure, trials))
@@ -174,15 +181,13 @@ def measure_launches(run: Run) -> Launches:
     )
 
 
-def _measure(evidence: Evidence, owners: Mapping[str, str], limit_ms: float) -> LaunchFigures | Excluded:
+def _measure(evidence: Evidence, owners: Mapping[str, str], slo: Slo) -> LaunchFigures | Excluded:
     rows = evidence.table("requests", MEASURED_COLUMNS)
-    trial = evidence.trial
-    trial = replace(trial, certificate=reread(trial.certificate, check_ledger(trial.ledger, rows)))
-    figures = launch_figures(trial, evidence, rows, owners, limit_ms)
-    codes = tuple(dict.fromkeys(r.code for r in trial.certificate.reasons if r.kind == "instrument"))
+    figures = launch_figures(evidence, rows, owners, slo)
+    codes = tuple(dict.fromkeys(r.code for r in figures.certificate.reasons if r.kind == "instrument"))
     if not codes and not figures.all.requests:
         codes = ("nothing_sent",)
-    return Excluded(trial=trial, codes=codes) if codes else figures
+    return Excluded(trial=evidence.trial, certificate=figures.certificate, codes=codes) if codes else figures
 
 
 def latency_limit_ms(slo: Slo) -> float:
@@ -191,40 +196,47 @@ def latency_limit_ms(slo: Slo) -> float:
     return given[0] if given else np.inf
 
 
-def launch_figures(
-    trial: Trial, evidence: Evidence, rows: pd.DataFrame, owners: Mapping[str, str], limit_ms: float
-) -> LaunchFigures:
-    """The figures of one launch over all arrivals, and over the requests of each endpoint."""
+def launch_figures(evidence: Evidence, rows: pd.DataFrame, owners: Mapping[str, str], slo: Slo) -> LaunchFigures:
+    """The figures of one launch over all arrivals, and over the requests of each endpoint, with its certificate."""
+    trial, limit_ms = evidence.trial, latency_limit_ms(slo)
     loaded = windows(loaded_segments(trial.segments), trial.ledger.turns)
     spans = windows(measured_segments(trial.segments), trial.ledger.turns)
-    requests = requests_of(rows, loaded, spans, owners)
-    arrivals = arrivals_of(rows, loaded, spans)
-    measured_ms = np.sort(arrivals.latency_ms[arrivals.measured])
-    everything = _figures(arrivals, requests, slice(None), measured_ms, spans, limit_ms)
-    by_endpoint = {ALL: everything}
-    for place, name in enumerate(requests.endpoints):
-        own = requests.endpoint == place
-        own_ms = np.sort(requests.latency_ms[own & requests.measured])
+    kept = rows_of(rows, loaded, spans)
+    requests, arrivals = requests_of(kept, owners), arrivals_of(kept, loaded, spans)
+    cpu_s = target_cpu_s(evidence.process, spans)
+    order = np.argsort(requests.endpoint, kind="stable")
+    bounds = np.searchsorted(requests.endpoint[order], np.arange(-1, len(requests.endpoints) + 1))
+    groups = [order[start:end] for start, end in pairwise(bounds)]  # the first: of no known endpoint
+    sorted_ms = [np.sort(requests.latency_ms[group][requests.measured[group]]) for group in groups]
+    if len(arrivals.latency_ms) == len(requests.latency_ms):
+        # one request an arrival: sorted runs, which a stable sort merges, cheaper by far than sorting all once more
+        ascending = np.sort(np.concatenate(sorted_ms), kind="stable")
+    else:
+        ascending = np.sort(arrivals.latency_ms[arrivals.measured])
+    by_endpoint = {ALL: _figures(arrivals, requests, slice(None), ascending, spans.seconds, limit_ms)}
+    for name, group, own_ms in zip(requests.endpoints, groups[1:], sorted_ms[1:], strict=True):
         if len(own_ms):
-            by_endpoint[name] = _figures(requests, requests, own, own_ms, spans, limit_ms)
+            by_endpoint[name] = _figures(requests, requests, group, own_ms, spans.seconds, limit_ms)
     task_ms = arrivals.own_ms[arrivals.measured]
-    bound_ms = 1000 * lateness_bound_s(arrivals.load_s, arrivals.there_s, arrivals.late_s)
-    least_ms = np.sort(np.maximum(arrivals.latency_ms - bound_ms, 0.0)[arrivals.measured])
+    bound_ns = lateness_bound_ns(arrivals.due_ns, arrivals.gone_ns, arrivals.late_ns)
+    least_ms = np.sort((arrivals.latency_ms - bound_ns / 1e6)[arrivals.measured])
     return LaunchFigures(
         trial=trial,
+        certificate=certificate_of(evidence, rows, arrivals, slo),
         seconds=spans.seconds,
         by_endpoint=by_endpoint,
-        cdf_ms=quantiles(measured_ms, CDF_SHARES),
+        cdf_ms=quantiles(ascending, CDF_SHARES),
         over_time=_over_time(arrivals, trial),
         outcomes=np.bincount(arrivals.outcome[arrivals.measured], minlength=len(OUTCOMES)).astype(np.int64),
-        least_ms=tuple(quantile(least_ms, share) for share in SHARES),
-        late_p99_ms=1000 * quantile(np.sort(arrivals.late_s[arrivals.measured]), 0.99),
+        least_ms=tuple(max(0.0, quantile(least_ms, share)) for share in SHARES),
+        late_p99_ms=quantile_of(arrivals.late_ns[arrivals.measured] / 1e6, 0.99),
+        failures=failures_of(rows, spans),
         empty=arrivals.empty,
         own_mean_ms=float(np.nanmean(task_ms)) if np.isfinite(task_ms).any() else math.nan,
-        queue=_queue(arrivals, trial),
+        queue=_queue(requests, len(arrivals.outcome), trial, loaded, _cpu(cpu_s, arrivals, trial, spans)),
         connections=connection_readings(evidence.activity, spans),
         pool_used_mean=pool_used_mean(evidence.probe, spans),
-        target_cpu_s=target_cpu_s(evidence.process, spans),
+        target_cpu_s=cpu_s,
     )
 
 
@@ -232,57 +244,81 @@ def _over_time(arrivals: Arrivals, trial: Trial) -> OverTime:
     planned_s = sum(segment.duration_s for segment in measured_segments(trial.segments))
     bin_s = 1.0 if planned_s >= BINS_MIN else 0.25
     begun_s = min((segment.start_s for segment in measured_segments(trial.segments)), default=0.0)
-    number = ((arrivals.load_s[arrivals.measured] - begun_s) // bin_s).astype(np.int32)
+    number = ((arrivals.load_s[arrivals.measured] - begun_s) / bin_s).astype(np.int32)
     order = np.argsort(number, kind="stable")
     return OverTime(bin_s=bin_s, number=number[order], latency_ms=arrivals.latency_ms[arrivals.measured][order])
 
 
 def _figures(  # noqa: PLR0917 -- one call for arrivals and one for requests, both right above
-    of: Arrivals | Requests, requests: Requests, where: Where, ascending: Floats, spans: Windows, limit_ms: float
+    of: Arrivals | Requests, requests: Requests, where: Where, ascending: Floats, seconds: float, limit_ms: float
 ) -> EndpointFigures:
     """What `of` says of an endpoint: its entries at `where`, of which the measured ones' latencies are `ascending`."""
     ok = int(np.searchsorted(ascending, np.inf))
-    came, _ = spans.locate(of.finished_ns[where])
-    latency_ms, answered = of.latency_ms[where], of.answered[where]
+    came, answered = of.came[where], of.answered[where]
+    came_ms = of.latency_ms[where][came & answered]
+    carried = int(np.count_nonzero(came_ms < np.inf))
     measured = requests.measured[where]
-    pool, request_ms = requests.pool_ms[where][measured], requests.latency_ms[where][measured]
-    seen = np.isfinite(pool) & np.isfinite(request_ms)
-    dropped = (of.outcome[where] == OUTCOMES.index("dropped")) & of.measured[where]
+    pool_ms, request_ms = requests.pool_ms[where], requests.latency_ms[where]
+    seen = measured & (request_ms < np.inf) & np.isfinite(pool_ms)
+    pool_ms = pool_ms[seen]
     return EndpointFigures(
         requests=len(ascending),
         ok=ok,
-        answered=int(np.count_nonzero(came & answered)),
-        carried=int(np.count_nonzero(came & np.isfinite(latency_ms))),
-        good=int(np.count_nonzero(came & (latency_ms <= limit_ms) & np.isfinite(latency_ms))),
-        dropped=int(np.count_nonzero(dropped)),
-        seconds=spans.seconds,
+        answered=len(came_ms),
+        carried=carried,
+        good=int(np.count_nonzero(came_ms <= limit_ms)) if limit_ms < np.inf else carried,
+        dropped=int(np.count_nonzero((of.outcome[where] == _DROPPED) & of.measured[where])),
+        seconds=seconds,
         quantiles_ms=tuple(quantile(ascending, share) for share in SHARES),
         served_p99_ms=quantile(ascending[:ok], 0.99),
-        pool_p95_ms=quantile_of(pool[seen], 0.95),
-        probed=int(np.count_nonzero(seen)),
-        pool_sum_ms=float(pool[seen].sum(dtype=np.float64)),
-        db_sum_ms=float(requests.db_ms[where][measured][seen].sum(dtype=np.float64)),
-        app_sum_ms=float(requests.app_ms[where][measured][seen].sum(dtype=np.float64)),
+        pool_p95_ms=quantile_of(pool_ms, 0.95),
+        probed=len(pool_ms),
+        pool_sum_ms=float(pool_ms.sum(dtype=np.float64)),
+        db_sum_ms=float(requests.db_ms[where][seen].sum(dtype=np.float64)),
+        app_sum_ms=float(requests.app_ms[where][seen].sum(dtype=np.float64)),
         latency_sum_ms=float(request_ms[seen].sum()),
     )
 
 
-def _queue(arrivals: Arrivals, trial: Trial) -> Queue | None:
-    """How the launch's arrivals queued; what gave up while it waited was there, but was never served."""
+def _queue(requests: Requests, arrivals: int, trial: Trial, loaded: Windows, cpu: Cpu | None) -> Queue | None:
+    """How the launch's requests queued; what gave up while it waited was there, but was never served.
+
+    It is requests that need a connection: between two of them a task holds none.
+    """
     cell, segments = trial.launch.cell, loaded_segments(trial.segments)
     if cell.load.model == "closed":
         return None
-    failed_fast = (arrivals.outcome == OUTCOMES.index("error")) & (
-        arrivals.there_s < GAVE_UP_SHARE * cell.pool.pool_timeout_s
-    )
-    served = (arrivals.outcome == OUTCOMES.index("ok")) | failed_fast
+    dropped = requests.outcome == _DROPPED
+    there: Where = slice(None)
+    if not (requests.sent | dropped).all():
+        there = requests.sent | dropped
+    due_ns, outcome, dropped = requests.due_ns[there], requests.outcome[there], dropped[there]
+    gone_ns = np.where(dropped, due_ns, requests.finished_ns[there])
+    gone_ns[outcome == OUTCOMES.index("unfinished")] = NEVER
+    patience_ns = GAVE_UP_SHARE * cell.pool.pool_timeout_s * 1e9
+    failed_fast = (outcome == OUTCOMES.index("error")) & (gone_ns - due_ns < patience_ns)
+    sent, sending = int(np.count_nonzero(~dropped)), arrivals - int(np.count_nonzero(dropped))
+    planned = sum(segment.duration_s * (segment.rate_rps or 0.0) for segment in segments)
     return queue_of(
-        due_s=arrivals.load_s,
-        latency_s=arrivals.there_s,
-        served=served,
+        due_ns=due_ns,
+        gone_ns=gone_ns,
+        served=(outcome == OUTCOMES.index("ok")) | failed_fast,
         connections=cell.served_at_once if cell.target.url is None else None,
-        warmup_s=min((segment.start_s for segment in segments if segment.phase == "measure"), default=0.0),
-        load_s=max((segment.end_s for segment in segments), default=0.0),
+        loaded=loaded,
+        planned=planned * sent / sending if sending else planned,
+        even=cell.load.arrivals == "uniform",
+        cpu=cpu,
+    )
+
+
+def _cpu(cpu_s: float, arrivals: Arrivals, trial: Trial, spans: Windows) -> Cpu | None:
+    if math.isnan(cpu_s):
+        return None
+    return Cpu(
+        used_s=cpu_s,
+        processes=trial.launch.cell.target.workers,
+        measured_s=spans.seconds,
+        arrivals=int(np.count_nonzero(arrivals.measured)),
     )
 
 

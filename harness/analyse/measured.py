@@ -14,15 +14,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from harness.analyse.arrays import Bools, Codes, Floats, Times
+from harness.analyse.arrays import NEVER, Bools, Codes, Floats, Times, Where
 from harness.analyse.windows import Windows
 from harness.domain.evidence import OUTCOMES
 
 OWNER_COLUMNS = ("task", "endpoint", "sequence")
 """What `endpoint_owners` looks at."""
 MEASURED_COLUMNS = (
-    *("segment", "arrival", "sequence", "task", "endpoint", "outcome", "status"),
-    *("intended_ns", "handed_ns", "started_ns", "finished_ns", "pool_ms", "db_ms", "app_ms"),
+    *("segment", "arrival", "sequence", "task", "endpoint", "outcome", "status", "error"),
+    *("intended_ns", "handed_ns", "started_ns", "finished_ns", "pool_ms", "db_ms", "app_ms", "pid"),
 )
 """What this module and the ledger's check look at."""
 OUTCOME_PLACES = {outcome: place for place, outcome in enumerate(OUTCOMES)}
@@ -39,10 +39,16 @@ class Requests:
     """place in OUTCOMES"""
     answered: Bools
     """whether an HTTP answer came back, good or bad"""
+    came: Bools
+    """whether it ended while the launch was measured, whenever it was due"""
+    due_ns: Times
+    """when it would have been sent by a generator that is never late"""
     finished_ns: Times
     endpoint: Codes
     """place in `endpoints`, -1 where a request that was never sent cannot be attributed"""
     endpoints: tuple[str, ...]
+    sent: Bools
+    """whether it is a client call at all; else an arrival that was dropped or sent nothing, or a task's own error"""
     measured: Bools
     """belongs to the measure phase; the others to the warm-up"""
     pool_ms: NDArray[np.float32]
@@ -62,12 +68,14 @@ class Arrivals:
     """place in OUTCOMES: the worst of its requests'"""
     answered: Bools
     """whether every request got an HTTP answer, good or bad"""
-    finished_ns: Times
-    """its last answer; -1 where none came"""
-    there_s: Floats
-    """how long it was there, answered or not: 0 when it was dropped, infinite when it never ended"""
+    came: Bools
+    """whether its last answer came while the launch was measured"""
     measured: Bools
-    late_s: Floats
+    due_ns: Times
+    """when it was intended"""
+    gone_ns: Times
+    """when its last answer came; NEVER where none did, `due_ns` where it was dropped"""
+    late_ns: Times
     """how late the engine handed it over; 0 where it was dropped"""
     own_ms: Floats
     """of this the task itself took for pauses and computing between and before its requests; NaN unless answered"""
@@ -75,70 +83,162 @@ class Arrivals:
     """arrivals of the measure phase beside these whose task returned without a request: neither success nor failure"""
 
 
-def requests_of(rows: pd.DataFrame, loaded: Windows, measured: Windows, owners: Mapping[str, str]) -> Requests:
-    """The requests of warm-up and measurement.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rows:
+    """The rows of warm-up and measurement as arrays, each worked out once."""
+
+    table: pd.DataFrame
+    segment: NDArray[np.uint32]
+    sequence: NDArray[np.uint16]
+    outcome: Codes
+    answered: Bools
+    sent: Bools
+    came: Bools
+    measured: Bools
+    intended_ns: Times
+    handed_ns: Times
+    started_ns: Times
+    finished_ns: Times
+    latency_ms: Floats
+
+
+def rows_of(table: pd.DataFrame, loaded: Windows, measured: Windows) -> Rows:
+    """The rows of warm-up and measurement.
 
     Args:
-        rows: the trial's requests, MEASURED_COLUMNS.
+        table: the trial's requests, MEASURED_COLUMNS.
         loaded: when warm-up and measurement were on.
         measured: when the measurement was.
-        owners: endpoint of each task that has only one, for arrivals that were dropped before they had a request.
     """
-    rows = _of_segments(rows, loaded)
-    outcome = category_codes(rows["outcome"], OUTCOME_PLACES)
-    ok, finished = outcome == _OK, rows["finished_ns"].to_numpy()
-    endpoint, endpoints = _endpoints(rows, owners)
-    return Requests(
-        latency_ms=np.where(ok, (finished - rows["intended_ns"].to_numpy()) / 1e6, np.inf),
+    kept = is_in(table["segment"].to_numpy(), loaded)
+    table = table if kept.all() else table[kept]
+    segment = table["segment"].to_numpy()
+    outcome = category_codes(table["outcome"], OUTCOME_PLACES)
+    ok = outcome == _OK
+    intended, finished = table["intended_ns"].to_numpy(), table["finished_ns"].to_numpy()
+    return Rows(
+        table=table,
+        segment=segment,
+        sequence=table["sequence"].to_numpy(),
         outcome=outcome,
-        answered=_answered(rows, outcome),
+        answered=ok | ((outcome == OUTCOME_PLACES["error"]) & (table["status"].to_numpy() > 0)),
+        sent=category_codes(table["endpoint"], {"": 0}) != 0,
+        came=measured.contain(finished),
+        measured=is_in(segment, measured),
+        intended_ns=intended,
+        handed_ns=table["handed_ns"].to_numpy(),
+        started_ns=table["started_ns"].to_numpy(),
         finished_ns=finished,
-        endpoint=endpoint,
-        endpoints=endpoints,
-        measured=_is_in(rows["segment"].to_numpy(), measured),
-        pool_ms=rows["pool_ms"].to_numpy(dtype=np.float32),
-        db_ms=rows["db_ms"].to_numpy(dtype=np.float32),
-        app_ms=rows["app_ms"].to_numpy(dtype=np.float32),
+        latency_ms=np.where(ok, (finished - intended) / 1e6, np.inf),
     )
 
 
-def arrivals_of(rows: pd.DataFrame, loaded: Windows, measured: Windows) -> Arrivals:
-    """The arrivals of warm-up and measurement; arguments as of `requests_of`."""
-    rows = _of_segments(rows, loaded)
-    outcome = category_codes(rows["outcome"], OUTCOME_PLACES)
-    answered, sequence = _answered(rows, outcome), rows["sequence"].to_numpy()
-    handed, started, finished = (rows[name].to_numpy() for name in ("handed_ns", "started_ns", "finished_ns"))
-    segment, intended = rows["segment"].to_numpy(), rows["intended_ns"].to_numpy()
-    sent = category_codes(rows["endpoint"], {"": 0}) != 0
-    own_ns, handed_head = started - handed, handed
-    if sequence.any():
-        order = np.lexsort((sequence, rows["arrival"].to_numpy(), segment))
-        first = np.flatnonzero(sequence[order] == 0)
-        head = order[first]
-        taken_ns = np.add.reduceat((finished - started)[order], first)
-        finished = np.maximum.reduceat(finished[order], first)
-        # requests that a task sends side by side add up to more than the time they take together
-        handed_head = handed[head]
-        own_ns = finished - handed_head - np.minimum(taken_ns, finished - started[head])
-        outcome, answered = np.maximum.reduceat(outcome[order], first), np.logical_and.reduceat(answered[order], first)
-        sent, segment, intended = np.logical_or.reduceat(sent[order], first), segment[head], intended[head]
-    empty, is_measured = ~sent & (outcome == _OK), _is_in(segment, measured)
+def requests_of(rows: Rows, owners: Mapping[str, str]) -> Requests:
+    """The requests of warm-up and measurement.
+
+    `owners` name the endpoint of each task that has only one, for arrivals that were dropped before they had a request.
+    """
+    endpoint, endpoints = _endpoints(rows, owners)
+    return Requests(
+        latency_ms=rows.latency_ms,
+        outcome=rows.outcome,
+        answered=rows.answered & rows.sent,
+        came=rows.came,
+        due_ns=rows.intended_ns + (rows.started_ns - rows.handed_ns),  # both -1 where nothing was sent
+        finished_ns=rows.finished_ns,
+        endpoint=endpoint,
+        endpoints=endpoints,
+        sent=rows.sent,
+        measured=rows.measured,
+        pool_ms=rows.table["pool_ms"].to_numpy(dtype=np.float32),
+        db_ms=rows.table["db_ms"].to_numpy(dtype=np.float32),
+        app_ms=rows.table["app_ms"].to_numpy(dtype=np.float32),
+    )
+
+
+def arrivals_of(rows: Rows, loaded: Windows, measured: Windows) -> Arrivals:
+    """The arrivals of warm-up and measurement, which `loaded` and `measured` are as of `rows_of`."""
+    if rows.sequence.any():
+        return _several_requests(rows, loaded, measured)
+    empty = ~rows.sent & (rows.outcome == _OK)
+    answered = rows.answered & rows.sent
+    kept: Where = ~empty if empty.any() else slice(None)
+    _, load_s = loaded.locate(rows.intended_ns[kept])
+    return Arrivals(
+        latency_ms=rows.latency_ms[kept],
+        load_s=load_s,
+        outcome=rows.outcome[kept],
+        answered=answered[kept],
+        came=rows.came[kept],
+        measured=rows.measured[kept],
+        due_ns=rows.intended_ns[kept],
+        gone_ns=_gone_ns(rows.finished_ns, rows.intended_ns, rows.outcome)[kept],
+        late_ns=np.where(rows.handed_ns >= 0, rows.handed_ns - rows.intended_ns, 0)[kept],
+        own_ms=np.where(answered, (rows.started_ns - rows.handed_ns) / 1e6, np.nan)[kept],
+        empty=int(np.count_nonzero(empty & rows.measured)),
+    )
+
+
+def _gone_ns(finished: Times, intended: Times, outcome: Codes) -> Times:
+    """When each was gone from the service, as far as the client knows."""
+    gone = finished.copy()
+    gone[outcome == OUTCOME_PLACES["unfinished"]] = NEVER
+    dropped = outcome == OUTCOME_PLACES["dropped"]
+    gone[dropped] = intended[dropped]
+    return gone
+
+
+def _several_requests(rows: Rows, loaded: Windows, measured: Windows) -> Arrivals:
+    """Arrivals that send more than one request, one after the other or side by side.
+
+    A row that is no client call and has ended says that the task raised: it makes the arrival fail, and asks for no
+    answer.
+    """
+    # rows come in the order in which they ended, so that a stable sort has little to do
+    arrival = rows.segment.astype(np.int64) << 32 | rows.table["arrival"].to_numpy()
+    order = np.lexsort((rows.sequence, arrival))
+    first = np.flatnonzero(rows.sequence[order] == 0)
+    order, first = order[first[0] if len(first) else len(order) :], first - (first[0] if len(first) else 0)
+    head, per_row = order[first], np.diff(np.append(first, len(order)))
+    outcome = np.maximum.reduceat(rows.outcome[order], first)
+    sent = np.logical_or.reduceat(rows.sent[order], first)
+    raised = ~rows.sent & ((rows.outcome == _OK) | (rows.outcome == OUTCOME_PLACES["error"]))
+    answered = np.logical_and.reduceat((rows.answered | raised)[order], first) & sent
+    finished = np.maximum.reduceat(rows.finished_ns[order], first)
+    intended, is_measured = rows.intended_ns[head], rows.measured[head]
+    own_ns = rows.started_ns[head] - rows.handed_ns[head] + _between_ns(rows, order, first, per_row)
+    empty = ~sent & (outcome == _OK)
     kept = ~empty
     _, load_s = loaded.locate(intended[kept])
-    there_s = np.where(outcome == OUTCOME_PLACES["unfinished"], np.inf, (finished - intended) / 1e9)
-    there_s[outcome == OUTCOME_PLACES["dropped"]] = 0.0
     return Arrivals(
         latency_ms=np.where(outcome == _OK, (finished - intended) / 1e6, np.inf)[kept],
-        there_s=there_s[kept],
         load_s=load_s,
         outcome=outcome[kept],
         answered=answered[kept],
-        finished_ns=finished[kept],
+        came=measured.contain(finished)[kept],
         measured=is_measured[kept],
-        late_s=np.where(handed_head >= 0, np.maximum(handed_head - intended, 0) / 1e9, 0.0)[kept],
+        due_ns=intended[kept],
+        gone_ns=_gone_ns(finished, intended, outcome)[kept],
+        late_ns=np.where(rows.handed_ns[head] >= 0, rows.handed_ns[head] - intended, 0)[kept],
         own_ms=np.where(answered, own_ns / 1e6, np.nan)[kept],
         empty=int(np.count_nonzero(empty & is_measured)),
     )
+
+
+def _between_ns(rows: Rows, order: NDArray[np.intp], first: NDArray[np.intp], per_row: NDArray[np.intp]) -> Times:
+    """By arrival, the time from its first send to its last answer in which none of its requests was under way.
+
+    A request begins such a gap's end if it was sent after all those before it had ended. To take the running maximum
+    of ends within each arrival at once, each arrival's times are moved beyond those of the one before.
+    """
+    started, finished = rows.started_ns[order], rows.finished_ns[order]
+    began = np.repeat(started[first], per_row)
+    from_ns, until_ns = started - began, np.maximum(finished - began, 0)
+    shift_ns = np.repeat(np.arange(len(first)) * (int(until_ns.max(initial=0)) + 1), per_row)
+    ended_ns = np.maximum.accumulate(until_ns + shift_ns) - shift_ns
+    gaps_ns = np.maximum(from_ns[1:] - ended_ns[:-1], 0)
+    gaps_ns[first[1:] - 1] = 0  # between one arrival and the next
+    return np.add.reduceat(np.concatenate([[0], gaps_ns]), first).astype(np.int64)
 
 
 def endpoint_owners(tables: Iterable[pd.DataFrame]) -> dict[str, str]:
@@ -169,31 +269,24 @@ def category_codes(column: pd.Series, places: Mapping[str, int]) -> Codes:
     return np.array([*found, -1], dtype=np.int16)[column.cat.codes.to_numpy()]
 
 
-def _of_segments(rows: pd.DataFrame, windows: Windows) -> pd.DataFrame:
-    kept = _is_in(rows["segment"].to_numpy(), windows)
-    return rows if kept.all() else rows[kept]
-
-
-def _is_in(segment: NDArray[np.uint32], windows: Windows) -> Bools:
+def is_in(segment: NDArray[np.uint32], windows: Windows) -> Bools:
     """Which rows belong to one of the segments, by table: `numpy.isin` would sort millions of them."""
     size = int(windows.segments.max(initial=-1)) + 2
     listed: Bools = np.zeros(size, dtype=np.bool_)
     listed[windows.segments] = True
     # the last entry stands for all others, the setup segment too
-    return np.asarray(listed[np.minimum(segment, size - 1)], dtype=np.bool_)
+    inside: Bools = listed[np.minimum(segment, size - 1)]
+    return inside
 
 
-def _answered(rows: pd.DataFrame, outcome: Codes) -> Bools:
-    answered: Bools = (outcome == _OK) | ((outcome == OUTCOME_PLACES["error"]) & (rows["status"].to_numpy() > 0))
-    return answered
-
-
-def _endpoints(rows: pd.DataFrame, owners: Mapping[str, str]) -> tuple[Codes, tuple[str, ...]]:
-    own = {str(name) for name in as_category(rows["endpoint"]).cat.categories} - {""}
+def _endpoints(rows: Rows, owners: Mapping[str, str]) -> tuple[Codes, tuple[str, ...]]:
+    own = {str(name) for name in as_category(rows.table["endpoint"]).cat.categories} - {""}
     names = tuple(sorted(own | set(owners.values())))
     places = {name: place for place, name in enumerate(names)}
-    sent = category_codes(rows["endpoint"], places)
-    by_task = category_codes(rows["task"], {task: places[endpoint] for task, endpoint in owners.items()})
+    endpoint = category_codes(rows.table["endpoint"], places)
     # an answered row without an endpoint belongs to an arrival that sent nothing
-    missing = (sent < 0) & (category_codes(rows["outcome"], OUTCOME_PLACES) != _OK)
-    return np.where(missing, by_task, sent), names
+    lost = np.flatnonzero((endpoint < 0) & (rows.outcome != _OK))
+    if len(lost):
+        by_task = category_codes(rows.table["task"], {task: places[endpoint] for task, endpoint in owners.items()})
+        endpoint[lost] = by_task[lost]
+    return endpoint, names

@@ -1,12 +1,16 @@
-"""Whether a launch's requests queued, for how long, and whether its service could have kept up at all.
+"""Whether a launch's requests queued, how long a queue of that kind remembers, and whether it was too much.
 
-All is computed from when arrivals were due and when they ended, on the launch's load clock, and from how many the
-service can hold at once: its connections. In a queue served in the order of arrival the i-th request of a service with
-c connections begins when it arrives, or when the (i - c)-th departure makes room, whichever is later; what follows
-until its own departure is its *hold*. The sum of holds is the work that arrived; divided by what c connections can do
-in that time it is the *utilisation*, which beyond 1 no service survives. Arrivals come at random, so over many such
-launches the work in time T has the variance rate x T x E[hold^2] (a compound Poisson sum; Ross, Introduction to
-Probability Models, 5.4.2), which the holds seen estimate.
+All is computed from when requests were due and when they ended, and from how many the service can hold at once: its
+connections. In a queue served in the order of arrival the i-th request of a service with c connections begins when it
+arrives, or when the (i - c)-th departure makes room, whichever is later; what follows until its own departure is its
+*hold*. What a hold lasts on average times the planned rate, divided by the connections, is the *utilisation*, which
+beyond 1 no service survives. The rate is known, so only the holds make it uncertain.
+
+The work that waits is nearly a reflected Brownian motion with drift utilisation - 1 and variance s2 = rate x
+E[hold^2] / c^2 (that of a compound Poisson sum; of evenly spaced arrivals with Var[hold]), whose correlation in time
+fades as exp(-t / settling) with settling = 2 s2 / (1 - utilisation)^2 (its spectral gap; Abate and Whitt, Transient
+behavior of regulated Brownian motion I, 1987). A measurement that is no multiple of it still shows that the queue was
+empty when it began.
 """
 
 from __future__ import annotations
@@ -17,98 +21,135 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.analyse.arrays import Bools, Floats
+from harness.analyse.arrays import Bools, Floats, Times, Where
+from harness.analyse.windows import Windows
 
-WAITING_SHARE_MAX = 0.10
-"""The longest stretch with somebody waiting, as a share of the measurement, from which on the queue had not settled.
-Simulated (M/M/c, M/D/c, 1 to 10 connections, 10 s): marks 9 of 10 cases or more whose steady p95 is at least 1.5 times
-the measured one, and none at a utilisation of 0.5 or less."""
+SETTLING_SHARE_MAX = 0.05
+"""The settling time, as a share of a launch's load, from which on the queue had not settled. Simulated (M/M/c, M/D/c
+and one hold in fifty 300 times as long, 1 to 10 connections, 10 s): marks 19 of 20 cases whose steady p95 is at least
+1.5 times the measured one. See tests/unit/analyse/test_queueing.py."""
+LIGHT = 0.5
+LIGHT_SETTLING_SHARE_MAX = 0.25
+"""Where utilisation is not surely above LIGHT, few holds make the settling time uncertain: a far longer one counts."""
 SIGMAS = 2.33
-"""One-sided 99 %: how surely the utilisation has to exceed 1 for a service to be called saturated."""
+"""One-sided 99 %: a service is saturated whose utilisation surely exceeds 1, and near its limit where it may do so."""
 NEAR_LIMIT = 0.95
 FEW = 20
 """arrivals below which nothing is said"""
 GAVE_UP_SHARE = 0.9
 """An error that took this share of pool_timeout_s or more had waited for a connection, and was not served."""
+BACKLOG_FROM = 1 / 3
+"""of the load: what is in progress from then on, be it for long, is no backlog unless it grows"""
 SHORTFALL_MAX = 0.05
 """Without a known number of connections: the share that may stay unanswered beyond what chance explains."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Cpu:
+    """CPU time as a resource that requests queue for, however many connections there are: a process has one core."""
+
+    used_s: float
+    """by the target's processes, while the launch was measured"""
+    processes: int
+    measured_s: float
+    arrivals: int
+    """due in that time"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Queue:
-    """What one launch's arrivals tell of its queue."""
+    """What one launch's requests tell of its queue; here each is an arrival of its own."""
 
     arrivals: int
     unserved: int
     """of them dropped, unfinished, timed out, or given up on while they waited for a connection"""
-    behind: int
-    """of the others, still in progress when the load ended"""
+    late_arrivals: int
+    """due after BACKLOG_FROM of the load"""
+    fallen_behind: int
+    """how many more were unanswered at the end of the load than then, those counted that gave up since"""
+    planned: float
+    """rate x time: as many as arrive on average"""
+    even: bool
+    """whether they came at even gaps instead of at random, so that only holds make their work scatter"""
     work_s: float
     """sum of the holds of those that were served"""
     work_squares_s2: float
     """sum of their squares"""
-    capacity_s: float
-    """connections x time of load; NaN where the number of connections is not known"""
-    waiting_share: float
-    """longest stretch of the measurement in which somebody waited, as a share of it; NaN likewise"""
+    connections: int | None
+    load_s: float
+    """time on the load clock, warm-up included"""
+    cpu: Cpu | None = None
+    """None where the target's processes were not seen"""
 
 
 def queue_of(
     *,
-    due_s: Floats,
-    latency_s: Floats,
+    due_ns: Times,
+    gone_ns: Times,
     served: Bools,
     connections: int | None,
-    warmup_s: float,
-    load_s: float,
+    loaded: Windows,
+    planned: float,
+    even: bool = False,
+    cpu: Cpu | None = None,
 ) -> Queue:
     """Watch one launch's queue.
 
     Args:
-        due_s: when each arrival was due, on the load clock.
-        latency_s: how long it was there; infinite where it never ended, 0 where it was dropped.
+        due_ns: when each request was due, or the arrival that was dropped before it had one.
+        gone_ns: when it was there no longer, answered or not; NEVER where it did not end, its due_ns where it was
+            dropped.
         served: whether it had a connection, or may have had one; the others only waited.
         connections: most the service can use at once, None where that is not known.
-        warmup_s: where on the load clock the measurement begins.
-        load_s: where it ends.
+        loaded: when warm-up and measurement were on.
+        planned: rate x time.
+        even: whether arrivals came at even gaps instead of at random.
+        cpu: what it used of its processors; None where not known.
     """
-    order = np.argsort(due_s, kind="stable")
-    due_s, latency_s, served = due_s[order], latency_s[order], served[order]
-    gone_s = due_s + latency_s
-    known = connections is not None and len(due_s) > 0
-    holds_s = _holds_s(due_s[served], gone_s[served], connections or 1) if known else np.zeros(0)
+    work_s = squares_s2 = math.nan
+    if connections is not None:
+        which: Where = served if not served.all() else slice(None)
+        holds_ns = _holds_ns(due_ns[which], gone_ns[which], connections)
+        work_s, squares_s2 = float(holds_ns.sum()) / 1e9, float(np.square(holds_ns).sum()) / 1e18
     return Queue(
-        arrivals=len(due_s),
+        arrivals=len(due_ns),
         unserved=int(np.count_nonzero(~served)),
-        behind=int(np.count_nonzero(served & (gone_s > load_s))),
-        work_s=float(holds_s.sum()),
-        work_squares_s2=float(np.square(holds_s).sum()),
-        capacity_s=load_s * connections if known and connections else math.nan,
-        waiting_share=_waiting_share(due_s, gone_s, connections or 0, warmup_s, load_s) if known else math.nan,
+        **_backlog(due_ns, gone_ns, served, loaded),
+        planned=planned,
+        even=even,
+        work_s=work_s,
+        work_squares_s2=squares_s2,
+        connections=connections,
+        load_s=loaded.seconds,
+        cpu=cpu,
     )
 
 
-def _holds_s(due_s: Floats, gone_s: Floats, connections: int) -> Floats:
-    """How long each held a connection; see the module."""
-    begun_s = due_s.copy()
-    if len(due_s) > connections:
-        begun_s[connections:] = np.maximum(due_s[connections:], np.sort(gone_s)[: len(due_s) - connections])
-    held_s: Floats = np.maximum(gone_s - begun_s, 0.0)  # one that overtook another
-    return held_s
+def _backlog(due_ns: Times, gone_ns: Times, served: Bools, loaded: Windows) -> dict[str, int]:
+    """How the number of those that were not answered grew from BACKLOG_FROM of the load to its end."""
+    if not len(loaded.start_ns):
+        return {"late_arrivals": 0, "fallen_behind": 0}
+    from_s = BACKLOG_FROM * loaded.seconds
+    place = int(np.searchsorted(loaded.load_s, from_s, side="right")) - 1
+    from_ns = int(loaded.start_ns[place]) + round((from_s - float(loaded.load_s[place])) * 1e9)
+    end_ns = int(loaded.end_ns[-1])
+    then = int(np.count_nonzero((due_ns <= from_ns) & (gone_ns > from_ns)))
+    now = int(np.count_nonzero(served & (gone_ns > end_ns)))
+    lost = int(np.count_nonzero(~served & (gone_ns >= from_ns)))
+    return {"late_arrivals": int(np.count_nonzero(due_ns > from_ns)), "fallen_behind": now + lost - then}
 
 
-def _waiting_share(due_s: Floats, gone_s: Floats, connections: int, warmup_s: float, load_s: float) -> float:
-    """The longest time for which more were there than there are connections, within the measurement."""
-    ends = np.concatenate([due_s, gone_s[np.isfinite(gone_s)]])
-    steps = np.concatenate([np.ones(len(due_s)), -np.ones(len(ends) - len(due_s))])
-    order = np.argsort(ends, kind="stable")
-    waiting = np.cumsum(steps[order]) > connections
-    edges_s = np.clip(ends[order], warmup_s, load_s)
-    changes = np.flatnonzero(np.diff(np.concatenate([[False], waiting, [False]])))
-    begun, ended = changes[::2], changes[1::2]
-    until_s = np.concatenate([edges_s, [load_s]])  # what waits at the last event waits until the end
-    longest_s = float((until_s[ended] - edges_s[begun]).max(initial=0.0)) if len(begun) else 0.0
-    return longest_s / (load_s - warmup_s) if load_s > warmup_s else math.nan
+def _holds_ns(due_ns: Times, gone_ns: Times, connections: int) -> Floats:
+    """How long each held a connection, in the order of arrival; see the module."""
+    left_ns = np.sort(gone_ns, kind="stable")  # rows come in the order in which they ended: little to do
+    order = np.argsort(due_ns, kind="stable")
+    begun_ns, gone_ns = due_ns[order], gone_ns[order]
+    waits = len(due_ns) - connections
+    if waits > 0:
+        np.maximum(begun_ns[connections:], left_ns[:waits], out=begun_ns[connections:])
+    np.subtract(gone_ns, begun_ns, out=gone_ns)
+    np.maximum(gone_ns, 0, out=gone_ns)  # one that overtook another
+    return gone_ns.astype(np.float64)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,35 +163,101 @@ class QueueVerdict:
     """not surely saturated, but close to it"""
     from_empty: bool
     """the queue had not settled: in a steady state latency is higher"""
+    settling_s: float
+    """for about how long the queue remembers that it began empty; infinite at its limit, NaN where not known"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Resource:
+    """Something that requests queue for, over all launches of a cell."""
+
+    utilisation: float
+    standard_error: float
+    settling_s: float
+    load_s: float
+    """of one launch"""
+
+    @property
+    def is_unsettled(self) -> bool:
+        is_light = self.utilisation - SIGMAS * self.standard_error <= LIGHT
+        allowed = LIGHT_SETTLING_SHARE_MAX if is_light else SETTLING_SHARE_MAX
+        return self.settling_s > allowed * self.load_s
+
+    @property
+    def is_near_its_limit(self) -> bool:
+        return self.utilisation > NEAR_LIMIT or self.utilisation + SIGMAS * self.standard_error > 1.0
 
 
 def judge_queue(launches: Sequence[Queue]) -> QueueVerdict:
     """Decide over all launches of a cell, beyond what chance explains; nothing is said of fewer than FEW arrivals."""
-    arrivals = sum(queue.arrivals for queue in launches)
-    served = arrivals - sum(queue.unserved for queue in launches)
-    if arrivals < FEW:
-        return QueueVerdict(utilisation=math.nan, saturated=False, near_its_limit=False, from_empty=False)
-    capacity_s = sum(queue.capacity_s for queue in launches)
-    if math.isnan(capacity_s):
-        utilisation, least = math.nan, 1.0 + _surely_unanswered(launches, arrivals) - SHORTFALL_MAX
-    elif served:
-        # who was turned away would have brought as much work as who was served
-        scale = arrivals / served / capacity_s
-        utilisation = scale * sum(queue.work_s for queue in launches)
-        least = utilisation - SIGMAS * scale * math.sqrt(sum(queue.work_squares_s2 for queue in launches))
+    if sum(queue.arrivals for queue in launches) < FEW:
+        return QueueVerdict(
+            utilisation=math.nan, saturated=False, near_its_limit=False, from_empty=False, settling_s=math.nan
+        )
+    connections, cpu = _connections(launches), _cpu(launches)
+    if connections is None:
+        saturated = _surely_unanswered(launches) > SHORTFALL_MAX
     else:
-        utilisation, least = math.inf, math.inf
-    saturated = least > 1.0
-    waiting = max((queue.waiting_share for queue in launches if not math.isnan(queue.waiting_share)), default=0.0)
+        saturated = connections.utilisation - SIGMAS * connections.standard_error > 1.0
+    known = [resource for resource in (connections, cpu) if resource is not None]
     return QueueVerdict(
-        utilisation=utilisation,
+        utilisation=math.nan if connections is None else connections.utilisation,
         saturated=saturated,
-        near_its_limit=not saturated and utilisation > NEAR_LIMIT,
-        from_empty=saturated or waiting > WAITING_SHARE_MAX,
+        near_its_limit=not saturated and any(resource.is_near_its_limit for resource in known),
+        from_empty=saturated or any(resource.is_unsettled for resource in known),
+        settling_s=max((resource.settling_s for resource in known), default=math.nan),
     )
 
 
-def _surely_unanswered(launches: Sequence[Queue], arrivals: int) -> float:
-    """The share of arrivals that the end of the load found unanswered, less what chance may make of it."""
-    unanswered = sum(queue.unserved + queue.behind for queue in launches)
-    return unanswered / arrivals - SIGMAS * math.sqrt(2 * arrivals) / arrivals
+def _connections(launches: Sequence[Queue]) -> _Resource | None:
+    """Connections: who was turned away would have held one for as long as who was served. None where not known."""
+    capacity_s = sum(queue.load_s * (queue.connections or math.nan) for queue in launches)
+    served = sum(queue.arrivals - queue.unserved for queue in launches)
+    if not capacity_s > 0:
+        return None
+    total_s = sum(queue.load_s for queue in launches)
+    if not served:
+        return _Resource(utilisation=math.inf, standard_error=0.0, settling_s=math.inf, load_s=total_s / len(launches))
+    planned = sum(queue.planned for queue in launches)
+    mean_s = sum(queue.work_s for queue in launches) / served
+    mean_square_s2 = sum(queue.work_squares_s2 for queue in launches) / served
+    variance_s2 = max(0.0, mean_square_s2 - mean_s * mean_s)
+    scatter_s2 = variance_s2 if all(queue.even for queue in launches) else mean_square_s2
+    utilisation = planned * mean_s / capacity_s
+    return _Resource(
+        utilisation=utilisation,
+        standard_error=planned / capacity_s * math.sqrt(variance_s2 / served),
+        settling_s=_settling_s(utilisation, planned * scatter_s2 * total_s / capacity_s**2),
+        load_s=total_s / len(launches),
+    )
+
+
+def _cpu(launches: Sequence[Queue]) -> _Resource | None:
+    """Processors: how CPU time scatters between requests is not seen, so it is taken to be as much as it is long."""
+    known = [queue.cpu for queue in launches if queue.cpu is not None]
+    total_s, capacity_s = sum(cpu.measured_s for cpu in known), sum(cpu.processes * cpu.measured_s for cpu in known)
+    arrivals = sum(cpu.arrivals for cpu in known)
+    if not capacity_s > 0 or not arrivals:
+        return None
+    utilisation = sum(cpu.used_s for cpu in known) / capacity_s
+    variance = 2 * utilisation * utilisation / arrivals  # twice the mean's square is an exponential time's mean square
+    return _Resource(
+        utilisation=utilisation,
+        standard_error=math.sqrt(variance),
+        settling_s=_settling_s(utilisation, variance * total_s),
+        load_s=total_s / len(known),
+    )
+
+
+def _settling_s(utilisation: float, variance_s: float) -> float:
+    """See the module; `variance_s` is its s2."""
+    return 2 * variance_s / (1 - utilisation) ** 2 if utilisation < 1 else math.inf
+
+
+def _surely_unanswered(launches: Sequence[Queue]) -> float:
+    """The share of the planned rate by which answers fell short of it, less what chance may make of either."""
+    planned = (1 - BACKLOG_FROM) * sum(queue.planned for queue in launches)
+    if not planned:
+        return 0.0
+    answered = sum(queue.late_arrivals - queue.fallen_behind for queue in launches)
+    return 1 - answered / planned - SIGMAS / math.sqrt(planned)

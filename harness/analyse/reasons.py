@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import signal
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Literal
 
 import numpy as np
@@ -10,7 +13,7 @@ import pandas as pd
 
 from harness.analyse.judged import Judged
 from harness.analyse.measured import OUTCOME_PLACES
-from harness.domain.evidence import Reason
+from harness.domain.evidence import NeededRole, Reason
 
 
 def above(
@@ -20,6 +23,36 @@ def above(
     if not value > threshold:
         return None
     return Reason(kind=kind, code=code, message=message, value=float(value), threshold=float(threshold))
+
+
+def first_death(evidence: Judged, roles: Sequence[NeededRole]) -> tuple[str, float] | None:
+    """What is to be said of the first process of these roles that ended, and how many seconds into the load it was."""
+    deaths = [death for death in evidence.deaths if death.role in roles]
+    if not deaths:
+        return None
+    first = min(deaths, key=lambda death: death.t_ns)
+    at_s = (first.t_ns - evidence.began_ns) / 1e9
+    more = f", and {len(deaths) - 1} more ended" if len(deaths) > 1 else ""
+    return f"{_WHO[first.role]} (process {first.pid}) ended {_how(first.code)} {at_s:.1f} s into the load{more}", at_s
+
+
+_WHO: Mapping[NeededRole, str] = {
+    "target": "the service",
+    "worker": "a worker of the service",
+    "relay": "the network relay",
+    "postgres": "Postgres",
+    "checkpointer": "Postgres restarted because one of its processes",
+}
+
+
+def _how(code: int | None) -> str:
+    if code is None:
+        return "for an unknown reason"
+    if code >= 0:
+        return f"with exit code {code}"
+    with suppress(ValueError):
+        return f"by signal {-code} ({signal.Signals(-code).name})"
+    return f"by signal {-code}"
 
 
 def share_of(evidence: Judged, outcome: str) -> float:
@@ -37,3 +70,9 @@ def increase(evidence: Judged, key: str) -> float:
     """How much a cumulative figure of the server table grew over the judged time; NaN with fewer than two readings."""
     values = evidence.readings(key)
     return float(values[-1] - values[0]) if len(values) > 1 else math.nan
+
+
+def last_reading(evidence: Judged, key: str) -> float:
+    """The last reading of a cumulative figure, made when the targets had stopped; NaN without one."""
+    values = evidence.server[(evidence.server["key"] == key).to_numpy()].sort_values("t_ns")["value"]
+    return float(values.iloc[-1]) if len(values) else math.nan

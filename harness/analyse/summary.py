@@ -12,8 +12,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+from harness.analyse.applied import not_applied
 from harness.analyse.compare import Comparison
 from harness.analyse.estimate import over_launches
+from harness.analyse.failures import most_frequent
 from harness.analyse.findings import FAILING_SHARE
 from harness.analyse.launches import ALL, SHARES, EndpointFigures, Excluded, LaunchFigures
 from harness.analyse.metrics import METRICS, compare_by
@@ -93,6 +95,8 @@ def summarise_cell(
         valid=bool(launches),
         invalid_launches=len(excluded),
         findings=_findings(launches, excluded, queue),
+        not_applied={own.key: own.found for launch in launches for own in not_applied(launch.trial)},
+        failures=most_frequent([launch.failures for launch in launches]),
     )
 
 
@@ -167,8 +171,8 @@ def _findings(launches: Sequence[LaunchFigures], excluded: Sequence[Excluded], q
     """Codes of what was found, and of why launches do not count, in the order of the certificates."""
     if not launches and not excluded:
         return (NOT_MEASURED,)
-    trials = [launch.trial for launch in launches] + [launch.trial for launch in excluded]
-    codes = [reason.code for trial in trials for reason in trial.certificate.reasons]
+    certificates = [launch.certificate for launch in launches] + [launch.certificate for launch in excluded]
+    codes = [reason.code for certificate in certificates for reason in certificate.reasons]
     marks = [name for name in ("saturated", "near_its_limit", "from_empty") if getattr(queue, name)]
     return tuple(dict.fromkeys(marks + codes + [code for launch in excluded for code in launch.codes]))
 

@@ -109,6 +109,7 @@ def _figures(own: CellSummary, figures: EndpointSummary) -> dict[str, Any]:
         "from_empty": own.from_empty,
         "turns": own.turns,
         "empty_tasks": own.empty_tasks,
+        "not_applied": ";".join(own.not_applied),
         "valid": own.valid,
         "findings": ";".join(own.findings),
     }

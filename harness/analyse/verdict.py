@@ -52,6 +52,8 @@ def is_eligible(summary: CellSummary) -> bool:
 
 def _without_choice(valid: Sequence[CellSummary]) -> State | None:
     """Why the cells are not compared, if they are not."""
+    if any(key in summary.not_applied for summary in valid for key, _ in summary.cell.factors):
+        return "not_applied"
     if len(valid) == 1:
         return "no_choice"
     if len({repr(summary.cell.load) for summary in valid}) > 1:

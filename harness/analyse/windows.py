@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harness.analyse.arrays import Bools, Floats, Times
 from harness.domain.load import Segment, TurnRun
@@ -37,12 +38,24 @@ class Windows:
         """Which times lie within a stretch, and the load clock at each (meaningless outside)."""
         if len(self.start_ns) == 0:
             return np.zeros(len(t_ns), dtype=np.bool_), np.zeros(len(t_ns))
+        place = self._place(t_ns)
         ends = self.idle_ns if until_idle else self.end_ns
-        if len(self.start_ns) == 1:
-            return (t_ns >= self.start_ns[0]) & (t_ns <= ends[0]), (t_ns - self.start_ns[0]) / 1e9
-        place = np.maximum(np.searchsorted(self.start_ns, t_ns, side="right") - 1, 0)
-        inside = (t_ns >= self.start_ns[place]) & (t_ns <= ends[place])
+        inside = (t_ns >= self.start_ns[0]) & (t_ns <= ends[place])
         return inside, self.load_s[place] + (t_ns - self.start_ns[place]) / 1e9
+
+    def contain(self, t_ns: Times) -> Bools:
+        """Which times lie within a stretch."""
+        if len(self.start_ns) == 0:
+            return np.zeros(len(t_ns), dtype=np.bool_)
+        inside: Bools = t_ns <= self.end_ns[self._place(t_ns)]
+        inside &= t_ns >= self.start_ns[0]
+        return inside
+
+    def _place(self, t_ns: Times) -> NDArray[np.intp]:
+        """Number of the last stretch that begins no later; 0 before all of them."""
+        if len(self.start_ns) == 1:
+            return np.zeros(len(t_ns), dtype=np.intp)
+        return np.maximum(np.searchsorted(self.start_ns, t_ns, side="right") - 1, 0)
 
 
 def measured_segments(segments: Sequence[Segment]) -> list[Segment]:

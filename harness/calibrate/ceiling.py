@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.request import urlopen
 
 import numpy as np
 
@@ -28,6 +29,7 @@ MAX_IN_FLIGHT = 900
 LAG_P99_MS_MAX = 5.0
 """what a certificate allows"""
 SERVED_SHARE_MIN = 0.98
+STUB_START_S = 60.0
 
 
 def measure_ceiling(folder: Path, *, rung_s: float, rates_rps: Sequence[float] = RATES_RPS) -> tuple[Rung, ...]:
@@ -52,6 +54,7 @@ def measure_ceiling(folder: Path, *, rung_s: float, rates_rps: Sequence[float] =
         with drive.start(plan) as generator:
             generator.targets_up()
             generator.wait_ready()
+            _wait_for_answer(url)
             generator.go()
             output = generator.wait()
     rows = drive.read_rows(folder, LAUNCH_ID, plan.segments)
@@ -102,9 +105,15 @@ def _rung(segment: Segment, rows: pd.DataFrame, turn: TurnRun) -> Rung:
     )
 
 
+def _wait_for_answer(url: str) -> None:
+    """Until the stub has come up: on a busy machine that may take longer than the generator does."""
+    with urlopen(url, timeout=STUB_START_S) as answer:
+        answer.read()
+
+
 @contextmanager
 def _stub(log: Path) -> Iterator[str]:
-    """A stub in a process of its own; its socket listens before it starts, so nothing has to be waited for."""
+    """A stub in a process of its own, which starts while the generator does: its socket listens already."""
     with socket.create_server(("127.0.0.1", 0), backlog=1024) as listening, log.open("wb") as output:
         port = listening.getsockname()[1]
         process = subprocess.Popen(

@@ -13,7 +13,7 @@ import psycopg
 from psycopg.pq import TransactionStatus
 from psycopg.sql import SQL, Identifier, Literal
 
-from harness.domain.evidence import Login, Server
+from harness.domain.evidence import Login, Server, place
 from harness.errors import InfrastructureError
 
 APPLICATION_NAME = "poolbench"
@@ -92,7 +92,7 @@ def told(at: Address) -> Iterator[None]:
         yield
     except psycopg.Error as error:
         raise InfrastructureError(
-            f"The Postgres server at {at.host}:{at.port} cannot be used: {reason_of(error, at.password)}.",
+            f"The Postgres server at {place(at.host, at.port)} cannot be used: {reason_of(error, at.password)}.",
             next_step="Check that it runs and can be reached from here; its own log says more.",
         ) from error
 

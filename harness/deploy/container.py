@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 OWNER_LABEL = "poolbench.owner"
 _PING_TIMEOUT_S = 3
 _START_TIMEOUT_S = 60.0
+_NOTICED_WITHIN_S = 2.0
+"""a container's end; its port goes on taking connections meanwhile"""
 _SHARED_MEMORY = "512m"  # Docker's 64 MB are too few for parallel queries
 _USER = "poolbench"
 
@@ -156,8 +158,10 @@ def _log_of_ended(container: Any) -> Sequence[str] | None:
 def _end(container: Any, spec: DatabaseSpec) -> InfrastructureError | None:
     from docker.errors import DockerException
 
+    deadline_s = time.monotonic() + _NOTICED_WITHIN_S
     try:
-        log = _log_of_ended(container)
+        while (log := _log_of_ended(container)) is None and time.monotonic() < deadline_s:
+            time.sleep(0.1)
         code = int(container.get_wrapped_container().attrs["State"]["ExitCode"])
     except (DockerException, OSError):  # the engine itself is gone: what failed says so
         return None

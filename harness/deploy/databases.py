@@ -20,7 +20,7 @@ from psycopg.sql import SQL, Identifier, Literal
 
 from harness.deploy.connection import Connection, admin
 from harness.deploy.leftovers import Owner, current_owner
-from harness.deploy.processes import start_marked, stop_groups, sweep
+from harness.deploy.processes import in_words, start_marked, stop_groups, sweep
 from harness.domain.evidence import Server
 from harness.domain.experiment import DatabaseSpec
 from harness.errors import InfrastructureError
@@ -134,8 +134,8 @@ def drop_leftovers(server: Server) -> tuple[str, ...]:
 
 def template_name(command: Sequence[str], spec: DatabaseSpec) -> str:
     """Return a name that changes with the run, the whole command, the folder it runs in and the rows."""
-    told = (current_owner().token, str(Path.cwd()), str(spec.rows), *command)
-    return f"{PREFIX}template_{hashlib.sha256(chr(0).join(told).encode()).hexdigest()[:12]}"
+    key = "\0".join((current_owner().token, str(Path.cwd()), str(spec.rows), *command))
+    return f"{PREFIX}template_{hashlib.sha256(key.encode()).hexdigest()[:12]}"
 
 
 def _build(connection: Connection, server: Server, name: str, command: Sequence[str], say: Say) -> None:
@@ -191,7 +191,7 @@ def _prepare(url: str, command: Sequence[str], say: Say) -> None:
             stop_groups([process], grace_s=_GRACE_S)
             sweep(mark)
         if code != 0:
-            raise _prepare_failed(command, f"ended with code {code}", output)
+            raise _prepare_failed(command, f"ended with {in_words(code)}", output)
 
 
 def _wait(process: subprocess.Popen[bytes], command: Sequence[str], output: IO[bytes], say: Say) -> int:

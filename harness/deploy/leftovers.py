@@ -104,18 +104,20 @@ class Guard:
                 self._shell.kill()
                 self._shell.communicate()
 
-    def _start(self) -> subprocess.Popen[bytes]:
+    def _start(self) -> subprocess.Popen[bytes] | None:
         package_parent = str(Path(__file__).resolve().parents[2])
         path = os.pathsep.join([package_parent, *filter(None, [os.environ.get("PYTHONPATH")])])
         janitor = [sys.executable, "-m", "harness.deploy.janitor", current_owner().to_text()]
-        return subprocess.Popen(
-            ["/bin/sh", "-c", 'read -r _ || exec "$@"', "poolbench-guard", *janitor],
-            env={**os.environ, "PYTHONPATH": path},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,  # what ends our group is not to end it
-        )
+        with contextlib.suppress(OSError):  # a system without a shell; the next start clears there
+            return subprocess.Popen(
+                ["/bin/sh", "-c", 'read -r _ || exec "$@"', "poolbench-guard", *janitor],
+                env={**os.environ, "PYTHONPATH": path},
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,  # what ends our group is not to end it
+            )
+        return None
 
 
 _guard = Guard()

@@ -12,7 +12,7 @@ from psycopg.conninfo import conninfo_to_dict
 from harness.deploy.connection import Address, Connection, connect, describe, reason_of, told
 from harness.deploy.databases import drop_leftovers
 from harness.deploy.provider import Settings, setting_text
-from harness.domain.evidence import Server
+from harness.domain.evidence import Server, place
 from harness.domain.experiment import DatabaseSpec
 from harness.errors import InfrastructureError, UsageError
 
@@ -123,6 +123,6 @@ def _check_rights(connection: Connection, at: Address) -> None:
 
 def _unreachable(at: Address, error: psycopg.OperationalError) -> InfrastructureError:
     return InfrastructureError(
-        f"The Postgres server at {at.host}:{at.port} cannot be used: {reason_of(error, at.password)}.",
+        f"The Postgres server at {place(at.host, at.port)} cannot be used: {reason_of(error, at.password)}.",
         next_step="Check host, port, user and password of [database] url, and that the server runs.",
     )

@@ -83,6 +83,22 @@ PROBE_COLUMNS: Mapping[str, str] = {
 }
 """One row a line of the probe's time series. Names follow OpenTelemetry's `db.client.connection.*`."""
 
+COUNT_COLUMNS: Mapping[str, str] = {
+    "segment": "int32",  # of the arrival, -1 for requests that are nobody's
+    "method": "category",
+    "route": "category",  # "/heroes/{hero_id}", as the app spells it; of a path without a route with {id} for numbers
+    "status": "uint16",  # 0 when no answer was begun
+    "requests": "int64",  # that came to their end; the others are their sums
+    "statements": "int64",
+    "transactions": "float64",  # NaN where the driver does not show them
+    "checkouts": "int64",
+    "round_trips": "float64",  # NaN where the driver does not show them
+}
+"""One row for each segment, endpoint and status of a launch: what its requests took of the database, exactly.
+
+Whole numbers, but for NaN. What each of them is, is said in docs/decisions/0014-what-a-request-is-counted-to-take.md.
+"""
+
 PROCESS_COLUMNS: Mapping[str, str] = {
     "t_ns": "int64",
     "role": "category",  # target, postgres, relay, generator, harness
@@ -92,6 +108,15 @@ PROCESS_COLUMNS: Mapping[str, str] = {
     "threads": "uint16",
 }
 """CPU and memory; postgres rows are the sum over the server's processes under the postmaster's pid."""
+
+GENERATOR_COLUMNS: Mapping[str, str] = {
+    "t_ns": "int64",
+    "cpu_share": "float64",  # of one core, since the last reading
+    "stall_max_ms": "float64",  # longest time for which its event loop did not come round
+    "in_flight": "int64",
+    "lag_max_ms": "float64",  # how late an arrival was handed over at worst
+}
+"""How the load generator itself fared, a row a second and process; it serves every launch of the sitting."""
 
 SERVER_COLUMNS: Mapping[str, str] = {
     "t_ns": "int64",
@@ -121,6 +146,20 @@ def no_server_readings() -> pd.DataFrame:
     import pandas as pd
 
     return pd.DataFrame({name: [] for name in SERVER_COLUMNS}).astype(dict(SERVER_COLUMNS))
+
+
+def no_generator_readings() -> pd.DataFrame:
+    """The generator table of a trial whose load was over within a second."""
+    import pandas as pd
+
+    return pd.DataFrame({name: [] for name in GENERATOR_COLUMNS}).astype(dict(GENERATOR_COLUMNS))
+
+
+def no_counts() -> pd.DataFrame:
+    """The counts of what was not observed with the probe, without rows."""
+    import pandas as pd
+
+    return pd.DataFrame({name: [] for name in COUNT_COLUMNS}).astype(dict(COUNT_COLUMNS))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,6 +196,11 @@ class Server:
     app: Login | None = None
     """whom the service connects as; None: as poolbench itself does"""
 
+    @property
+    def place(self) -> str:
+        """Return "host:port" as a URL has it."""
+        return place(self.host, self.port)
+
     def url(self, database: str, scheme: str = "postgresql") -> str:
         """Return poolbench's own connection URL, with the password percent-encoded."""
         return self._url(self.user, self.password, database, scheme)
@@ -168,10 +212,14 @@ class Server:
     def _url(self, user: str, password: str, database: str, scheme: str = "postgresql") -> str:
         from urllib.parse import quote
 
-        host = f"[{self.host}]" if ":" in self.host else self.host  # an IPv6 address
         credentials = f"{quote(user, safe='')}:{quote(password, safe='')}"
         query = f"?sslmode={self.sslmode}" if self.sslmode else ""
-        return f"{scheme}://{credentials}@{host}:{self.port}/{database}{query}"
+        return f"{scheme}://{credentials}@{self.place}/{database}{query}"
+
+
+def place(host: str, port: int) -> str:
+    """Return "host:port", with the brackets that an address of IPv6 needs before a port."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,10 +239,29 @@ class RunningTarget:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AppliedPool:
+    """What an engine in one of the target's processes has; None where its kind of pool has no such setting."""
+
+    launch_id: str
+    pid: int
+    driver: str
+    pool_class: str
+    pool_size: int | None
+    max_overflow: int | None
+    pool_timeout_s: float | None
+    pool_recycle_s: float | None
+    pool_pre_ping: bool | None
+    pool_use_lifo: bool | None
+
+
+NeededRole = Literal["target", "worker", "relay", "postgres", "checkpointer"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Death:
     """A process that ended while it was needed."""
 
-    role: Literal["target", "worker", "relay", "postgres", "checkpointer"]
+    role: NeededRole
     """Postgres ends its checkpointer only to recover from the death of one of its processes, which cuts every
     connection: a backend that was killed for its memory, say"""
     launch_id: str
@@ -214,8 +281,10 @@ class Observed:
     process: pd.DataFrame
     gaps: tuple[SamplerGap, ...] = ()
     server: pd.DataFrame = field(default_factory=no_server_readings)
+    applied: tuple[AppliedPool, ...] = ()
     deaths: tuple[Death, ...] = ()
     """from the first reading to the last, in the order of time"""
+    counts: pd.DataFrame = field(default_factory=no_counts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -271,8 +340,27 @@ class RelayReadings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """What was known beside a sitting's tables: kept with each trial, so that a certificate can be made at any time."""
+
+    probe: bool = True
+    """whether the probe was on the target's path"""
+    lost_workers: tuple[str, ...] = ()
+    """names of the generator's workers that ended before their counts were acknowledged"""
+    clock_uncertainty_ms: float | None = None
+    """by how much times of different processes may be off; None when not known"""
+    generator_ceiling_rps: float | None = None
+    """what the generator sends at most on this machine; None when not calibrated"""
+    environment: Mapping[str, Any] = field(default_factory=dict)
+    """fingerprint of machine, interpreter, packages and the server that this launch used"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
-    """What one launch yielded. `segments` are the launch's own, as planned; the ledger holds only theirs."""
+    """What one launch yielded, before anything is concluded from it.
+
+    `segments` are the launch's own, as planned; the ledger holds only theirs.
+    """
 
     id: str
     launch: Launch
@@ -280,10 +368,14 @@ class Trial:
     start_ns: int
     segments: tuple[Segment, ...]
     ledger: Ledger
-    certificate: Certificate
+    context: Context = field(default_factory=Context)
     gaps: tuple[SamplerGap, ...] = ()
     relay: RelayReadings | None = None
     """None where nothing lay between target and Postgres"""
+    applied: tuple[AppliedPool, ...] = ()
+    """the engines of the service as its processes said; empty where they were not seen"""
+    deaths: tuple[Death, ...] = ()
+    """processes that ended while they were needed, the launch's own and those that concern every launch"""
 
 
 class Evidence(Protocol):
@@ -304,6 +396,8 @@ class Evidence(Protocol):
     def process(self) -> pd.DataFrame: ...
     @property
     def server(self) -> pd.DataFrame: ...
+    @property
+    def generator(self) -> pd.DataFrame: ...
 
     def table(self, name: str, columns: Sequence[str]) -> pd.DataFrame:
         """Some columns of one table ("requests")."""
@@ -320,6 +414,7 @@ class TrialEvidence:
     probe: pd.DataFrame
     process: pd.DataFrame
     server: pd.DataFrame = field(default_factory=no_server_readings)
+    generator: pd.DataFrame = field(default_factory=no_generator_readings)
 
     def table(self, name: str, columns: Sequence[str]) -> pd.DataFrame:
         """Some columns of one table ("requests")."""

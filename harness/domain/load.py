@@ -18,8 +18,8 @@ from harness.domain.experiment import ArrivalProcess, Cell, LoadModel, Workers
 
 Phase = Literal["staircase", "warmup", "measure"]
 Cut = Literal["clear", "unqueued", "end"]
-"""Why a turn ended: nothing was in progress at the service; nobody waited there (of many connections one is nearly
-always in use); or the launch's load was over."""
+"""Why a turn ended: nothing was in progress at the service; half of its connections were free and everything else had
+only just been sent (of many connections one is nearly always in use); or the launch's load was over."""
 SETUP_SEGMENT = 0xFFFFFFFF
 """The segment number of rows recorded while users run `on_start`, before the plan starts."""
 

@@ -6,7 +6,7 @@ Latencies are in ms. `math.inf` means that at least that share of offered arriva
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from harness.domain.evidence import Certificate, RelayReadings, RunInfo
@@ -116,6 +116,20 @@ class EndpointSummary:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """Requests of one cell that failed alike."""
+
+    endpoint: str
+    """empty for arrivals that were dropped or whose task failed before a request"""
+    outcome: str
+    """error, timeout, dropped or unfinished"""
+    status: int
+    """HTTP status, 0 where none came"""
+    message: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CellSummary:
     """One cell over all its valid launches."""
 
@@ -155,10 +169,15 @@ class CellSummary:
     valid: bool
     invalid_launches: int
     findings: tuple[str, ...]
+    not_applied: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    """settings that the service does not have, by key: what it has instead"""
+    failures: tuple[Failure, ...] = ()
+    """the most frequent kinds, most frequent first"""
 
 
 State = Literal[
     "nothing_complete",
+    "not_applied",
     "all_invalid",
     "no_choice",
     "different_loads",

@@ -174,37 +174,44 @@ class Dispatcher:
         return arrival
 
 
+MANY = 4
+"""connections from which on one of them is nearly always in use"""
+FRESH = 50
+"""what was sent within this part of a turn's planned length was only just sent"""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ending:
     """When a turn may end: at its load's end, else at the first moment from `planned_ns` on that leaves no trace.
 
-    With nothing in progress at the service, what follows later is what would have followed now. With `connections`
-    such a moment may hardly come; from `MANY` on it is enough, once the turn is twice as long as planned, that nobody
-    waits: no more requests in flight than there are connections. Simulated, that is within 2 % where the turn is not
-    cut at all (docs/decisions/0012).
+    With nothing in progress at the service, what follows later is what would have followed now. With many connections
+    such a moment may hardly come; from `MANY` on it is enough, once the turn is twice as long as planned, that at least
+    half of them are free and everything in flight was only just sent. A cut spares who comes next the rest of what is
+    in flight; what is old is likely to take long yet, be it one slow request in fifty (docs/decisions/0012).
     """
 
     planned_ns: int
     unqueued_ns: int
-    """from then on it is enough that nobody waits"""
+    """from then on it is enough that no more than `few` are in flight, none for longer than `fresh_ns`"""
     end_ns: int
     """the load is over then"""
-    connections: int
+    few: int
+    fresh_ns: int
 
     def low(self, now_ns: int) -> int:
         """Up to how many in flight the turn may end at `now_ns`; -1: it may not."""
         if now_ns < self.planned_ns:
             return -1
-        return self.connections if now_ns >= self.unqueued_ns else 0
+        return self.few if now_ns >= self.unqueued_ns else 0
+
+    def may_end(self, now_ns: int, count: int, oldest_ns: int) -> bool:
+        """Whether the turn may end with so many in flight, the oldest of them handed over at `oldest_ns`."""
+        return count <= self.low(now_ns) and (count == 0 or now_ns - oldest_ns <= self.fresh_ns)
 
     def next_ns(self, now_ns: int) -> int:
         """When to look again, if nothing happens meanwhile."""
         later = (at for at in (self.planned_ns, self.unqueued_ns, self.end_ns) if at > now_ns)
         return min(later, default=now_ns)
-
-
-MANY = 4
-"""connections from which on one of them is nearly always in use"""
 
 
 def ending(*, start_ns: int, duration_ns: int, end_ns: int, connections: int | None) -> Ending:
@@ -214,7 +221,8 @@ def ending(*, start_ns: int, duration_ns: int, end_ns: int, connections: int | N
         planned_ns=min(start_ns + duration_ns, end_ns),
         unqueued_ns=min(start_ns + 2 * duration_ns, end_ns) if many else end_ns,
         end_ns=end_ns,
-        connections=connections or 0,
+        few=connections // 2 if many and connections else 0,
+        fresh_ns=duration_ns // FRESH,
     )
 
 

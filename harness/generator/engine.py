@@ -20,6 +20,8 @@ from harness.generator.tally import Tally
 
 LOOK_AGAIN_NS = 500_000
 """after the client has all its answers and the service is still closing what they used"""
+CLOSING_NS = 100_000_000
+"""how long a service may take, after the last answer that is waited for, to close what it used"""
 NEVER_NS = 2**63 - 1
 SERVICE_PATIENCE = 3
 """request timeouts for which a service may go on with requests that the client gave up, before others have a turn"""
@@ -196,12 +198,15 @@ class Engine:
         for_answers = no_neighbour or not course.patient
         patience_s = course.hot.load.request_timeout_s * (1 if for_answers else SERVICE_PATIENCE)
         deadline_ns = now_ns + round(max(patience_s, self._plan.pause_s) * NS_PER_S)
+        answered_ns: int | None = None
         while True:
             now_ns = time.monotonic_ns()
             if course.is_idle(now_ns):
                 return now_ns, True
             if for_answers and course.hot.in_flight.count == 0:
-                return now_ns, False
+                answered_ns = answered_ns or now_ns
+                if now_ns >= answered_ns + CLOSING_NS:
+                    return now_ns, False
             if now_ns >= deadline_ns:
                 course.patient = False
                 return now_ns, False
@@ -256,8 +261,9 @@ class Engine:
                 self._sending = None  # the load clock stands still from now on
 
     def _dispatch(self) -> int:
-        """Hand over what is due. Returns the moment up to which that is complete, so that a turn can end there.
+        """Hand over what is due. Returns the moment up to which that is complete, where a turn can end.
 
+        Whoever cannot keep up reads no answers meanwhile, comes to the cap and drops: late arrivals would be no better.
         What is due from the end of the sleep on is left to whoever goes on sending: of a staircase, the next step.
         """
         monotonic_ns, course = time.monotonic_ns, self._sending
@@ -281,12 +287,13 @@ class Engine:
         course, due = self._sending, self._ending
         if course is None or due is None:
             return False
-        in_flight = course.hot.in_flight
-        in_flight.low = low = due.low(now_ns)
+        hot = course.hot
+        hot.in_flight.low = low = due.low(now_ns)
         self._look_ns = due.next_ns(now_ns)
-        if in_flight.count > low:
+        count = hot.in_flight.count
+        if count > low or not due.may_end(now_ns, count, hot.oldest_ns if count else now_ns):
             return False  # whoever leaves will ask again
-        if course.hot.gauges.at_most(low, now_ns):
+        if hot.gauges.at_most(count, now_ns):  # what the client does not know of is old
             return True
         self._look_ns = min(self._look_ns, now_ns + LOOK_AGAIN_NS)
         return False

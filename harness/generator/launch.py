@@ -53,6 +53,11 @@ class HotLaunch:
             self.note(f"Requests of {user_class.__name__} are not recorded: it does not use Locust's HTTP clients.")
         return user, log
 
+    @property
+    def oldest_ns(self) -> int:
+        """When the oldest arrival in flight was handed over; not to be asked when there is none."""
+        return min(execution.handed_ns for execution in self.executions)
+
     def begin(self, execution: Execution) -> None:
         self.executions.add(execution)
 

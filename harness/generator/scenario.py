@@ -80,7 +80,8 @@ def load_scenario(launch: LaunchLoad, models: Set[LoadModel], parsed_options: An
 def silence(scenario: Path, arrivals: int) -> UsageError:
     """What is wrong with a scenario whose tasks send nothing."""
     return UsageError(
-        f"The scenario {scenario} sent no request in {arrivals} arrivals: there is nothing to measure.",
+        f"The scenario {scenario} sent no request through Locust's HTTP clients in {arrivals} arrivals: "
+        "there is nothing to measure.",
         next_step="Let its tasks call self.client, an HttpUser's or FastHttpUser's.",
     )
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from harness.domain.evidence import (
     ACTIVITY_COLUMNS,
+    COUNT_COLUMNS,
     PROBE_COLUMNS,
     PROCESS_COLUMNS,
     Death,
@@ -19,7 +20,7 @@ from harness.domain.evidence import (
 from harness.observe.deaths import DeathWatch, Watched, death_watch
 from harness.observe.frames import table
 from harness.observe.postgres import activity_sampler
-from harness.observe.probe import read_probe
+from harness.observe.probe import read_applied, read_counts, read_probe
 from harness.observe.process import PostgresTreeSampler, ProcessSampler, Root, children_of, spare_cpus
 from harness.observe.sampler import Sampler, SamplerLoop
 from harness.observe.server import ServerLog, server_log
@@ -82,11 +83,14 @@ class Observation:
         if self._observed is None:
             self.stop()
             probe, probe_gaps = read_probe(self._targets)
+            counts, count_gaps = read_counts(self._targets)
             self._observed = Observed(
                 activity=table([row for loop in self._activity for row in loop.rows], ACTIVITY_COLUMNS),
                 probe=table(probe, PROBE_COLUMNS),
                 process=table([row for loop in self._process for row in loop.rows], PROCESS_COLUMNS),
-                gaps=(*(gap for loop in self._loops for gap in loop.gaps), *probe_gaps),
+                gaps=(*(gap for loop in self._loops for gap in loop.gaps), *probe_gaps, *count_gaps),
+                counts=table(counts, COUNT_COLUMNS),
+                applied=read_applied(self._targets),
                 deaths=self.deaths,
             )
         return self._observed

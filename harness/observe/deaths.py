@@ -10,14 +10,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
-from harness.domain.evidence import Death
+from harness.domain.evidence import Death, NeededRole
 
 _POLL_MS = 200
 _WITHOUT_REAPING = os.WEXITED | os.WNOHANG | getattr(os, "WNOWAIT", 0)
-
-Role = Literal["target", "worker", "relay", "postgres", "checkpointer"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +22,7 @@ class Watched:
     """A process that is to live until the watch ends."""
 
     pid: int
-    role: Role
+    role: NeededRole
     launch_id: str
 
 

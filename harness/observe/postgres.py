@@ -145,7 +145,7 @@ def _no_connection(server: Server, error: psycopg.Error) -> InfrastructureError:
     reason = next(iter(str(error).splitlines()), "no answer").replace(server.password or "\0", "***").rstrip(".")
     full = "too many clients" in reason or "connection slots" in reason
     return InfrastructureError(
-        f"The observer gets no connection to Postgres at {server.host}:{server.port}: {reason}.",
+        f"The observer gets no connection to Postgres at {server.place}: {reason}.",
         next_step="Leave two connections below max_connections free for it."
         if full
         else "Check that the server still runs and can be reached from here.",

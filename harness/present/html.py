@@ -10,7 +10,7 @@ from harness.domain.evidence import Reason
 from harness.domain.verdict import CellSummary, EndpointSummary, Report
 from harness.present import numbers, view
 from harness.present.notes import notes
-from harness.present.phrases import verdict_text
+from harness.present.phrases import failures_text, verdict_text
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -64,6 +64,7 @@ def _template() -> Template:
         rank=view.rank_text,
         ties=view.ties_text,
         peak=view.peak_text,
+        failures=failures_text,
     )
     return environment.get_template("report.html.j2")
 

@@ -12,6 +12,7 @@ from harness.domain.verdict import (
     Bounds,
     CellSummary,
     EndpointSummary,
+    Failure,
     Pair,
     Recommendation,
     Report,
@@ -34,6 +35,8 @@ def verdict_text(report: Report) -> str:
         return "Nothing is measured yet: no launch is complete."
     if verdict.state == "all_invalid":
         return "Nothing can be concluded: the measurement is invalid in every launch; the certificates say why."
+    if verdict.state == "not_applied":
+        return _not_applied(valid)
     parts = [
         _headline(verdict, cells, valid, info),
         _slo(verdict, cells, valid, info),
@@ -44,6 +47,26 @@ def verdict_text(report: Report) -> str:
         "This holds for this machine and this load.",
     ]
     return " ".join(part for part in parts if part)
+
+
+def _not_applied(valid: Sequence[CellSummary]) -> str:
+    """Of each setting that the cells differ in and the service does not have: what was asked, and what it has."""
+    asked: dict[str, list[object]] = {}
+    found: dict[str, list[object]] = {}
+    for cell in valid:
+        for key, value in cell.cell.factors:
+            asked.setdefault(key, []).append(value)
+            found.setdefault(key, []).extend(cell.not_applied.get(key, ()))
+    said = [
+        f"{key} did not take effect: {', '.join(map(str, dict.fromkeys(asked[key])))} were asked for, the service has "
+        f"{', '.join(map(str, dict.fromkeys(own)))}"
+        for key, own in found.items()
+        if own
+    ]
+    return (
+        f"Nothing can be concluded: {'; '.join(said)}. Let the service take the setting from its environment "
+        "(docs/formats.md names the variables), and run again."
+    )
 
 
 def _headline(verdict: Verdict, cells: Mapping[str, CellSummary], valid: Sequence[CellSummary], info: RunInfo) -> str:
@@ -286,6 +309,18 @@ def launches_text(valid: Sequence[CellSummary]) -> str:
     counts = [cell.all.launches for cell in valid]
     fewest, most = min(counts), max(counts)
     return f"{fewest} to {most} launches" if fewest < most else f"{most} {'launch' if most == 1 else 'launches'}"
+
+
+def failures_text(cell: CellSummary) -> str:
+    """Why requests failed, most frequent first: "312 GET /heroes/{id}: HTTP 503"; empty where none did."""
+    return "; ".join(failure_text(failure) for failure in cell.failures)
+
+
+def failure_text(failure: Failure) -> str:
+    said = failure.message or {"dropped": "dropped, as many were in flight as may be"}.get(
+        failure.outcome, f"{failure.outcome}, without a message"
+    )
+    return f"{failure.count} {failure.endpoint or 'arrivals'}: {said}"
 
 
 def settings_text(cell: Cell) -> str:

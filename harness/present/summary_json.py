@@ -54,6 +54,8 @@ def _cell(cell: CellSummary) -> Mapping[str, Any]:
         "empty_tasks": cell.empty_tasks,
         "valid": cell.valid,
         "findings": list(cell.findings),
+        "not_applied": {key: list(found) for key, found in cell.not_applied.items()},
+        "failures": [asdict(failure) for failure in cell.failures],
         "endpoints": [{"endpoint": each.endpoint, **_endpoint(each)} for each in cell.endpoints],
     }
 

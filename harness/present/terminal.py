@@ -22,7 +22,7 @@ from harness.domain.load import Sitting
 from harness.domain.verdict import CellSummary, Report
 from harness.present.notes import notes
 from harness.present.numbers import INFINITE, duration, interval, number, percent, promise_word
-from harness.present.phrases import verdict_text
+from harness.present.phrases import failures_text, verdict_text
 from harness.present.view import chosen_cell, findings_text, peak_text, quantity, rank_text, ties_text
 
 _GAP = 2
@@ -224,6 +224,9 @@ def _print_findings(cells: Sequence[CellSummary], console: Console) -> None:
         console.print()
     for label, text in found:
         console.print(_bullet(label, text))
+    for cell in cells:
+        if text := failures_text(cell):
+            console.print(_bullet(f"{cell.cell.label} failed", text))
 
 
 def _bullet(name: str, text: str) -> RenderableType:

@@ -6,8 +6,8 @@ Put on a target's path; needs the standard library and SQLAlchemy, nothing else 
 - `watch(engine)` measures one engine, sync or async;
 - `app = asgi(app)` adds pool, database and application time to every response (`Server-Timing`).
 
-With POOLBENCH_PROBE_DIR set, each process writes `probe-<pid>.jsonl` and `completions-<pid>.jsonl` there, and turns
-itself off while a file `off` exists in that folder.
+With POOLBENCH_PROBE_DIR set, each process writes `probe-<pid>.jsonl`, `completions-<pid>.jsonl` and
+`counts-<pid>.jsonl` there, and turns itself off while a file `off` exists in that folder.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Times the round trips a SQLAlchemy dialect makes: statements, commits, rollbacks, pings.
+"""Times the round trips a SQLAlchemy dialect makes: statements, commits, rollbacks, pings. Counts statements.
 
 The methods are shadowed on the dialect instance, which belongs to one engine; event listeners would miss COMMIT,
 ROLLBACK and ping, and cost more. A transaction lasts from SQLAlchemy's begin, just before its first statement (where
@@ -16,6 +16,7 @@ from typing import Any
 from sqlalchemy.engine import Dialect
 from sqlalchemy.engine.default import DefaultDialect
 
+from harness.probe import drivers
 from harness.probe.accounting import current
 from harness.probe.counters import Counters
 from harness.probe.pool import NOT_BEGUN
@@ -26,6 +27,7 @@ _TIMED = (*_EXECUTE, *_END, "do_execute_no_params", "do_begin", "do_ping")
 _AUTOCOMMIT = "_poolbench_autocommit"
 """set on a dialect whose connections may be in AUTOCOMMIT; stays when the dialect is restored"""
 _MARK = "_poolbench_timed"
+"""set on a dialect that is timed: the names that hide its own"""
 
 Method = Callable[..., Any]
 
@@ -35,7 +37,6 @@ def install(dialect: Dialect, counters: Counters) -> None:
     timed = vars(dialect)
     if _MARK in timed:
         return
-    timed[_MARK] = True
     for name in _EXECUTE:
         timed[name] = _timed_execute(getattr(dialect, name))
     timed["do_execute_no_params"] = _timed_execute_no_params(dialect.do_execute_no_params)
@@ -44,14 +45,18 @@ def install(dialect: Dialect, counters: Counters) -> None:
     timed["do_begin"] = _marked_begin(dialect)
     _watch_for_autocommit(dialect, timed)
     timed["do_ping"] = _timed_ping(dialect.do_ping, counters)
+    wrappers = drivers.wrappers(dialect, counted=drivers.exchanges.count(dialect))
+    for name, wrap in wrappers.items():
+        timed[name] = wrap(getattr(dialect, name))
+    timed[_MARK] = (*_TIMED, *wrappers)
 
 
 def restore(dialect: Dialect) -> None:
     """Let the dialect's own methods show again."""
     timed = vars(dialect)
-    if timed.pop(_MARK, None):
-        for name in _TIMED:
-            timed.pop(name, None)
+    for name in timed.pop(_MARK, ()):
+        timed.pop(name, None)
+    drivers.exchanges.forget(dialect)
 
 
 def _timed_execute(execute: Method) -> Method:
@@ -71,6 +76,7 @@ def _timed_execute(execute: Method) -> Method:
         finally:
             spent_ns = monotonic_ns() - began_ns
             account.db_ns += spent_ns
+            account.statements += 1
 
     return timed_execute
 
@@ -87,6 +93,7 @@ def _timed_cursor_execute(cursor: Any, statement: Any, parameters: Any, _context
     finally:
         spent_ns = monotonic_ns() - began_ns
         account.db_ns += spent_ns
+        account.statements += 1
 
 
 def _timed_execute_no_params(execute: Method) -> Method:
@@ -127,7 +134,7 @@ def _watch_for_autocommit(dialect: Dialect, settings: dict[str, Any]) -> None:
         return
     if getattr(dialect, "server_version_info", None) is not None:
         settings[_AUTOCOMMIT] = True
-    set_plainly = dialect.set_isolation_level
+    set_plainly = drivers.watched_setting(dialect, dialect.set_isolation_level)
 
     def set_isolation_level(connection: Any, level: Any) -> None:
         if level == "AUTOCOMMIT":  # SQLAlchemy passes it in capitals, however it was written

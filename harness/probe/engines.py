@@ -9,7 +9,7 @@ from weakref import ref
 
 from sqlalchemy import Engine
 
-from harness.probe import dialect
+from harness.probe import dialect, drivers
 from harness.probe.counters import Counters
 from harness.probe.line import Reading
 from harness.probe.pool import PoolInstrument, read_pool
@@ -37,6 +37,10 @@ class Engines:
             if self._instrument.active:
                 self._install(plain)
 
+    def watched(self) -> list[Engine]:
+        """Every engine that is watched and still there."""
+        return self._engines()
+
     def on(self) -> None:
         """Measure again. Connections that are out are counted from what their pools say; NullPool cannot say."""
         with self._lock:
@@ -57,6 +61,7 @@ class Engines:
     def after_fork(self) -> None:
         """Start over in a forked child: its counters are its own, and nobody holds its locks."""
         self._lock = threading.Lock()
+        drivers.exchanges.after_fork()
         self.counters.reset()
 
     def _install(self, engine: Engine) -> None:

@@ -3,7 +3,8 @@
 `recreate()`, hence `engine.dispose()`, makes the new pool from `self.__class__`, so the measuring class survives it and
 the counters, which live outside the pool, go on. Where each quantity is taken:
 
-- checkout: all of `connect()`, as the request's pool time: wait, dial, ping and what listeners do;
+- checkout: all of `connect()`, as the request's pool time: wait, dial, ping and what listeners do; one that succeeds
+  counts as the request's;
 - wait: the queue's `get(block=True)`, which `_do_get` calls only when nothing more may be opened; that of async engines
   only where the queue is empty;
 - dial: the creator, which reconnects (recycle, invalidation) use too; only successful ones count;
@@ -196,6 +197,8 @@ def _timed_connect(plain: Any, counters: Counters) -> Callable[[Any], Any]:
                 account.pool_ns += spent_ns
                 if current.get() is not account:  # a dial took it
                     current.set(account)
+        if account is not None:
+            account.checkouts += 1
         record = fairy._connection_record
         try:
             since_ns = record.poolbench_used_since_ns

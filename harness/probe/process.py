@@ -10,6 +10,7 @@ from pathlib import Path
 from time import monotonic_ns
 from typing import TYPE_CHECKING
 
+from harness.probe.applied import write_applied
 from harness.probe.engines import Engines
 from harness.probe.line import Line, Reading, line_of
 from harness.probe.live import LiveCount
@@ -40,11 +41,16 @@ class ProcessProbe:
         self.gc = GcPauses()
         self.lag = LoopLag()
         self.threadpool = Threadpool()
+        self._directory = directory
         self.live = LiveCount(directory)
         """requests in progress"""
         self._series = Series(directory, take=self.take, toggle=self.toggle) if directory else None
         self.completions = self._series.completions if self._series else None
         """where requests leave what they did after their response; None when nobody would write it"""
+        self.counted = self._series.counted if self._series else None
+        """where they leave what they took of the database"""
+        self.counting_since_ns = monotonic_ns()
+        """requests that began before were not seen whole"""
         self._started = False
         self._starting = threading.Lock()
 
@@ -55,6 +61,8 @@ class ProcessProbe:
 
     def watch(self, engine: Engine | AsyncEngine) -> None:
         self.engines.watch(engine)
+        if self._directory is not None:
+            write_applied(self._directory, self.engines.watched())
         self.start()
 
     def enter_loop(self) -> None:
@@ -92,6 +100,7 @@ class ProcessProbe:
         self.timing = active and loop is not None
         if active:
             self.engines.on()
+            self.counting_since_ns = monotonic_ns()
             self.gc.start()
             if loop is not None:
                 loop.call_soon_threadsafe(self.lag.start, loop)
@@ -128,6 +137,8 @@ class ProcessProbe:
         self._starting = threading.Lock()
         self.live.renew()
         self.engines.after_fork()
+        if self._directory is not None and (engines := self.engines.watched()):
+            write_applied(self._directory, engines)
         self.gc.forget()
         self.lag = LoopLag()
         self.timing = False

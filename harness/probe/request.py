@@ -1,4 +1,7 @@
-"""The ASGI wrapper: each response says where its time went, and work after its start leaves a completion record."""
+"""The ASGI wrapper: each response says where its time went, and work after its start leaves a completion record.
+
+When all its work is done, each request leaves what it took of the database (see `harness.probe.counts`).
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from time import monotonic_ns
 from typing import TYPE_CHECKING, Any
 
 from harness.probe.accounting import Account, Headers, current
+from harness.probe.counts import ARRIVAL_HEADER
 
 if TYPE_CHECKING:
     from harness.probe.process import ProcessProbe
@@ -17,7 +21,6 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-ARRIVAL_HEADER = b"x-poolbench-arrival"
 LONG_AFTER_NS = 5_000_000
 """Work after the start of the response is recorded if it took longer than this. Nearly every request rolls its session
 back after its response: a record of each would cost the service more than it tells."""
@@ -50,7 +53,16 @@ class TimedRequest(Account):
     carry: one object for both, no `__init__`, whole numbers in the header.
     """
 
-    __slots__ = ("began_ns", "plain_send", "process", "responded_ns", "said_db_ns", "said_pool_ns", "streamed")
+    __slots__ = (
+        "began_ns",
+        "plain_send",
+        "process",
+        "responded_ns",
+        "said_db_ns",
+        "said_pool_ns",
+        "status",
+        "streamed",
+    )
 
     plain_send: Send
     process: str
@@ -60,6 +72,8 @@ class TimedRequest(Account):
     said_pool_ns: int
     said_db_ns: int
     """what its head said"""
+    status: int
+    """of the answer; 0 before"""
     streamed: bool
     """the body came in several parts"""
 
@@ -67,6 +81,7 @@ class TimedRequest(Account):
         """A plain function that hands on the server's awaitable: one coroutine less for each message."""
         if message["type"] == "http.response.start":
             self.responded_ns = now_ns = monotonic_ns()
+            self.status = message["status"]
             self.said_pool_ns = pool_ns = self.pool_ns
             self.said_db_ns = db_ns = self.db_ns
             # Statements run side by side by one request can add up to more than its elapsed time.
@@ -115,7 +130,8 @@ class TimedApp:
         request.headers = headers
         request.plain_send = send
         request.process = probe.process
-        request.pool_ns = request.db_ns = request.responded_ns = 0
+        request.pool_ns = request.db_ns = request.responded_ns = request.status = 0
+        request.statements = request.transactions = request.checkouts = request.round_trips = 0
         request.streamed = False
         current.set(request)  # to stay: the server drops the context with the request
         live = probe.live.value
@@ -129,6 +145,21 @@ class TimedApp:
             responded_ns = request.responded_ns
             if responded_ns and now_ns - responded_ns > LONG_AFTER_NS and probe.completions is not None:
                 probe.completions.append(request.finished(now_ns))
+            # Counted from its beginning to its end, or not at all.
+            if probe.timing and request.began_ns >= probe.counting_since_ns and probe.counted is not None:
+                probe.counted.append(
+                    (
+                        headers,
+                        scope["method"],
+                        scope["path"],
+                        scope.get("route"),
+                        request.status,
+                        request.statements,
+                        request.transactions,
+                        request.checkouts,
+                        request.round_trips,
+                    )
+                )
 
     def _begin(self) -> bool:
         """Whether the probe is on; it learns the event loop from the first request it sees there."""

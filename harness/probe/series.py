@@ -1,4 +1,4 @@
-"""The thread that takes a reading ten times a second, writes time series and completion records, and heeds `off`.
+"""The thread that takes a reading ten times a second, writes all that is measured, and heeds `off`.
 
 Each time the thread asks for the interpreter a busy event loop stands still until it has come and gone, about a tenth
 of a millisecond, and every look at a file is one more such time. So files are seen to twice a second only.
@@ -16,6 +16,7 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import TextIO, TypeVar
 
+from harness.probe.counts import Counted, Counts
 from harness.probe.line import Reading, text_of
 from harness.probe.request import Finished, completion_line
 
@@ -28,7 +29,7 @@ T = TypeVar("T")
 
 
 class Series:
-    """Writes `probe-<pid>.jsonl` and `completions-<pid>.jsonl` in a folder until stopped.
+    """Writes `probe-<pid>.jsonl`, `completions-<pid>.jsonl` and `counts-<pid>.jsonl` in a folder until stopped.
 
     Args:
         directory: where to write, and where a file `off` turns the probe off.
@@ -45,6 +46,9 @@ class Series:
         """readings are taken and written; turned by whoever turns the probe"""
         self._wanted = True
         self.completions: deque[Finished] = deque(maxlen=MOST_COMPLETIONS)
+        self.counted: deque[Counted] = deque()
+        """without a limit: a request left out would make the counts wrong"""
+        self._counts = Counts()
         self._readings: deque[Reading] = deque()
         self._files: dict[str, TextIO] = {}
         self._busy = threading.Lock()
@@ -58,6 +62,7 @@ class Series:
         self._files = {}  # a parent's files stay the parent's: names carry the pid
         self._readings.clear()
         self.completions.clear()
+        self.counted.clear()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="poolbench-probe", daemon=True)
         self._thread.start()
@@ -117,6 +122,7 @@ class Series:
         with self._busy:
             self._append("probe", map(text_of, _emptied(self._readings)))
             self._append("completions", map(completion_line, _emptied(self.completions)))
+            self._append("counts", self._counts.lines(_emptied(self.counted)))
 
     def _append(self, name: str, lines: Iterable[str]) -> None:
         text = "".join(lines)

@@ -54,11 +54,12 @@ def test_a_run_with_and_without_it(poolbench) -> None:
     assert done.returncode in (0, 4), done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     (run,) = (poolbench.cwd / "results").iterdir()
+    report = json.loads(poolbench("report", str(run), "--json").stdout)
     direct, bounced = (run / "trials" / f"b1-c{number}" for number in (1, 2))
 
     for folder in (direct, bounced):
         assert set(pd.read_parquet(folder / "requests.parquet")["outcome"]) == {"ok"}
-        reasons = json.loads((folder / "trial.json").read_text())["certificate"]["reasons"]
+        reasons = report["certificates"][folder.name]["reasons"]
         assert "littles_law_postgres" not in {reason["code"] for reason in reasons}
 
     def most_connections(folder) -> int:

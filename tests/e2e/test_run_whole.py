@@ -14,6 +14,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from harness.analyse import analyse
 from harness.store import RunStore
 
 pytestmark = pytest.mark.postgres
@@ -36,9 +37,11 @@ def test_run_shows_a_ranked_table_and_the_report(small_run: Small, shared_poolbe
 def test_every_trial_is_kept_with_its_evidence(small_run: Small) -> None:
     run = RunStore.open(small_run[1]).read()
     assert [t.trial.id for t in run.trials] == ["b1-c1", "b1-c2", "b2-c1", "b2-c2"]
+    certificates = analyse(run).summary.certificates
     for evidence in run.trials:
-        broken = {reason.code for reason in evidence.trial.certificate.reasons if reason.kind == "instrument"}
-        assert not broken - LATE, evidence.trial.certificate
+        certificate = certificates[evidence.trial.id]
+        broken = {reason.code for reason in certificate.reasons if reason.kind == "instrument"}
+        assert not broken - LATE, certificate
         measured = evidence.requests[evidence.requests["phase"] == "measure"]
         assert len(measured) > 10
         assert (measured["outcome"] == "ok").all()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import docker
@@ -79,7 +81,9 @@ def test_an_image_that_cannot_be_had_is_named(container_image: str) -> None:
     assert "docker pull poolbench-test/nowhere:0" in raised.value.next_step
 
 
-def test_the_container_of_a_killed_run_is_removed_by_the_next_start(container_image: str, tmp_path: Path) -> None:
+@contextmanager
+def killed_run(container_image: str, tmp_path: Path, *, guard: bool) -> Iterator[str]:
+    """The container of a run that was killed, and whose guard was killed before it unless it has one."""
     before = ours()
     run = subprocess.Popen([sys.executable, "-c", RUN, container_image, str(tmp_path / "up")])
     try:
@@ -87,12 +91,30 @@ def test_the_container_of_a_killed_run_is_removed_by_the_next_start(container_im
             assert run.poll() is None
             time.sleep(0.05)
         (left,) = set(ours()) - set(before)
+        for child in psutil.Process(run.pid).children():
+            if not guard and "poolbench-guard" in child.cmdline():
+                child.kill()
     finally:
         run.kill()
         run.wait()
-    with start_database(DatabaseSpec(provider="container", image=container_image)):
-        assert left not in ours()
+    yield left
     client = docker.from_env(timeout=10)
     with pytest.raises(NotFound):
         client.containers.get(left)
     client.close()
+
+
+def test_the_container_of_a_killed_run_goes_by_itself(container_image: str, tmp_path: Path) -> None:
+    with killed_run(container_image, tmp_path, guard=True) as left:
+        deadline_s = time.monotonic() + 30
+        while left in ours():
+            assert time.monotonic() < deadline_s
+            time.sleep(0.1)
+
+
+def test_the_container_of_a_killed_run_is_removed_by_the_next_start(container_image: str, tmp_path: Path) -> None:
+    with (
+        killed_run(container_image, tmp_path, guard=False) as left,
+        start_database(DatabaseSpec(provider="container", image=container_image)),
+    ):
+        assert left not in ours()

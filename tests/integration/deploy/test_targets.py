@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import socket
+import sys
 import threading
 import time
 import urllib.error
@@ -23,6 +24,7 @@ from harness.deploy import TargetStart, launch, launch_all
 from harness.deploy.processes import LOG_BYTES_MAX, has_ended, start_group, stop_groups, tail
 from harness.domain.evidence import RunningTarget
 from harness.errors import InfrastructureError
+from harness.observe import observe
 
 MakeStart = Callable[..., TargetStart]
 
@@ -96,6 +98,22 @@ def test_every_worker_is_up_before_the_block_begins(make_start: MakeStart, tmp_p
         assert sorted(target.workers) == sorted(workers)
         assert set(workers) <= {child.pid for child in psutil.Process(target.pids[0]).children(recursive=True)}
     assert all(gone(pid) for pid in (*workers, *target.pids))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells of the death of another's child")
+def test_a_worker_that_dies_is_noticed_though_its_supervisor_replaces_it(make_start: MakeStart) -> None:
+    with (
+        launch_all([make_start(workers=2)], probe=False) as (target,),
+        observe(server=None, targets=[target], generator_pid=os.getpid(), interval_s=0.1) as observation,
+    ):
+        victim = target.workers[0]
+        os.kill(victim, signal.SIGKILL)
+        deadline_s = time.monotonic() + 10
+        while not observation.deaths:
+            assert time.monotonic() < deadline_s
+            time.sleep(0.01)
+        (death,) = observation.finish().deaths
+    assert (death.role, death.launch_id, death.pid, death.code) == ("worker", target.launch_id, victim, -signal.SIGKILL)
 
 
 def test_a_busy_port_is_named(make_start: MakeStart) -> None:

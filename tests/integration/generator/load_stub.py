@@ -136,8 +136,8 @@ def segment(index: int = 0, launch_id: str = "L", **changes: object) -> Segment:
     return Segment(**(values | changes))  # type: ignore[arg-type]
 
 
-def closed(index: int = 0, users: int = 3, **changes: object) -> Segment:
-    return segment(index, **({"model": "closed", "rate_rps": None, "users": users} | changes))
+def closed(index: int = 0, users: int = 3, launch_id: str = "L", **changes: object) -> Segment:
+    return segment(index, launch_id, **({"model": "closed", "rate_rps": None, "users": users} | changes))
 
 
 def whole_turns(segments: Sequence[Segment], pause_s: float = 0.0) -> tuple[Turn, ...]:

@@ -86,12 +86,12 @@ def test_a_rate_out_of_reach_is_offered_in_full_and_what_finds_no_place_is_dropp
     wild = segment(rate_rps=60_000.0, duration_s=0.5)
     result = run(source, segments=[wild], max_in_flight=50)
     (count,) = result.output.ledger.tasks
-    assert count.offered == len(list(schedule(wild, [1.0])))
+    assert count.offered == len(list(schedule([wild], [1.0])))
     assert count.dropped > count.offered / 2
     assert count.unfinished == 0
     served = result.rows[result.rows.outcome == "ok"]
-    assert len(served) == count.done > 50
-    assert result.output.ledger.segments[0].in_flight_peak == 50
+    assert len(served) == count.done >= 50
+    assert result.output.ledger.turns[0].in_flight_peak == 50
 
 
 @pytest.mark.parametrize("rate_rps", [0.001, 0.0])
@@ -107,4 +107,4 @@ def test_a_segment_without_a_single_arrival_is_an_empty_one(run: Run, rate_rps: 
     result = run(source, segments=[segment(rate_rps=rate_rps, duration_s=0.3)])
     assert result.output.ledger.tasks == ()
     assert len(result.rows) == 0
-    assert len(result.output.ledger.segments) == 1
+    assert [each.cut for each in result.output.ledger.turns] == ["end"]

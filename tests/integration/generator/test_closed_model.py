@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from load_stub import Answer, Run, Seen, closed, segment
+from load_stub import Answer, Run, Seen, closed
 
 
 def in_flight_peak(rows) -> int:
@@ -32,7 +32,7 @@ def test_n_users_wait_for_their_answers(run: Run) -> None:
     assert (count.offered, count.done) == (len(rows), len(rows))
 
 
-def test_wait_time_applies_and_users_are_held_between_their_segments(run: Run) -> None:
+def test_wait_time_applies_and_users_are_held_between_their_turns(run: Run) -> None:
     source = """
         from locust import FastHttpUser, constant, task
 
@@ -46,14 +46,41 @@ def test_wait_time_applies_and_users_are_held_between_their_segments(run: Run) -
             def read(self):
                 self.client.get("/x")
     """
-    segments = [closed(0, 3, duration_s=0.5), closed(1, 5, start_s=1.0, duration_s=0.5)]
-    result = run(source, segments=segments)
+    segments = [closed(0, 3, "A", duration_s=0.5), closed(1, 5, "A", start_s=0.5, duration_s=0.5)]
+    segments += [closed(2, 2, "B", duration_s=0.4)]
+    result = run(source, segments=segments, turns=[("A", 0.5), ("B", 0.4), ("A", 0.5)])
     assert len(result.setup) == 5, "every user logs in once"
-    for index, users in ((0, 3), (1, 5)):
+    first, _, second = result.output.ledger.turns
+    assert [each.cut for each in result.output.ledger.turns] == ["clear", "end", "end"]
+    for index, users, ran in ((0, 3, first), (1, 5, second)):
         rows = result.rows[result.rows.segment == index]
-        ran = result.output.ledger.segments[index]
         assert rows.started_ns.between(ran.start_ns, ran.end_ns).all()
         assert users * 3 <= len(rows) <= users * 5
+
+
+def test_the_boundary_of_two_segments_lies_within_a_turn(run: Run) -> None:
+    source = """
+        from locust import FastHttpUser, constant, task
+
+        class User(FastHttpUser):
+            wait_time = constant(0.01)
+
+            @task
+            def read(self):
+                self.client.get("/x")
+    """
+    segments = [closed(0, 2, phase="warmup", duration_s=0.4), closed(1, 4, start_s=0.4, duration_s=0.4)]
+    result = run(source, segments=segments)
+    (turn,) = result.output.ledger.turns
+    assert turn.load_end_ns == 800_000_000
+    boundary_ns = turn.start_ns + 400_000_000
+    for index, users, phase in ((0, 2, "warmup"), (1, 4, "measure")):
+        rows = result.rows[result.rows.segment == index]
+        assert set(rows.phase) == {phase}
+        assert len(rows) > 5 * users
+        assert in_flight_peak(rows) <= users
+    assert (result.rows[result.rows.segment == 0].started_ns < boundary_ns + 5e6).all()
+    assert (result.rows[result.rows.segment == 1].started_ns >= boundary_ns).all()
 
 
 def test_nested_task_sets_exceptions_and_stopped_users(run: Run) -> None:
@@ -87,7 +114,7 @@ def test_nested_task_sets_exceptions_and_stopped_users(run: Run) -> None:
     assert set(rows[rows.outcome == "error"].error) == {"ValueError: inner"}
 
 
-def test_a_slow_answer_reaches_into_the_next_segment(run: Run) -> None:
+def test_a_turn_ends_when_its_users_have_their_answers(run: Run) -> None:
     source = """
         from locust import FastHttpUser, task
 
@@ -101,10 +128,16 @@ def test_a_slow_answer_reaches_into_the_next_segment(run: Run) -> None:
     def slow_at_first(_: Seen) -> Answer:
         return Answer(delay_s=next(once, 0.01))
 
-    segments = [closed(0, 2, duration_s=0.5), segment(1, start_s=0.6, duration_s=0.3)]
-    result = run(source, slow_at_first, segments=segments)
-    assert [each.drained for each in result.output.ledger.segments] == [True, False]
-    assert len(result.rows[result.rows.segment == 0]) == 2
+    segments = [closed(0, 2, "A", duration_s=0.6), closed(1, 2, "B", duration_s=0.3)]
+    result = run(source, slow_at_first, segments=segments, turns=[("A", 0.3), ("B", 0.3), ("A", 0.3)])
+    first, second, third = result.output.ledger.turns
+    assert first.end_ns == first.start_ns + 300_000_000, "the load clock stands still from here on"
+    slow = result.rows.sort_values("started_ns").head(2)
+    assert (slow.finished_ns > first.start_ns + 0.9e9).all()
+    assert slow.finished_ns.max() <= first.idle_ns < second.start_ns
+    assert (first.idle, second.idle) == (True, True)
+    assert third.load_start_ns == first.load_end_ns
+    assert result.rows.started_ns.between(third.start_ns, third.end_ns).sum() == len(result.rows) - 2
 
 
 def test_several_classes_share_the_users_by_weight(run: Run) -> None:

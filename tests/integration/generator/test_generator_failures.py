@@ -7,11 +7,12 @@ import signal
 import subprocess
 import sys
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
-from load_stub import Answer, Run, Stub, closed, segment, serving
+from load_stub import Answer, Run, Stub, closed, segment, serving, whole_turns
 
 from harness import drive
 from harness.domain.load import LaunchLoad, LoadPlan
@@ -132,7 +133,8 @@ def test_what_the_open_model_cannot_run_is_offered_the_closed_one(run: Run) -> N
 
 def a_plan(tmp_path: Path, scenario: Path, host: str = "http://127.0.0.1:1") -> LoadPlan:
     load = LaunchLoad(launch_id="L", host=host, scenario=scenario, request_timeout_s=2.0, max_in_flight=50)
-    return LoadPlan(launches=(load,), segments=(segment(duration_s=30.0),), output_dir=tmp_path / "out")
+    segments = (segment(duration_s=30.0),)
+    return LoadPlan(launches=(load,), segments=segments, turns=whole_turns(segments), output_dir=tmp_path / "out")
 
 
 def a_scenario(tmp_path: Path) -> Path:
@@ -228,7 +230,8 @@ def test_progress_is_told_while_the_plan_runs_and_the_generator_reports_on_itsel
     stub = Stub(lambda _: Answer(delay_s=0.01))
     with serving(stub) as url:
         plan = a_plan(tmp_path, a_scenario(tmp_path), url)
-        plan = LoadPlan(launches=plan.launches, segments=(segment(duration_s=2.5),), output_dir=plan.output_dir)
+        short = (segment(duration_s=2.5),)
+        plan = replace(plan, segments=short, turns=whole_turns(short))
         with drive.start(plan) as generator:
             generator.targets_up()
             generator.wait_ready(20.0)

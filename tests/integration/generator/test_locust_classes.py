@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 
-from load_stub import Answer, Run, Seen, segment
+import pytest
+from load_stub import Answer, Run, Seen, closed, segment
+
+from harness.errors import UsageError
 
 FEW = (segment(duration_s=0.6),)
 
@@ -280,25 +283,43 @@ def test_a_locustfile_of_several_modules_with_listeners(run: Run, tmp_path) -> N
             def read(self):
                 self.client.get(path())
     """
-    both = [segment(0, "A", duration_s=0.3), segment(1, "B", start_s=0.4, duration_s=0.3)]
+    both = [segment(0, "A", duration_s=0.3), segment(1, "B", duration_s=0.3)]
     result = run(source, segments=both)
     assert {seen.path for seen in result.seen} == {"/prepared"}
     assert "state of another launch" not in (result.plan.output_dir / "generator.log").read_text()
 
 
-def test_a_user_without_an_http_client_runs_and_is_noted(run: Run) -> None:
-    source = """
-        from locust import User, task
+CUSTOM = """
+        from locust import FastHttpUser, User, task
 
         class Custom(User):
             @task
             def compute(self):
                 pass
+"""
+
+
+def test_a_user_without_an_http_client_runs_and_is_noted(run: Run) -> None:
+    other = """
+        class Reader(FastHttpUser):
+            @task
+            def read(self):
+                self.client.get("/")
     """
-    result = run(source, segments=FEW)
-    assert set(result.rows.endpoint) == {""}
-    assert set(result.rows.outcome) == {"ok"}
+    result = run(CUSTOM + other, segments=FEW)
+    own = result.rows[result.rows.task == "Custom.compute"]
+    assert set(own.endpoint) == {""}
+    assert set(own.outcome) == {"ok"}
     assert result.output.notes == ("Requests of Custom are not recorded: it does not use Locust's HTTP clients.",)
+
+
+@pytest.mark.parametrize("segments", [FEW, (closed(duration_s=0.3),)], ids=["open", "closed"])
+def test_a_scenario_that_sends_nothing_is_refused_in_one_sentence(run: Run, segments) -> None:
+    said = r"scenario\.py sent no request .* in \d+ arrivals: there is nothing to measure\."
+    with pytest.raises(UsageError, match=said) as one:
+        run(CUSTOM, segments=segments)
+    assert "\n" not in str(one.value)
+    assert "self.client" in one.value.next_step
 
 
 def test_a_project_with_a_locust_conf_and_files_of_its_own(run: Run, tmp_path, monkeypatch) -> None:

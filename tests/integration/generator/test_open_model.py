@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import base64
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-import pytest
 from load_stub import Answer, Run, Seen, segment
+
+from harness.generator.arrivals import schedule
 
 READ = """
     from locust import FastHttpUser, task
@@ -46,7 +48,7 @@ def test_a_constant_delay_is_measured_from_the_intended_time(run: Run) -> None:
 def test_the_same_seed_gives_the_same_schedule_whatever_the_target_does(run: Run) -> None:
     first = run(READ)
     second = run(READ, lambda _: Answer(status=503, delay_s=0.1))
-    offsets = [np.sort(r.rows.intended_ns - r.output.ledger.segments[0].start_ns) for r in (first, second)]
+    offsets = [np.sort(r.rows.intended_ns - r.output.ledger.turns[0].start_ns) for r in (first, second)]
     assert offsets[0].tolist() == offsets[1].tolist()
 
 
@@ -83,7 +85,7 @@ def test_beyond_the_cap_arrivals_are_dropped_and_counted(run: Run) -> None:
     assert (dropped.endpoint == "").all()
     assert (dropped.task == "read").all()
     assert dropped.intended_ns.is_monotonic_increasing
-    assert result.output.ledger.segments[0].in_flight_peak == 10
+    assert result.output.ledger.turns[0].in_flight_peak == 10
     assert len(result.seen) == 10
 
 
@@ -141,18 +143,19 @@ def test_server_timing_and_the_arrival_header(run: Run) -> None:
     assert sent == {f"0-{arrival}" for arrival in result.rows.arrival}
 
 
-def test_a_segment_entered_while_requests_are_in_flight_is_not_drained(run: Run) -> None:
-    segments = [
-        segment(0, duration_s=0.5),
-        segment(1, start_s=0.6, duration_s=0.3),
-        segment(2, start_s=2.0, duration_s=0.3),
-    ]
-    slow = iter([0.8] * 100)
-    result = run(READ, lambda _: Answer(delay_s=next(slow)), segments=segments)
-    assert [each.drained for each in result.output.ledger.segments] == [True, False, True]
+def test_the_next_turn_begins_when_the_last_answers_of_this_one_are_there(run: Run) -> None:
+    """A's last answers take 0.8 s each; B begins after them, however short the pause is planned."""
+    segments = [segment(0, "A", duration_s=0.5), segment(1, "B", duration_s=0.3)]
+    slow = iter([0.8] * 10)
+    result = run(READ, lambda _: Answer(delay_s=next(slow, 0.0)), segments=segments)
+    first, second = result.output.ledger.turns
+    assert (first.cut, first.idle) == ("end", True)
+    last_answer_ns = int(result.all_rows["A"].finished_ns.max())
+    assert last_answer_ns <= first.idle_ns < second.start_ns
+    assert second.start_ns - first.idle_ns >= 0.05e9
 
 
-def test_two_launches_in_turn_share_one_clock_and_no_state(run: Run) -> None:
+def test_turns_of_two_launches_go_on_where_they_were_and_share_no_state(run: Run) -> None:
     source = """
         from locust import FastHttpUser, task
         made = []
@@ -163,22 +166,24 @@ def test_two_launches_in_turn_share_one_clock_and_no_state(run: Run) -> None:
                 made.append(1)
                 self.client.get(f"/{len(made)}", name="/n")
     """
-    segments = [
-        segment(0, "A", duration_s=0.4),
-        segment(1, "B", start_s=0.5, duration_s=0.4),
-        segment(2, "A", start_s=1.0, duration_s=0.4),
-    ]
-    result = run(source, segments=segments)
-    runs = result.output.ledger.segments
-    assert [each.launch_id for each in runs] == ["A", "B", "A"]
-    assert [round((each.start_ns - result.output.start_ns) / 1e9, 3) for each in runs] == [0.0, 0.5, 1.0]
-    assert set(result.rows.segment) == {0, 2}
-    own = len(result.rows)
-    paths = [int(seen.path[1:]) for seen in result.seen]
-    assert max(paths) == max(own, len(paths) - own), "each launch counts for itself"
+    segments = [segment(0, "A", duration_s=1.0, seed=3), segment(1, "B", duration_s=0.4)]
+    turns = [("A", 0.3), ("B", 0.4), ("A", 0.3), ("A", 0.4)]
+    result = run(source, segments=segments, turns=turns)
+    runs = result.output.ledger.turns
+    assert [each.launch_id for each in runs] == ["A", "B", "A", "A"]
+    assert runs[0].start_ns == result.output.start_ns
+    for one, following in pairwise(runs):
+        assert following.start_ns >= one.idle_ns + 50_000_000
+    own = [each for each in runs if each.launch_id == "A"]
+    assert [each.load_start_ns for each in own] == [0, own[0].load_end_ns, own[1].load_end_ns]
+    assert own[-1].load_end_ns == 1_000_000_000
+    assert len(result.rows) == len(list(schedule(segments[:1], [1.0])))
+    numbers = sorted(int(seen.path[1:]) for seen in result.seen)
+    counts = [len(rows) for rows in result.all_rows.values()]
+    assert numbers == sorted([*range(1, counts[0] + 1), *range(1, counts[1] + 1)]), "each launch counts for itself"
 
 
-def test_a_saturated_staircase_ends_early_and_the_rest_moves_forward(run: Run) -> None:
+def test_a_saturated_staircase_ends_early_and_the_next_pilot_moves_forward(run: Run) -> None:
     """One answer a time, 20 ms each: 50/s. 25/s is fine, 100/s is not, 200/s and 400/s are left out."""
     free_s = [0.0]
 
@@ -190,13 +195,18 @@ def test_a_saturated_staircase_ends_early_and_the_rest_moves_forward(run: Run) -
         return Answer(delay_s=free_s[0] - time.monotonic())
 
     rates = (25.0, 100.0, 200.0, 400.0)
-    steps = [segment(i, phase="staircase", rate_rps=rate, start_s=1.2 * i, guard_s=0.2) for i, rate in enumerate(rates)]
-    last = segment(4, start_s=4.8, duration_s=0.3, rate_rps=20.0)
-    result = run(READ, one_at_a_time, segments=[*steps, last])
-    runs = result.output.ledger.segments
-    assert [each.skipped for each in runs] == [False, False, True, True, False]
-    assert runs[4].start_ns - result.output.start_ns == pytest.approx(2.4e9, abs=1e6)
-    assert set(result.rows.phase) == {"staircase", "measure"}
+    steps = [
+        segment(i, "A", phase="staircase", rate_rps=rate, start_s=1.2 * i, arrivals="uniform")
+        for i, rate in enumerate(rates)
+    ]
+    last = segment(4, "B", phase="staircase", duration_s=0.3, rate_rps=20.0, arrivals="uniform")
+    result = run(READ, one_at_a_time, segments=[*steps, last], turns=[("A", 4.8), ("B", 0.5)], pause_s=0.2)
+    first, second = result.output.ledger.turns
+    assert set(result.all_rows["A"].segment) == {0, 1}, "nothing of the steps that are left out was sent"
+    assert (first.load_start_ns, first.load_end_ns) == (0, 2_200_000_000)
+    assert (first.cut, second.cut) == ("end", "end")
+    assert first.idle_ns + 200_000_000 <= second.start_ns < result.output.start_ns + 4_800_000_000
+    assert set(result.all_rows["B"].segment) == {4}
 
 
 def test_a_password_in_the_address_is_sent_and_written_nowhere(run: Run, tmp_path: Path) -> None:

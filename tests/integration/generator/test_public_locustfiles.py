@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from load_stub import Answer, Seen, Stub, closed, segment, serving
+from load_stub import Answer, Seen, Stub, closed, segment, serving, whole_turns
 
 from harness import drive
 from harness.domain.load import LaunchLoad, LoadOutput, LoadPlan
@@ -54,9 +54,9 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Published:
     stub = Stub(answer)
     segments = []
     for launch_id in SCENARIOS:
-        start_s = 0.8 * len(segments)
-        segments.append(segment(len(segments), launch_id, start_s=start_s, duration_s=0.7, rate_rps=150.0))
-    segments.append(closed(len(segments), 3, launch_id="suite", start_s=0.8 * len(segments), duration_s=0.5))
+        segments.append(segment(len(segments), launch_id, duration_s=0.7, rate_rps=150.0))
+    segments.append(closed(len(segments), 3, launch_id="suite closed", duration_s=0.5))
+    scenarios = {**SCENARIOS, "suite closed": SCENARIOS["suite"]}
     with serving(stub) as url:
         plan = LoadPlan(
             launches=tuple(
@@ -67,9 +67,10 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Published:
                     request_timeout_s=5.0,
                     max_in_flight=100,
                 )
-                for launch_id, file in SCENARIOS.items()
+                for launch_id, file in scenarios.items()
             ),
             segments=tuple(segments),
+            turns=whole_turns(segments),
             output_dir=tmp_path_factory.mktemp("published"),
         )
         with drive.start(plan) as generator:
@@ -77,12 +78,12 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Published:
             generator.wait_ready(30.0)
             generator.go()
             output = generator.wait()
-    rows = {launch_id: drive.read_rows(plan.output_dir, launch_id, segments) for launch_id in SCENARIOS}
+    rows = {launch_id: drive.read_rows(plan.output_dir, launch_id, segments) for launch_id in scenarios}
     assert drive.check_ledger(output.ledger, pd.concat(rows.values())) == ()
     return Published(
         output=output,
-        open={launch_id: own[own.segment < 3] for launch_id, own in rows.items()},
-        closed={launch_id: own[own.segment == 3] for launch_id, own in rows.items()},
+        open={launch_id: rows[launch_id][rows[launch_id].phase == "measure"] for launch_id in SCENARIOS},
+        closed={"suite": rows["suite closed"][rows["suite closed"].phase == "measure"]},
         setup={launch_id: own[own.phase == "setup"] for launch_id, own in rows.items()},
         seen=tuple(stub.seen),
     )

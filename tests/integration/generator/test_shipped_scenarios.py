@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import ast
 import itertools
 import json
+import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from load_stub import Answer, Seen, Stub, segment, serving
+from load_stub import Answer, Seen, Stub, segment, serving, whole_turns
 
 from harness import drive
 from harness.domain.load import LaunchLoad, LoadPlan
@@ -59,7 +62,7 @@ def test_there_are_scenarios_to_test() -> None:
 
 def test_in_the_open_model(tmp_path: Path) -> None:
     """All in one process, a launch and a service each."""
-    segments = [segment(i, name, start_s=1.1 * i, rate_rps=150.0) for i, name in enumerate(NAMES)]
+    segments = [segment(i, name, rate_rps=150.0) for i, name in enumerate(NAMES)]
     with ExitStack() as stack:
         launches = tuple(
             LaunchLoad(
@@ -71,7 +74,7 @@ def test_in_the_open_model(tmp_path: Path) -> None:
             )
             for name in NAMES
         )
-        plan = LoadPlan(launches=launches, segments=tuple(segments), output_dir=tmp_path)
+        plan = LoadPlan(launches=launches, segments=tuple(segments), turns=whole_turns(segments), output_dir=tmp_path)
         generator = stack.enter_context(drive.start(plan))
         generator.targets_up()
         generator.wait_ready(30.0)
@@ -84,11 +87,30 @@ def test_in_the_open_model(tmp_path: Path) -> None:
         assert not any(re.search(r"\d", endpoint) for endpoint in rows.endpoint), "endpoints carry no ids"
 
 
+def test_each_draws_from_the_seed_it_is_given() -> None:
+    paths = [str(SCENARIOS / f"{name}.py") for name in NAMES]
+    code = f"import runpy; print([runpy.run_path(path)['random'].random() for path in {paths}])"
+    seeds: list[dict[str, str]] = [{}, {"POOLBENCH_SEED": "1"}, {"POOLBENCH_SEED": "7/0"}, {"POOLBENCH_SEED": "7/1"}]
+    drawn = []
+    for seed in seeds:
+        environment = {name: value for name, value in os.environ.items() if name != "POOLBENCH_SEED"} | seed
+        command = [sys.executable, "-c", code]
+        done = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True)
+        drawn.append(ast.literal_eval(done.stdout))
+    assert drawn[0] == drawn[1], "plain locust gives none"
+    for own in zip(*drawn[1:], strict=True):
+        assert len(set(own)) == 3
+
+
 def test_under_plain_locust(tmp_path: Path) -> None:
     """Side by side, since each only has to work."""
     stubs = {name: Stub(Heroes()) for name in NAMES}
     with ExitStack() as stack:
         runs = {name: stack.enter_context(plain_locust(name, stubs[name], tmp_path)) for name in NAMES}
+        while any(len(stubs[name].seen) <= 5 and runs[name].poll() is None for name in NAMES):
+            time.sleep(0.05)
+        for process in runs.values():
+            process.terminate()
         outputs = {name: process.communicate(timeout=60)[1] for name, process in runs.items()}
     for name in NAMES:
         assert runs[name].returncode == 0, outputs[name]
@@ -99,7 +121,7 @@ def test_under_plain_locust(tmp_path: Path) -> None:
 def plain_locust(name: str, stub: Stub, folder: Path) -> Iterator[subprocess.Popen[str]]:
     with serving(stub) as url:
         command = [sys.executable, "-m", "locust", "-f", str(SCENARIOS / f"{name}.py"), "--host", url]
-        options = ["--headless", "-t", "2s", "-u", "2", "-r", "2"]
+        options = ["--headless", "-t", "100s", "-u", "2", "-r", "2"]
         with subprocess.Popen([*command, *options], cwd=folder, stderr=subprocess.PIPE, text=True) as process:
             try:
                 yield process

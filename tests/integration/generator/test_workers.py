@@ -12,13 +12,14 @@ import textwrap
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import psutil
 import pytest
-from load_stub import Answer, Stub, closed, segment, serving
+from load_stub import Answer, Stub, closed, segment, serving, whole_turns
 
 from harness import drive
 from harness.domain.experiment import Workers
@@ -46,16 +47,22 @@ def a_plan(
     *,
     processes: int = 1,
     workers: Workers | None = None,
+    pause_s: float = 0.2,
     **load: int,
 ) -> LoadPlan:
     folder.mkdir(exist_ok=True)
     scenario = folder / "scenario.py"
     scenario.write_text(textwrap.dedent(SCENARIO))
     values = {"request_timeout_s": 2.0, "max_in_flight": 200} | load
-    launch = LaunchLoad(launch_id="L", host=url, scenario=scenario, **values)  # type: ignore[arg-type]
+    launches = tuple(
+        LaunchLoad(launch_id=launch_id, host=url, scenario=scenario, **values)  # type: ignore[arg-type]
+        for launch_id in dict.fromkeys(each.launch_id for each in segments)
+    )
     return LoadPlan(
-        launches=(launch,),
+        launches=launches,
         segments=tuple(segments),
+        turns=whole_turns(segments, pause_s),
+        pause_s=pause_s,
         output_dir=folder / "out",
         environment={"HEROES": "7"},
         processes=processes,
@@ -69,27 +76,32 @@ def executed(plan: LoadPlan) -> tuple[LoadOutput, pd.DataFrame]:
         generator.wait_ready(30.0)
         generator.go()
         output = generator.wait()
-    return output, drive.read_rows(plan.output_dir, "L", plan.segments)
+    rows = [drive.read_rows(plan.output_dir, load.launch_id, plan.segments) for load in plan.launches]
+    return output, pd.concat(rows, ignore_index=True)
 
 
 def offsets_ns(output: LoadOutput, rows: pd.DataFrame) -> list[tuple[int, str, int]]:
     """Number, task and intended time of every arrival, the last counted from the segment's start."""
-    start_ns = output.ledger.segments[0].start_ns
+    start_ns = output.ledger.turns[0].start_ns
     own = rows[(rows.segment == 0) & (rows.sequence == 0)].sort_values("arrival")
     return list(zip(own.arrival, own.task.astype(str), own.intended_ns - start_ns, strict=True))
 
 
 def test_processes_together_do_what_one_would_have_done(tmp_path: Path) -> None:
-    segments = [segment(0, rate_rps=200.0), closed(1, users=5, start_s=1.2, duration_s=0.5)]
+    segments = [segment(0, rate_rps=200.0), closed(1, users=5, launch_id="C", duration_s=0.5)]
     with serving(Stub(lambda _: Answer(delay_s=0.005))) as url:
         alone, alone_rows = executed(a_plan(tmp_path / "alone", url, segments))
         shared, rows = executed(a_plan(tmp_path / "shared", url, segments, processes=3))
     assert offsets_ns(shared, rows) == offsets_ns(alone, alone_rows)
     assert drive.check_ledger(shared.ledger, rows) == ()
     assert (shared.lost_workers, shared.clock_uncertainty_ms) == ((), 0.0)
-    assert [run.start_ns for run in shared.ledger.segments] == [shared.start_ns, shared.start_ns + 1_200_000_000]
+    first, second = shared.ledger.turns
+    assert (first.start_ns, first.end_ns) == (shared.start_ns, shared.start_ns + 1_000_000_000)
+    assert second.start_ns >= first.idle_ns + 200_000_000, "all begin the next turn when the last of them can"
+    assert second.end_ns == second.start_ns + 500_000_000
     assert list(rows.dtypes) == list(alone_rows.dtypes) or set(rows.columns) == set(alone_rows.columns)
     executions = rows[(rows.segment == 1) & (rows.sequence == 0)].arrival
+    assert (rows[rows.segment == 1].started_ns >= second.start_ns).all()
     assert executions.is_unique
     assert set(executions % 3) == {0, 1, 2}
     assert (rows.outcome == "ok").all()
@@ -101,13 +113,15 @@ def test_processes_together_do_what_one_would_have_done(tmp_path: Path) -> None:
 def test_a_cap_is_shared_and_a_staircase_judged_together(tmp_path: Path) -> None:
     """Six places answer 10 a second each: 30/s is carried by all together, 240/s and what follows is not."""
     steps = [
-        segment(i, phase="staircase", start_s=i * 0.8, duration_s=0.6, guard_s=0.2, rate_rps=rate, arrivals="uniform")
+        segment(i, phase="staircase", start_s=i * 0.8, duration_s=0.6, rate_rps=rate, arrivals="uniform")
         for i, rate in enumerate((30.0, 240.0, 480.0))
     ]
     with serving(Stub(lambda _: Answer(delay_s=0.1))) as url:
         output, rows = executed(a_plan(tmp_path, url, steps, processes=2, max_in_flight=6))
-    assert [run.skipped for run in output.ledger.segments] == [False, False, True]
-    assert [run.in_flight_peak for run in output.ledger.segments][1] == 6
+    (turn,) = output.ledger.turns
+    assert turn.load_end_ns == 1_400_000_000, "the last step is left out"
+    assert set(rows.segment) == {0, 1}
+    assert turn.in_flight_peak == 6
     assert drive.check_ledger(output.ledger, rows) == ()
 
 
@@ -149,6 +163,44 @@ def test_all_workers_lost_is_an_infrastructure_error(tmp_path: Path) -> None:
         generator.go()
         with pytest.raises(InfrastructureError, match=r"lost|ended"):
             generator.wait()
+
+
+def test_a_scenario_that_sends_nothing_is_refused_by_all_together(tmp_path: Path) -> None:
+    plan = a_plan(tmp_path, "http://127.0.0.1:1", [segment(duration_s=0.4)], processes=2)
+    plan.launches[0].scenario.write_text(
+        "from locust import FastHttpUser, task\n\nclass Idle(FastHttpUser):\n"
+        "    @task\n    def nothing(self):\n        pass\n"
+    )
+    with pytest.raises(UsageError, match="sent no request"):
+        executed(plan)
+
+
+def test_each_process_draws_anew_and_each_block_and_its_cells_draw_the_same(tmp_path: Path) -> None:
+    """A shipped scenario. Cells of a block: two launches of a plan, or of two plans with the block's seed."""
+    shipped = Path(__file__).parents[3] / "scenarios" / "read_heavy.py"
+    drawn: dict[str, dict[int, str]] = {}
+    for name, seed, launch_ids in (("interleaved", "7", "AB"), ("blocked", "7", "A"), ("another block", "8", "A")):
+        stub = Stub(lambda _: Answer())
+        with serving(stub) as url:
+            segments = [
+                segment(index, launch_id, rate_rps=100.0, duration_s=0.4) for index, launch_id in enumerate(launch_ids)
+            ]
+            plan = a_plan(tmp_path / name, url, segments, processes=2)
+            launches = tuple(replace(load, scenario=shipped) for load in plan.launches)
+            environment = {"HEROES": "1000000", "POOLBENCH_SEED": seed}
+            executed(replace(plan, launches=launches, environment=environment))
+        for seen in stub.seen:
+            cell, _, arrival = seen.headers["x-poolbench-arrival"].partition("-")
+            drawn.setdefault(f"{name} {launch_ids[int(cell)]}", {})[int(arrival)] = f"{seen.path} {seen.body!r}"
+    assert drawn["interleaved A"] == drawn["interleaved B"] == drawn["blocked A"]
+    lists = [
+        [path for arrival, path in drawn[name].items() if arrival % 2 == stripe]
+        for name in ("blocked A", "another block A")
+        for stripe in (0, 1)
+    ]
+    assert all(len(paths) > 5 for paths in lists)
+    singles = [[path for path in paths if "?" not in path] for paths in lists]
+    assert len(set().union(*singles)) >= sum(map(len, singles)) - 1, "of a million heroes, hardly one twice"
 
 
 def test_workers_that_do_not_come_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

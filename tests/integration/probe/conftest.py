@@ -42,7 +42,7 @@ class Service:
     def __init__(self, driver: str, url: str, **options: Any) -> None:
         self.probe = ProcessProbe(None)
         url = url.replace("postgresql://", f"postgresql+{driver.removesuffix('_sync')}://")
-        self._runner = None if driver.endswith("_sync") else asyncio.Runner()
+        self._runner = asyncio.Runner() if driver in {"asyncpg", "psycopg"} else None
         made: Engine | AsyncEngine
         made = create_async_engine(url, **options) if self._runner else create_engine(url, **options)
         self.probe.watch(made)

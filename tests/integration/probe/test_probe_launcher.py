@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from harness.generator.gauges import Gauges
+
 pytestmark = pytest.mark.postgres
 
 APP = "probe_app:create_app"
@@ -70,6 +72,32 @@ def test_every_worker_is_measured(launcher: Any) -> None:
         assert answered <= pids
         served.process.terminate()
         assert served.process.wait(timeout=15) == 0
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("path", ["/query?seconds=1.5", "/background?seconds=1.5", "/stream?seconds=1.5"])
+def test_the_gauge_shows_what_is_in_progress_whatever_the_client_waits_for(
+    launcher: Any, workers: int, path: str
+) -> None:
+    """The generator's own reader; a client that gives up and one that has its answer leave the service at work."""
+    with launcher.start(APP, "--workers", str(workers), POOL_SIZE="3") as served:
+        gauges = Gauges(launcher.probe_dir)
+
+        def becomes(count: int) -> None:
+            deadline = time.monotonic() + 20
+            while gauges.in_progress != count:
+                assert time.monotonic() < deadline, gauges.in_progress
+                gauges.look_again()
+                time.sleep(0.005)
+
+        becomes(0)
+        with ThreadPoolExecutor(3) as threads:
+            calls = [threads.submit(served.client.get, path) for _ in range(3)]
+            becomes(3)
+            assert all(call.result().status_code == 200 for call in calls)
+        becomes(0)
+        files = [file for file in launcher.probe_dir.glob("live-*.bin") if file.stat().st_size]
+        assert len(files) >= workers
 
 
 def test_off_writes_and_answers_nothing_until_on_again(launcher: Any) -> None:

@@ -18,7 +18,7 @@ from harness.domain.evidence import (
     PROBE_COLUMNS,
     PROCESS_COLUMNS,
     REQUEST_COLUMNS,
-    Certificate,
+    Context,
     Run,
     RunInfo,
     Trial,
@@ -31,7 +31,8 @@ from harness.domain.load import SETUP_SEGMENT, EndpointCount, Launch, Ledger, Se
 SECOND = 1_000_000_000
 START_NS = 5 * SECOND
 start_ns = START_NS
-VALID = Certificate(valid=True)
+LOST_WORKER = Context(lost_workers=("2",))
+"""Of a trial whose instrument failed."""
 MEASURE_S = 10.0
 """how long a trial measures unless it is told otherwise"""
 
@@ -200,6 +201,13 @@ def cell(number: int = 1, *, factors: tuple[tuple[str, Any], ...] | None = None,
     )
 
 
+def _planned_as_offered(segment: Segment, rows: pd.DataFrame) -> Segment:
+    """The segment, at the rate of its rows where these are few: a certificate would call the plan not kept."""
+    offered = int(((rows["segment"] == segment.index) & (rows["sequence"] == 0)).sum())
+    few = segment.rate_rps is not None and offered and offered < 0.9 * segment.rate_rps * segment.duration_s
+    return replace(segment, rate_rps=offered / segment.duration_s) if few else segment
+
+
 def trial(
     cell: Cell, block: int, rows: pd.DataFrame, *, segments: Sequence[Segment] | None = None, **changes: Any
 ) -> TrialEvidence:
@@ -210,7 +218,8 @@ def trial(
     """
     launch_id, rows = f"b{block}-{cell.id}", numbered(rows)
     lasted_s = (int(rows["intended_ns"].max()) - START_NS) / SECOND if len(rows) else 0.0
-    own = tuple(segments) if segments is not None else (segment(0, launch_id, duration_s=max(MEASURE_S, lasted_s)),)
+    given = segments if segments is not None else [segment(0, launch_id, duration_s=max(MEASURE_S, lasted_s))]
+    own = tuple(_planned_as_offered(each, rows) for each in given)
     turns = changes.get("turns")
     if turns is None:
         went = whole_turn(own)
@@ -223,7 +232,7 @@ def trial(
             start_ns=START_NS,
             segments=own,
             ledger=changes.get("own_ledger") or counted(changes.get("ledger") or ledger(own, turns), rows),
-            certificate=changes.get("certificate", VALID),
+            context=changes.get("context", Context(clock_uncertainty_ms=0.001)),
         ),
         requests=rows,
         activity=changes.get("activity", table(ACTIVITY_COLUMNS)),

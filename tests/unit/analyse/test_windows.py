@@ -15,6 +15,7 @@ from harness.analyse import analyse
 from harness.analyse.windows import loaded_segments, measured_segments, windows
 from harness.domain.evidence import Run
 from harness.domain.load import Segment, TurnRun
+from harness.present.notes import notes
 
 SECOND = 1_000_000_000
 WARMUP_NS, MEASURE_NS = 3 * SECOND, 7 * SECOND
@@ -77,6 +78,7 @@ def test_turns_put_together_are_the_load_exactly_once(
         # each stretch begins on the load clock where the one before it ended
         assert own.load_s == pytest.approx(np.concatenate([[0], np.cumsum(lengths_ns)[:-1]]) / SECOND)
         inside, load_s = own.locate(np.array(at_ns, dtype=np.int64))
+        assert own.contain(np.array(at_ns, dtype=np.int64)).tolist() == inside.tolist()
         for t_ns, within, found_s in zip(at_ns, inside, load_s, strict=True):
             clock_ns = {shown for shown in load_clock_ns(turns, t_ns) if from_ns <= shown <= LOAD_NS}
             assert bool(within) == bool(clock_ns)
@@ -139,11 +141,12 @@ def two_in_turns(build: ModuleType, cut: str, idle: bool) -> Run:
 @pytest.mark.parametrize("cut", ["clear", "unqueued", "end"])
 def test_nothing_is_left_out_however_a_turn_ended(build: ModuleType, cut: str, idle: bool) -> None:
     """The rule that left out turns whose predecessor was still at work made [10, 10] of [100, 200]."""
-    summary = analyse(two_in_turns(build, cut, idle)).summary
+    report = analyse(two_in_turns(build, cut, idle))
+    summary = report.summary
     assert {own.cell.id: own.all.p95_ms.value for own in summary.cells} == {
         "c1": pytest.approx(100),
         "c2": pytest.approx(200),
     }
     assert [(own.all.requests, own.turns, own.valid) for own in summary.cells] == [(80, 4, True)] * 2
     assert [own.all.achieved_rps for own in summary.cells] == [pytest.approx(20)] * 2
-    assert summary.coverage.excluded == {}
+    assert not any("left out" in note or "feed no figure" in note for note in notes(report))

@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from harness import plan, profiles, schedule
@@ -189,7 +188,7 @@ def test_sentences_name_every_figure() -> None:
     assert all(name in text for name in ("p50: 6.0%", "p95: 6.0%", "p99: 6.0%", "5 launches"))
 
 
-def test_a_frame_without_rows_has_no_percentile() -> None:
+def test_without_a_request_there_is_no_percentile() -> None:
     from harness.calibrate.noise import _percentiles
 
-    assert all(math.isnan(value) for value in _percentiles(pd.Series([], dtype=float)).values())
+    assert all(math.isnan(value) for value in _percentiles(np.array([])).values())

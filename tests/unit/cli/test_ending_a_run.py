@@ -30,7 +30,7 @@ def run_that(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd) -> Callable
     monkeypatch.setattr("signal.signal", lambda *_: None)  # the test's own handlers stay
 
     def ended(error: Exception) -> tuple[int, str]:
-        def run_experiment(experiment: Experiment, store: RunStore, *, progress: object) -> None:
+        def run_experiment(experiment: Experiment, store: RunStore, **_: object) -> None:
             (store.path / "sittings" / "target.log").write_text("why")
             raise error
 

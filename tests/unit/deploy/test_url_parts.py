@@ -62,6 +62,7 @@ def test_what_was_given_is_what_the_service_gets(url: str) -> None:
 
 def test_the_service_has_a_login_of_its_own_where_there_is_one() -> None:
     server = server_at("postgresql://me:pw@[::1]:5433/shop", Login(user="app", password="p@", superuser=False))
+    assert server.place == "[::1]:5433"
     assert server.app_url("shop") == "postgresql://app:p%40@[::1]:5433/shop"
     assert "p@" not in repr(server)
 

@@ -40,7 +40,8 @@ def a_worker(folder: Path, rows: list[tuple[int, str, int]], **description: obje
                 endpoint=f"GET /{task}",
                 outcome=OK if served else DROPPED,
                 intended_ns=intended_ns,
-                started_ns=intended_ns + 1 if served else -1,
+                handed_ns=intended_ns + 1 if served else -1,
+                started_ns=intended_ns + 2 if served else -1,
                 finished_ns=intended_ns + 5 if served else -1,
             )
     offsets = description.get("offsets", [{"offset_ns": 0, "uncertainty_ns": 0, "at_ns": 0}])
@@ -82,5 +83,6 @@ def test_another_clock_is_translated_and_its_drift_divided_evenly(tmp_path: Path
     (tmp_path / "workers.json").write_text(json.dumps([a_worker(tmp_path / "worker-0", rows, offsets=offsets)]))
     read = read_rows(tmp_path, "L", [SEGMENT])
     assert read.intended_ns.tolist() == [1000, 1995, 2990]
-    assert read.started_ns.tolist() == [1001, 1996, -1], "what never happened has no time on any clock"
-    assert (read.finished_ns - read.started_ns).tolist()[:2] == pytest.approx([4, 4])
+    assert read.handed_ns.tolist() == [1001, 1996, -1], "what never happened has no time on any clock"
+    assert read.started_ns.tolist() == [1002, 1997, -1]
+    assert (read.finished_ns - read.started_ns).tolist()[:2] == pytest.approx([3, 3])

@@ -194,8 +194,13 @@ def test_a_turn_may_end_where_the_service_is_clear_and_later_where_nobody_waits(
     assert [few.low(at) for at in (149, 150, 250, 999)] == [-1, 0, 0, 0]
     assert [few.next_ns(at) for at in (100, 149, 150, 999, 1000)] == [150, 150, 1000, 1000, 1000]
     many = ending(start_ns=100, duration_ns=50, end_ns=1000, connections=4)
-    assert [many.low(at) for at in (149, 150, 199, 200)] == [-1, 0, 0, 4]
+    assert [many.low(at) for at in (149, 150, 199, 200)] == [-1, 0, 0, 2]
     assert [many.next_ns(at) for at in (100, 150, 200)] == [150, 200, 1000]
+    long = ending(start_ns=0, duration_ns=1000, end_ns=9000, connections=4)
+    assert [long.may_end(2000, count, 1980) for count in (0, 1, 2, 3)] == [True, True, True, False]
+    assert not long.may_end(2000, 1, 1979), "it is in flight for longer than a fiftieth of a turn"
+    assert long.may_end(1000, 0, -1)
+    assert not long.may_end(1999, 1, 1999)
     unlimited = ending(start_ns=100, duration_ns=50, end_ns=1000, connections=None)
     assert unlimited.low(999) == 0
 

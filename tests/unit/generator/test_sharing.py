@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.domain.load import EndpointCount, Ledger, TaskCount, TurnRun
+from harness.domain.load import SETUP_SEGMENT, EndpointCount, Ledger, TaskCount, TurnRun
 from harness.generator.arrivals import Share
 from harness.generator.clocks import Ping, offset_from
-from harness.generator.merge import merge_ledgers
+from harness.generator.merge import is_silent, merge_ledgers
 
 
 @given(count=st.integers(0, 2000), stripes=st.integers(1, 16))
@@ -74,6 +76,21 @@ def test_counts_are_added_and_a_turn_lasts_from_the_first_to_the_last() -> None:
 def test_one_ledger_stays_as_it_is() -> None:
     ledger = a_ledger("read", ok=5, dropped=1)
     assert merge_ledgers([ledger]) == ledger
+
+
+def test_silence_is_known_only_when_every_arrival_came_to_its_end() -> None:
+    quiet = TaskCount(segment=0, task="read", offered=5, done=4, dropped=1, unfinished=0)
+    hung = replace(quiet, done=3, unfinished=1)
+    nothing = EndpointCount(segment=0, endpoint="", requests=4, ok=4, error=0, timeout=0)
+    login = replace(nothing, segment=SETUP_SEGMENT, endpoint="POST /login")
+    sent = replace(nothing, endpoint="GET /")
+    cases = {
+        True: [([quiet], [nothing]), ([quiet], []), ([quiet], [nothing, login])],
+        False: [([quiet], [nothing, sent]), ([hung], [nothing]), ([], [])],
+    }
+    for silent, ledgers in cases.items():
+        for tasks, endpoints in ledgers:
+            assert is_silent(Ledger(tasks=tuple(tasks), endpoints=tuple(endpoints), turns=())) is silent
 
 
 def test_ledgers_of_different_plans_do_not_add_up() -> None:

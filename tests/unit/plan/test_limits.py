@@ -13,6 +13,7 @@ from harness.plan.parse import MAX_BYTES
 
 HEAD = 'schema_version = 1\nname = "x"\n'
 LOAD = "[load]\nrate_rps = 1\n"
+TWO_CELLS = "[matrix]\npool.pool_size = [1, 2]\n"
 HUGE = "1" + "0" * 5000
 
 
@@ -63,9 +64,9 @@ def test_a_value_beyond_all_use_is_refused(key: str, value: str) -> None:
             "[design]\nlaunches = 400\n[matrix]\npool.pool_size = [1, 2]\npool.max_overflow = " + str([*range(20)]),
             "40 x",
         ),
-        ("[design]\nsegment_s = 1e-9\n", "x.toml:6: design.segment_s = 1e-09 divides the load into"),
-        ("[design]\nsegment_s = 1e-308\n", "design.segment_s = 1e-308 divides the load into inf turns"),
-        ("[design]\nlaunches = 10000\n", "divides the load into 140000 turns, the most is 100000"),
+        (f"[design]\nsegment_s = 1e-9\n{TWO_CELLS}", "x.toml:6: design.segment_s = 1e-09 divides the load into"),
+        (f"[design]\nsegment_s = 1e-308\n{TWO_CELLS}", "design.segment_s = 1e-308 divides the load into inf turns"),
+        (f"[design]\nlaunches = 5000\nsegment_s = 1\n{TWO_CELLS}", "into 130000 turns, the most is 100000"),
     ],
 )
 def test_a_run_of_too_many_parts_is_refused(text: str, cause: str) -> None:
@@ -125,6 +126,8 @@ def test_what_is_just_within_the_limits_is_planned() -> None:
     design = '[design]\nkind = "blocked"\nlaunches = 10\n'
     planned = outline(parse_experiment(HEAD + LOAD + matrix + design, source="x"))
     assert (len(planned.cells), len(planned.sittings)) == (1000, 10_000)
-    two = "[matrix]\npool.pool_size = [1, 2]\n"
-    long = HEAD + LOAD.replace("1", "1000") + "measure_s = 24000\n[design]\nlaunches = 2\n" + two
-    assert sum(len(s.turns) for s in outline(parse_experiment(long, source="x")).sittings) > 90_000
+    long = LOAD.replace("1", "1000") + "measure_s = 24000\n[design]\nlaunches = 1\nsegment_s = 0.5\n"
+    (sitting,) = outline(parse_experiment(HEAD + long + TWO_CELLS, source="x")).sittings
+    assert len(sitting.turns) > 90_000
+    alone = HEAD + LOAD + "[design]\nsegment_s = 1e-9\n"
+    assert [len(sitting.turns) for sitting in outline(parse_experiment(alone, source="x")).sittings] == [1, 1, 1]

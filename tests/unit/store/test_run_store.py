@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
 import shutil
 import signal
@@ -23,8 +22,7 @@ from harness.domain.evidence import (
     PROBE_COLUMNS,
     PROCESS_COLUMNS,
     REQUEST_COLUMNS,
-    Certificate,
-    Reason,
+    Context,
     RunInfo,
     SamplerGap,
     Trial,
@@ -33,7 +31,7 @@ from harness.domain.evidence import (
 from harness.domain.experiment import Cell, DatabaseSpec, Experiment, Load, Pool, Session, Target
 from harness.domain.load import EndpointCount, Launch, Ledger, Segment, Sitting, TaskCount, Turn, TurnRun
 from harness.errors import UsageError
-from harness.store import FORGOTTEN_AFTER_S, RunStore, decode, encode
+from harness.store import FORGOTTEN_AFTER_S, RUN_SCHEMA_VERSION, RunStore, decode, encode
 
 
 def cell() -> Cell:
@@ -90,10 +88,7 @@ def trial(trial_id: str = "b1-c1") -> Trial:
                 ),
             ),
         ),
-        certificate=Certificate(
-            valid=False,
-            reasons=(Reason(kind="instrument", code="lag", message="late", value=math.inf, threshold=5.0),),
-        ),
+        context=Context(lost_workers=("2",), clock_uncertainty_ms=0.1, environment={"cores": 2}),
         gaps=(SamplerGap(sampler="postgres", t_ns=5, length_s=1.5),),
     )
 
@@ -119,7 +114,7 @@ def evidence(trial_id: str = "b1-c1") -> TrialEvidence:
 
 def info() -> RunInfo:
     return RunInfo(
-        schema_version=1,
+        schema_version=RUN_SCHEMA_VERSION,
         run_id="r",
         created_utc="2026-01-01T00:00:00Z",
         poolbench_version="0",
@@ -339,10 +334,10 @@ def test_results_folder_that_cannot_be_written(tmp_path: Path) -> None:
         ("[]", "damaged"),
         ("null", "damaged"),
         ("[" * 5000, "damaged"),
-        ('{"schema_version": 99}', "format 99; this poolbench reads format 1"),
+        ('{"schema_version": 99}', "format 99; this poolbench reads format"),
         ('{"schema_version": "1"}', "damaged: it has no schema_version that is a whole number"),
         ('{"schema_version": true}', "damaged: it has no schema_version that is a whole number"),
-        ('{"schema_version": 1}', "damaged: its checksum"),
+        (f'{{"schema_version": {RUN_SCHEMA_VERSION}}}', "damaged: its checksum"),
     ],
 )
 def test_run_json_that_cannot_be_read(store: RunStore, text: str, message: str) -> None:
@@ -362,7 +357,7 @@ def test_a_run_json_that_was_changed_is_refused(store: RunStore) -> None:
             store.read_info()
     store.write_info(info())
     (store.path / "run.json.sha256").unlink()
-    with pytest.raises(UsageError, match="damaged"):
+    with pytest.raises(UsageError, match=r"damaged: its checksum, run\.json\.sha256, is missing"):
         store.read_info()
 
 

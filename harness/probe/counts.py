@@ -1,0 +1,119 @@
+"""How many statements, transactions, checkouts and round trips requests took, by endpoint and status.
+
+A request leaves a tuple when all its work is done. Summing, naming the endpoint and writing are left to the thread that
+writes, which does it twice a second.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from harness.probe.accounting import Headers
+
+ARRIVAL_HEADER = b"x-poolbench-arrival"
+NO_SEGMENT = -1
+"""of a request without the header, or with one that is none of ours"""
+
+Counted = tuple[Headers, str, str, Any, int, int, float, int, float]
+"""What a request leaves: its headers, method, path, the route that was chosen for it (None where none was), the status
+of its answer (0 where it began none), and its statements, transactions, checkouts and round trips."""
+
+_SUMS = ("requests", "statements", "transactions", "checkouts", "round_trips")
+_MOST_UNROUTED = 200
+"""names for paths that no route matched: whoever tries paths at random must not fill memory and files"""
+_MOST_ROUTES = 5000
+_OTHER_PATHS = "(other)"
+_ID = re.compile(r"\d+|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|(?=\D*\d)[0-9a-fA-F]{16,}")
+_LONGEST_SEGMENT = 10
+"""digits; a longer one is none of ours"""
+
+
+class Endpoints:
+    """Names of endpoints: the path as the app's route spells it, parameters in braces, prefixes included."""
+
+    def __init__(self) -> None:
+        self._forms: dict[int, tuple[Any, str, int]] = {}
+        """by identity: the route, kept so that no other takes its place, its path, and the slashes in it"""
+        self._unrouted: set[str] = set()
+
+    def name(self, path: str, route: Any) -> str:
+        """A route knows its path from where it is mounted only; what comes before is taken from the request's path."""
+        known = self._forms.get(id(route))
+        if known is None:
+            form = getattr(route, "path_format", None) or getattr(route, "path", None)
+            if not isinstance(form, str):
+                return self._without_route(path)
+            if len(self._forms) >= _MOST_ROUTES:  # an app that makes them as it goes
+                self._forms.clear()
+            known = self._forms[id(route)] = (route, form, form.count("/"))
+        _, form, slashes = known
+        return form if path.count("/") == slashes else _prefix(path, route) + form
+
+    def _without_route(self, path: str) -> str:
+        name = own_template(path)
+        if name not in self._unrouted:
+            if len(self._unrouted) >= _MOST_UNROUTED:
+                return _OTHER_PATHS
+            self._unrouted.add(name)
+        return name
+
+
+def own_template(path: str) -> str:
+    """The path with `{id}` for each part that is a number, a UUID or a long hexadecimal one."""
+    return "/".join("{id}" if _ID.fullmatch(part) else part for part in path.split("/"))
+
+
+def _prefix(path: str, route: Any) -> str:
+    """What stands before the part of the path that the route matches; "" where it matches all of it."""
+    matches = getattr(getattr(route, "path_regex", None), "match", None)
+    if matches is None:
+        return ""
+    start = 0
+    while start >= 0:
+        if matches(path[start:]):
+            return own_template(path[:start])
+        start = path.find("/", start + 1)
+    return ""
+
+
+class Counts:
+    """Sums of what requests left, taken out each time they are written."""
+
+    def __init__(self) -> None:
+        self._endpoints = Endpoints()
+
+    def lines(self, requests: Iterable[Counted]) -> Iterator[str]:
+        """One line for each segment, endpoint and status among these requests: what to add to all lines before."""
+        sums: dict[tuple[bytes, str, str, int], list[float]] = {}
+        name_of = self._endpoints.name
+        # Hundreds of times a second on a thread that shares the interpreter with the service.
+        for headers, method, path, route, status, statements, transactions, checkouts, round_trips in requests:
+            segment = b""
+            for name, value in headers:
+                if name == ARRIVAL_HEADER:
+                    segment = value.partition(b"-")[0]
+                    break
+            key = (segment, method, name_of(path, route), status)
+            total = sums.get(key)
+            if total is None:
+                sums[key] = [1, statements, transactions, checkouts, round_trips]
+                continue
+            total[0] += 1
+            total[1] += statements
+            total[2] += transactions
+            total[3] += checkouts
+            total[4] += round_trips
+        for (segment, method, endpoint, status), total in sums.items():
+            key_of_line = {"segment": _number(segment), "method": method, "route": endpoint, "status": status}
+            yield json.dumps(key_of_line | dict(zip(_SUMS, map(_known, total), strict=True))) + "\n"
+
+
+def _number(segment: bytes) -> int:
+    return int(segment) if segment.isdigit() and len(segment) < _LONGEST_SEGMENT else NO_SEGMENT
+
+
+def _known(value: float) -> float | None:
+    return value if value == value else None  # noqa: PLR0124 -- NaN, which JSON has not

@@ -1,0 +1,342 @@
+"""Counts the transactions and round trips of each request where the driver itself makes them.
+
+A round trip: the driver sends something and waits for the server's answer before it goes on. How many an operation of
+SQLAlchemy takes depends on the driver and on what its connection has seen before (statements prepared, evicted from a
+cache, types looked up), so it is not computed from outside:
+
+- asyncpg and psycopg make each exchange through one of a few functions of their own; those count;
+- psycopg2 makes them within libpq, where nothing can be seen, but by few rules: in a transaction or not, and what
+  leaving AUTOCOMMIT resets. Where these do not say (server-side cursors, an error that is not the server's), UNKNOWN;
+- of any other driver, transactions and round trips are UNKNOWN.
+
+Exchanges on connections that the app got from asyncpg or psycopg past SQLAlchemy belong to its requests as well.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from math import ceil
+from threading import Lock
+from typing import Any
+from weakref import WeakSet
+
+from sqlalchemy.engine import Dialect
+
+from harness.probe.accounting import UNKNOWN, Account, current
+
+Method = Callable[..., Any]
+Wrap = Callable[[Method], Method]
+
+_STATEMENT = ("do_execute", "do_execute_no_params")
+_END = ("do_commit", "do_rollback")
+_TWO_PHASE = ("do_begin_twophase", "do_prepare_twophase", "do_commit_twophase", "do_rollback_twophase")
+
+
+class Exchanges:
+    """The functions through which asyncpg and psycopg exchange, replaced by counting ones while a dialect is measured.
+
+    They belong to the driver's module, hence to all connections of the process.
+    """
+
+    def __init__(self) -> None:
+        self._measured: WeakSet[Dialect] = WeakSet()
+        self._replaced: dict[str, list[tuple[Any, str, Any]]] = {}
+        self._lock = Lock()
+
+    def count(self, dialect: Dialect) -> bool:
+        """Count this dialect's driver's exchanges from now on; False where they cannot be counted there."""
+        replacements = _REPLACEMENTS.get(dialect.driver)
+        if replacements is None:
+            return False
+        with self._lock:
+            self._measured.add(dialect)
+            if dialect.driver not in self._replaced:
+                try:
+                    found = list(replacements())
+                except (AttributeError, KeyError):  # a version of the driver that is made otherwise
+                    return False
+                self._replaced[dialect.driver] = [(owner, name, getattr(owner, name)) for owner, name, _ in found]
+                for owner, name, replacement in found:
+                    setattr(owner, name, replacement)
+        return True
+
+    def forget(self, dialect: Dialect) -> None:
+        """Give the driver back its own functions, once none of its dialects is measured."""
+        with self._lock:
+            self._measured.discard(dialect)
+            if any(other.driver == dialect.driver for other in self._measured):
+                return
+            for owner, name, plain in self._replaced.pop(dialect.driver, ()):
+                setattr(owner, name, plain)
+
+    def after_fork(self) -> None:
+        """Nobody holds the lock in a forked child."""
+        self._lock = Lock()
+
+
+def _asyncpg() -> Iterator[tuple[Any, str, Any]]:
+    protocol = sys.modules["asyncpg.protocol"].Protocol
+    if not hasattr(protocol, "queries_count"):
+        raise AttributeError
+    yield protocol, "query", _query(protocol.query)
+    for name in ("bind_execute", "bind_execute_many"):
+        yield protocol, name, _sent(getattr(protocol, name))
+    yield protocol, "prepare", _prepare(protocol.prepare)
+    for name in ("bind", "execute", "close_statement", "close_portal", "copy_in", "copy_out"):
+        yield protocol, name, _exchange(getattr(protocol, name))
+
+
+def _psycopg() -> Iterator[tuple[Any, str, Any]]:
+    execute = sys.modules["psycopg.generators"].execute
+    counted = _one_argument(execute)
+    # Each module has imported it under its name.
+    for name, module in list(sys.modules.items()):
+        if name.startswith("psycopg.") and getattr(module, "execute", None) is execute:
+            yield module, "execute", counted
+    connection = sys.modules["psycopg._connection_base"].BaseConnection
+    yield connection, "_get_tx_start_command", _begin(connection._get_tx_start_command)
+    pipeline = sys.modules["psycopg._pipeline_base"].BasePipeline
+    for name in ("_sync_gen", "_exit_gen"):  # each waits for the answers to all that was sent
+        yield pipeline, name, _one_argument(getattr(pipeline, name))
+
+
+_REPLACEMENTS: Mapping[str, Callable[[], Iterator[tuple[Any, str, Any]]]] = {"asyncpg": _asyncpg, "psycopg": _psycopg}
+
+
+def _query(plain: Method) -> Method:
+    """Of asyncpg, for what takes no parameters: BEGIN, COMMIT, ROLLBACK."""
+
+    def query(protocol: Any, text: str, timeout: Any) -> Awaitable[Any]:
+        account = current.get()
+        if account is not None:
+            account.round_trips += 1
+            if text.startswith("BEGIN"):
+                account.transactions += 1
+        return plain(protocol, text, timeout)  # type: ignore[no-any-return]  # a coroutine
+
+    return query
+
+
+def _sent(plain: Method) -> Method:
+    """Of asyncpg, for what sends parameters: where one cannot be encoded, nothing is sent."""
+
+    async def exchange(protocol: Any, *arguments: Any, **named: Any) -> Any:
+        before = protocol.queries_count
+        try:
+            return await plain(protocol, *arguments, **named)
+        finally:
+            if protocol.queries_count != before:
+                account = current.get()
+                if account is not None:
+                    account.round_trips += 1
+
+    return exchange
+
+
+def _prepare(plain: Method) -> Method:
+    """Of asyncpg: after an error, which it asked for by a Flush, it sends Sync and waits once more."""
+
+    async def prepare(protocol: Any, *arguments: Any, **named: Any) -> Any:
+        account = current.get()
+        if account is None:
+            return await plain(protocol, *arguments, **named)
+        account.round_trips += 1
+        try:
+            return await plain(protocol, *arguments, **named)
+        except Exception as error:
+            if getattr(error, "sqlstate", None) is not None:
+                account.round_trips += 1
+            raise
+
+    return prepare
+
+
+def _exchange(plain: Method) -> Method:
+    def exchange(protocol: Any, *arguments: Any, **named: Any) -> Awaitable[Any]:
+        account = current.get()
+        if account is not None:
+            account.round_trips += 1
+        return plain(protocol, *arguments, **named)  # type: ignore[no-any-return]  # a coroutine
+
+    return exchange
+
+
+def _one_argument(plain: Method) -> Method:
+    def exchange(of: Any) -> Iterator[Any]:
+        account = current.get()
+        if account is not None:
+            account.round_trips += 1
+        return plain(of)  # type: ignore[no-any-return]  # a generator
+
+    return exchange
+
+
+def _begin(plain: Method) -> Method:
+    """Of psycopg, asked for the command when it is about to be sent."""
+
+    def begin(connection: Any) -> bytes:
+        account = current.get()
+        if account is not None:
+            account.transactions += 1
+        return plain(connection)  # type: ignore[no-any-return]
+
+    return begin
+
+
+exchanges = Exchanges()
+"""of this process, whose modules they are in"""
+
+
+def wrappers(dialect: Dialect, *, counted: bool) -> Mapping[str, Wrap]:
+    """What to put around this dialect's methods. `counted`: the driver counts by itself, so nothing."""
+    if counted:
+        return {}
+    if dialect.driver == "psycopg2":
+        return {
+            **dict.fromkeys(_STATEMENT, _psycopg2_statement),
+            "do_executemany": lambda execute: _psycopg2_many(execute, dialect),
+            **dict.fromkeys(_END, _psycopg2_end),
+            "do_ping": _psycopg2_ping,
+            "set_readonly": _psycopg2_setting,
+            "set_deferrable": _psycopg2_setting,
+            **dict.fromkeys(_TWO_PHASE, _untold),
+        }
+    return dict.fromkeys((*_STATEMENT, "do_executemany", *_END, "do_ping", *_TWO_PHASE), _untold)
+
+
+def watched_setting(dialect: Dialect, set_isolation_level: Method) -> Method:
+    """`set_isolation_level`, its round trips counted where the driver does not do so by itself."""
+    return _psycopg2_setting(set_isolation_level) if dialect.driver == "psycopg2" else set_isolation_level
+
+
+def _untold(plain: Method) -> Method:
+    def untold(*arguments: Any, **named: Any) -> Any:
+        account = current.get()
+        if account is not None:
+            account.transactions = account.round_trips = UNKNOWN
+        return plain(*arguments, **named)
+
+    return untold
+
+
+# psycopg2. STATUS_READY and STATUS_BEGIN of psycopg2.extensions; anything else is a two-phase commit.
+_READY, _BEGUN = 1, 2
+
+
+def _psycopg2_statement(execute: Method) -> Method:
+    def counted_execute(cursor: Any, statement: Any, *arguments: Any) -> None:
+        account = current.get()
+        if account is None:
+            execute(cursor, statement, *arguments)
+            return
+        with _Psycopg2Execution(account, cursor, round_trips=1):
+            execute(cursor, statement, *arguments)
+
+    return counted_execute
+
+
+def _psycopg2_many(execute: Method, dialect: Any) -> Method:
+    """One round trip for each set of parameters, or for each page of them."""
+
+    def counted_executemany(cursor: Any, statement: Any, parameters: Any, *arguments: Any) -> None:
+        account = current.get()
+        if account is None:
+            execute(cursor, statement, parameters, *arguments)
+            return
+        in_pages = getattr(dialect.executemany_mode, "name", "") == "EXECUTEMANY_VALUES_PLUS_BATCH"
+        page_size = (dialect.executemany_batch_page_size or 100) if in_pages else 1
+        with _Psycopg2Execution(account, cursor, round_trips=ceil(len(parameters) / page_size)) as execution:
+            execution.partial = len(parameters) > 1
+            execute(cursor, statement, parameters, *arguments)
+
+    return counted_executemany
+
+
+class _Psycopg2Execution:
+    """psycopg2 sends BEGIN by itself, before the statement, when no transaction has begun."""
+
+    __slots__ = ("account", "cursor", "partial", "ready", "round_trips")
+
+    def __init__(self, account: Account, cursor: Any, *, round_trips: int) -> None:
+        self.account = account
+        self.cursor = cursor
+        self.round_trips = round_trips
+        self.partial = False
+        """it may fail half-way, and does not say how far it came"""
+        self.ready = cursor.connection.status == _READY
+
+    def __enter__(self) -> _Psycopg2Execution:
+        return self
+
+    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
+        account = self.account
+        if self.ready and self.cursor.connection.status == _BEGUN:
+            account.transactions += 1
+            account.round_trips += 1
+        account.round_trips += self.round_trips
+        answered = error is None or (not self.partial and getattr(error, "pgcode", None) is not None)
+        if not answered or self.cursor.name is not None:
+            account.round_trips = UNKNOWN
+
+
+def _psycopg2_end(end: Method) -> Method:
+    """COMMIT and ROLLBACK are sent only when a transaction has begun."""
+
+    def counted_end(connection: Any) -> None:
+        account = current.get()
+        if account is not None:
+            status = getattr(connection, "dbapi_connection", connection).status
+            if status == _BEGUN:
+                account.round_trips += 1
+            elif status != _READY:
+                account.round_trips = UNKNOWN
+        end(connection)
+
+    return counted_end
+
+
+def _psycopg2_ping(ping: Method) -> Method:
+    """SQLAlchemy pings in AUTOCOMMIT, which it enters and leaves for that."""
+
+    def counted_ping(connection: Any) -> Any:
+        account = current.get()
+        if account is None:
+            return ping(connection)
+        account.round_trips += 1 if connection.autocommit else 1 + _settings_reset(_settings(connection))
+        try:
+            return ping(connection)
+        except BaseException:
+            account.round_trips = UNKNOWN
+            raise
+
+    return counted_ping
+
+
+def _psycopg2_setting(change: Method) -> Method:
+    """psycopg2 tells the server of a setting when it is in AUTOCOMMIT, where no BEGIN would."""
+
+    def counted_setting(connection: Any, value: Any) -> None:
+        account = current.get()
+        if account is None:
+            change(connection, value)
+            return
+        was_automatic, before, status = connection.autocommit, _settings(connection), connection.status
+        change(connection, value)
+        if status == _BEGUN and connection.status == _READY:  # it was rolled back for it
+            account.round_trips += 1
+        if connection.autocommit:
+            account.round_trips += sum(old != new for old, new in zip(before, _settings(connection), strict=True))
+        elif was_automatic:
+            account.round_trips += _settings_reset(before)
+
+    return counted_setting
+
+
+def _settings(connection: Any) -> tuple[Any, Any, Any]:
+    return connection.isolation_level, connection.readonly, connection.deferrable
+
+
+def _settings_reset(settings: tuple[Any, Any, Any]) -> int:
+    """How many leaving AUTOCOMMIT sets back to the server's default, each with a SET of its own."""
+    return sum(setting is not None for setting in settings)
