@@ -115,8 +115,8 @@ class Comparison:
         """
         one, other = self._place(than), self._place(cell)
         half = float(self.against_best_half[one, other])
-        bound = self.difference[one, other] + half + self.instrument[one]
-        return _exp(bound) - 1 if half <= OPEN_LOG else None
+        bound = _exp(self.difference[one, other] + half + self.instrument[one]) - 1
+        return bound if half <= OPEN_LOG and math.isfinite(bound) else None
 
     def launches_until(self, cells: Iterable[str], share: float) -> int | None:
         """Return with how many launches of each cell one of `cells` would be at most `share` slower than every other.

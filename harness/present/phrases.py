@@ -109,8 +109,8 @@ _FAULTS = {
     4: ("is saturated", "are saturated"),
     3: ("fails too often", "fail too often"),
     2: (
-        "had a queue that was still growing, so that its latency is higher in the long run",
-        "had queues that were still growing, so that their latency is higher in the long run",
+        "had a growing queue, which makes it slower in the long run",
+        "had growing queues, which make them slower in the long run",
     ),
     1: ("does not meet the SLO", "do not meet the SLO"),
     0: ("has no latency to judge by", "have no latency to judge by"),

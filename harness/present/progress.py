@@ -63,11 +63,9 @@ def cell_cells(tick: events.CellTick) -> tuple[str, ...]:
     lost = tick.failed + tick.dropped
     return (
         tick.label,
-        str(tick.offered),
-        str(tick.answered),
-        str(lost),
+        *map(count, (tick.offered, tick.answered, lost)),
         number(tick.p95_ms),
-        *(number(None if value is None else float(value)) for value in (tick.pool_used, tick.pool_waiting)),
+        *map(count, (tick.pool_used, tick.pool_waiting)),
     )
 
 

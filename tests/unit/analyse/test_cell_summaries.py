@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 
 from harness.analyse import analyse
 from harness.domain.evidence import Certificate, Reason, Run
-from harness.domain.experiment import Slo
+from harness.domain.experiment import Pool, Slo
 from harness.domain.verdict import CellSummary
+from harness.present.notes import notes
+from harness.present.phrases import verdict_text
 
 
 def only(run: Run) -> CellSummary:
@@ -82,10 +84,9 @@ def test_only_the_measure_phase_counts(build: SimpleNamespace) -> None:
 
 
 def test_rates_are_over_the_real_measured_time(build: SimpleNamespace) -> None:
-    segments = [build.segment(0, duration_s=2.0), build.segment(1, start_s=3.0, duration_s=2.0)]
-    ledger = build.ledger(segments)
-    stopped_early = build.went(segments[1], length_s=1.0)
-    ledger = type(ledger)(tasks=ledger.tasks, endpoints=(), segments=(ledger.segments[0], stopped_early))
+    """A turn of two seconds, one of one second; five seconds of others' between them do not count."""
+    segments = [build.segment(0, duration_s=4.0)]
+    turns = [build.turn(0.0, 2.0), build.turn(2.0, 3.0, at_s=7.0)]
     rows = pd.concat(
         [
             build.rows([10.0] * 20),
@@ -95,25 +96,54 @@ def test_rates_are_over_the_real_measured_time(build: SimpleNamespace) -> None:
         ],
         ignore_index=True,
     )
-    summary = only(build.run([build.trial(build.cell(), 0, rows, segments=segments, ledger=ledger)]))
+    summary = only(build.run([build.trial(build.cell(), 0, rows, segments=segments, turns=turns)]))
     assert summary.all.achieved_rps == pytest.approx(36 / 3)  # a timeout is no answer, an error is one
+    assert summary.all.carried_rps == pytest.approx(30 / 3)
     assert summary.all.goodput_rps == pytest.approx(20 / 3)  # 80 ms is beyond the SLO's 50
 
 
 @pytest.mark.parametrize(
-    ("slo", "met"),
+    ("slo", "promise"),
     [
-        (Slo(), True),
-        (Slo(p95_ms=10.0), True),
-        (Slo(p95_ms=9.9), False),
-        (Slo(p50_ms=9.9), False),
-        (Slo(p99_ms=9.9), False),
-        (Slo(error_rate=0.0), False),
+        (Slo(), None),
+        (Slo(p95_ms=10.1), "met"),
+        (Slo(p95_ms=9.9), "not_met"),
+        (Slo(p50_ms=9.9), "not_met"),
+        (Slo(p99_ms=9.9), "not_met"),
+        (Slo(error_rate=0.0), "not_met"),
+        (Slo(error_rate=0.1), "met"),
+        (Slo(p50_ms=10.1, p99_ms=9.9), "not_met"),
     ],
 )
-def test_the_slo_is_met_when_every_promise_is_kept(build: SimpleNamespace, slo: Slo, met: bool) -> None:
-    run = build.blocked_run({1: [[10.0] * 995 + [math.inf] * 5]}, slo=slo)
-    assert only(run).slo_met is met
+def test_the_slo_is_met_when_every_promise_is_kept(build: SimpleNamespace, slo: Slo, promise: str | None) -> None:
+    launch = [10.0] * 995 + [math.inf] * 5
+    assert only(build.blocked_run({1: [launch] * 3}, slo=slo)).slo == promise
+    once = only(build.blocked_run({1: [launch]}, slo=slo)).slo
+    assert once == (None if promise is None else "unclear"), "one launch has no bounds"
+
+
+def queued(build: SimpleNamespace, hold_ms: float, waits_ms: list[float], **changes: Any) -> CellSummary:
+    """Three launches of one connection, each with these waits over and over."""
+    cell = build.cell(1, pool=Pool(pool_size=1, max_overflow=0))
+    latency = [hold_ms + waits_ms[place % len(waits_ms)] for place in range(1000)]
+    trials = [build.trial(cell, block, build.rows(latency), sitting=block) for block in range(3)]
+    return only(build.run(trials, **changes))
+
+
+def test_what_was_measured_of_a_growing_queue_keeps_no_promise(build: SimpleNamespace) -> None:
+    """100 arrivals a second that take 20 ms each, one after the other: the wait grows by 10 ms an arrival."""
+    growing = queued(build, 20.0, [10.0 * place for place in range(1000)], slo=Slo(p95_ms=1e6))
+    assert (growing.saturated, growing.slo) == (True, "not_met")
+
+
+def test_what_was_measured_before_a_queue_had_settled_is_no_proof_of_a_promise(build: SimpleNamespace) -> None:
+    """An eighth of the time nobody waits, the rest somebody does, without a break."""
+    waits = [12.0 if place >= 125 else 0.0 for place in range(1000)]
+    unsettled = queued(build, 9.9, waits, slo=Slo(p95_ms=1e6))
+    assert (unsettled.saturated, unsettled.from_empty) == (False, True)
+    assert unsettled.slo == "unclear"
+    broken = queued(build, 9.9, waits, slo=Slo(p95_ms=1.0))
+    assert broken.slo == "not_met", "it is slower than that already"
 
 
 def test_a_launch_whose_instrument_failed_feeds_nothing(build: SimpleNamespace) -> None:
@@ -128,7 +158,7 @@ def test_a_launch_whose_instrument_failed_feeds_nothing(build: SimpleNamespace) 
     assert (summary.valid, summary.invalid_launches, summary.findings) == (True, 1, ("lag",))
 
     alone = only(build.run([bad]))
-    assert (alone.valid, alone.slo_met, alone.all.requests) == (False, None, 0)
+    assert (alone.valid, alone.slo, alone.all.requests) == (False, None, 0)
     assert math.isnan(alone.all.p95_ms.value)
 
 
@@ -138,8 +168,8 @@ def test_a_cell_without_a_launch_is_shown_as_not_measured(build: SimpleNamespace
     report = analyse(run)
     assert [own.findings for own in report.summary.cells] == [(), ("not measured",)]
     assert not report.complete
-    assert "Nothing is known of 1 of 2 cells" in report.summary.verdict
-    assert report.summary.notes[0] == "Partial run: 1 of 2 launches."
+    assert "Nothing is known of 1 of 2 cells, which has no valid launch." in verdict_text(report)
+    assert notes(report)[0] == "Partial run: 1 of 2 launches."
 
 
 def test_pool_figures_are_of_served_requests_that_the_probe_saw(build: SimpleNamespace) -> None:
@@ -157,8 +187,9 @@ def test_without_a_probe_pool_figures_are_unknown_and_said_so(build: SimpleNames
     (summary,) = report.summary.cells
     assert math.isnan(summary.all.pool_share)
     assert math.isnan(summary.all.pool_ms_p95)
-    assert any(
-        note.startswith("Pool wait and database time are not known for any cell") for note in report.summary.notes
+    assert math.isnan(summary.pool_used_share)
+    assert "Pool wait and database time are not known for pool_size 5: no answer carried the probe's figures." in notes(
+        report
     )
 
 
@@ -180,12 +211,6 @@ def test_categories_in_any_order_and_plain_text_read_alike(build: SimpleNamespac
     expected = repr(only(build.run([build.trial(build.cell(), 0, rows)])))  # repr: NaN equals NaN there
     for other in (reordered, plain):
         assert repr(only(build.run([build.trial(build.cell(), 0, other)]))) == expected
-
-
-def test_an_empty_run_says_that_nothing_is_measured(build: SimpleNamespace) -> None:
-    report = analyse(build.run([], [build.cell(1)], planned_trials=3))
-    assert report.summary.verdict == "Nothing is measured yet: no launch is complete."
-    assert all(table.empty for table in report.series.values())
 
 
 def test_many_rows_keep_their_exact_quantiles(build: SimpleNamespace, around: Any) -> None:

@@ -45,6 +45,7 @@ FIXED = [
     "p95_ms",
     "p95_low_ms",
     "p95_high_ms",
+    "p95_bound_low_ms",
     "p99_ms",
     "served_p99_ms",
     "error_rate",

@@ -13,6 +13,7 @@ import pytest
 from harness.analyse import analyse, certify
 from harness.domain.evidence import PROBE_COLUMNS, PROCESS_COLUMNS, SERVER_COLUMNS, Certificate, RelayReadings
 from harness.domain.experiment import Slo
+from harness.present.notes import notes
 
 SECOND = 1_000_000_000
 RELAY = RelayReadings(
@@ -67,7 +68,7 @@ def test_time_in_a_queue_before_postgres_is_none_either(build: ModuleType) -> No
     assert reason.code == "littles_law_postgres"
 
 
-def notes(build: ModuleType, *relays: RelayReadings | None) -> list[str]:
+def about_relays(build: ModuleType, *relays: RelayReadings | None) -> list[str]:
     trials = [build.trial(build.cell(1), block, build.rows([10.0] * 100)) for block, _ in enumerate(relays, start=1)]
     run = build.run(
         [
@@ -75,20 +76,20 @@ def notes(build: ModuleType, *relays: RelayReadings | None) -> list[str]:
             for evidence, relay in zip(trials, relays, strict=True)
         ]
     )
-    return [note for note in analyse(run).summary.notes if "relay" in note]
+    return [note for note in notes(analyse(run)) if "relay" in note]
 
 
 def test_the_notes_say_how_the_distance_was_kept(build: ModuleType) -> None:
-    assert notes(build, None, None) == []
+    assert about_relays(build, None, None) == []
     nearer = replace(RELAY, rtt_ms=5.0, rtt_ms_measured=5.26, late_ms_p99=1.39, idle_drops=3)
     slower = replace(RELAY, rtt_ms_measured=20.5, late_ms_p99=2.07)
-    first, second = notes(build, RELAY, nearer, slower)
+    first, second = about_relays(build, RELAY, nearer, slower)
     assert first == (
         "Between target and Postgres a relay added 5.26 ms a round trip (5 ms asked for); under load it was up to "
-        "1.4 ms late each way (p99) and took 0.2 ms of CPU a round trip. It dropped 3 idle connections."
+        "1.39 ms late each way (p99) and took 0.200 ms of CPU a round trip. It dropped 3 idle connections."
     )
-    assert second.startswith("Between target and Postgres a relay added 20.40 ms a round trip (20 ms asked for)")
-    assert "2.1 ms late" in second
+    assert second.startswith("Between target and Postgres a relay added 20.4 ms a round trip (20 ms asked for)")
+    assert "2.07 ms late" in second
 
 
 @pytest.mark.parametrize(("role", "known"), [("postgres", True), ("target", False)])
@@ -97,5 +98,6 @@ def test_a_server_whose_processes_cannot_be_seen_is_named(build: ModuleType, rol
     run = build.run([build.trial(build.cell(1), 1, build.rows([10.0] * 100), process=process)])
     told = "CPU and memory of Postgres are not known: its processes cannot be seen from here."
     deployed = replace(run, info=replace(run.info, environment={"postgres": {"version": "18"}}))
-    assert (told in analyse(deployed).summary.notes) is not known
-    assert told not in analyse(run).summary.notes
+    assert analyse(deployed).summary.coverage.postgres_processes is known
+    assert (told in notes(analyse(deployed))) is not known
+    assert told not in notes(analyse(run))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from harness.domain.design import against_turns, design_kind
@@ -60,7 +62,11 @@ def test_left_to_itself_a_design_that_turns_would_spoil_is_blocked_and_says_why(
     assert (kind, why) == ("blocked", next(against_turns(cells)))
     assert why.startswith(REASONS[name][2])
     assert all(len(sitting.launches) == 1 for sitting in sittings(experiment, cells, None))
-    assert f"One cell at a time: {why}." in outline(experiment).notes
+    # of one cell alone no launch would have to wait for another
+    said = f"One launch at a time (blocked), because {why}."
+    assert (said in outline(experiment).notes) is (len(cells) > 1)
+    two = replace(experiment, matrix={**experiment.matrix, "pool.max_overflow": [0, 5]})
+    assert any(note.startswith("One launch at a time (blocked), because ") for note in outline(two).notes)
 
 
 @pytest.mark.parametrize("name", REASONS)

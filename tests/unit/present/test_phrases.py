@@ -262,10 +262,7 @@ def test_why_not_a_smaller_one(three: Make, smaller: WhyNot, pairs: tuple[Pair, 
     [
         (
             {"from_empty": True},
-            (
-                "pool_size 1 is passed over: it had a queue that was still growing, so that its latency is higher in the "
-                "long run."
-            ),
+            ("pool_size 1 is passed over: it had a growing queue, which makes it slower in the long run."),
         ),
         ({"slo": "not_met"}, "pool_size 1 is passed over: it does not meet the SLO."),
         ({"saturated": True}, ""),
@@ -293,7 +290,7 @@ SATURATED, FAILING = {"saturated": True}, {"failing": True}
             {1: SATURATED, 4: {"from_empty": True}, 20: {"slo": "not_met"}},
             SIZES,
             (
-                "of 3 cells 1 is saturated and 1 had a queue that was still growing, so that its latency is higher in the "
+                "of 3 cells 1 is saturated and 1 had a growing queue, which makes it slower in the "
                 "long run and 1 does not meet the SLO."
             ),
         ),

@@ -1,0 +1,269 @@
+"""Every doubt of a report: said of data that give rise to it, not said of others; its figures are those of the data."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from harness.domain.evidence import RelayReadings
+from harness.domain.experiment import Design, Load, Observe, Pool, Target
+from harness.domain.verdict import Bounds, CellSummary, EndpointSummary, Report
+from harness.present.notes import notes
+
+MakeReport = Callable[..., Report]
+RELAY = RelayReadings(
+    rtt_ms=20.0,
+    rtt_ms_measured=20.34,
+    late_ms_p50=0.05,
+    late_ms_p99=0.8,
+    round_trips=400,
+    connections=6,
+    idle_drops=0,
+    cpu_s=0.08,
+)
+
+
+@pytest.fixture
+def report(make_report: MakeReport) -> Report:
+    """Two cells (pool sizes 2 and 5) with five launches each, of which nothing is to be doubted."""
+    made = make_report(drivers=1, sizes=2, launches=5)
+    cells = tuple(
+        replace(own, cell=replace(own.cell, factors=(("pool.pool_size", own.cell.pool.pool_size),)))
+        for own in made.summary.cells
+    )
+    info = replace(made.info, cells=tuple(own.cell for own in cells))
+    return replace(made, info=info, summary=replace(made.summary, cells=cells))
+
+
+def with_cells(report: Report, *changes: dict[str, Any]) -> Report:
+    """The first cells changed, "*" rows and settings too."""
+    cells = list(report.summary.cells)
+    for place, change in enumerate(changes):
+        cells[place] = changed(cells[place], **change)
+    info = replace(report.info, cells=tuple(own.cell for own in cells))
+    return replace(report, info=info, summary=replace(report.summary, cells=tuple(cells)))
+
+
+def changed(own: CellSummary, **changes: Any) -> CellSummary:
+    of_all = {name: changes.pop(name) for name in list(changes) if name in EndpointSummary.__dataclass_fields__}
+    of_cell = {name: changes.pop(name) for name in list(changes) if name in ("load", "target", "pool")}
+    return replace(own, all=replace(own.all, **of_all), cell=replace(own.cell, **of_cell), **changes)
+
+
+def with_coverage(report: Report, **changes: Any) -> Report:
+    return replace(report, summary=replace(report.summary, coverage=replace(report.summary.coverage, **changes)))
+
+
+def with_design(report: Report, kind: str, **changes: Any) -> Report:
+    experiment = replace(report.info.experiment, design=Design(kind=kind), **changes)  # type: ignore[arg-type]
+    return replace(report, info=replace(report.info, experiment=experiment))
+
+
+def about(report: Report, words: str) -> str:
+    """The one note with these words, "" if there is none."""
+    found = [note for note in notes(report) if words in note]
+    assert len(found) <= 1
+    return found[0] if found else ""
+
+
+def test_a_report_without_a_doubt_has_no_notes(report: Report) -> None:
+    assert notes(report) == ()
+
+
+@pytest.mark.parametrize("measured", [0, 7, 10])
+def test_a_partial_run_is_counted(report: Report, measured: int) -> None:
+    said = about(with_coverage(report, measured=measured, planned=10), "Partial run")
+    assert said == ("" if measured == 10 else f"Partial run: {measured} of 10 launches.")
+
+
+@pytest.mark.parametrize(
+    ("left_out", "excluded", "said"),
+    [
+        ((0, 0), {}, ""),
+        ((1, 0), {"lag": 1}, "1 of 10 launches is invalid and feeds no figure: lag 1x."),
+        ((2, 1), {"stall": 1, "lag": 2}, "3 of 10 launches are invalid and feed no figure: lag 2x, stall 1x."),
+    ],
+)
+def test_invalid_launches_are_counted_with_their_reasons(
+    report: Report, left_out: tuple[int, int], excluded: dict[str, int], said: str
+) -> None:
+    cells = with_cells(report, *({"invalid_launches": count} for count in left_out))
+    assert about(with_coverage(cells, excluded=excluded), "feed") == said
+
+
+@pytest.mark.parametrize(("kind", "said"), [("auto", True), ("blocked", False)])
+def test_launches_one_at_a_time_say_why_if_nobody_asked_for_it(report: Report, kind: str, said: bool) -> None:
+    recycled = with_cells(report, {"pool": Pool(pool_size=2, pool_recycle_s=30)})
+    note = about(with_design(recycled, kind), "One launch at a time")
+    expected = "One launch at a time (blocked), because pool.pool_recycle_s counts the time between turns."
+    assert note == (expected if said else "")
+    alone = replace(recycled, info=replace(recycled.info, cells=recycled.info.cells[:1]))
+    assert about(with_design(alone, kind), "One launch at a time") == ""
+
+
+def test_work_that_goes_on_in_others_turns_is_told_apart_from_work_that_disturbs_nobody(report: Report) -> None:
+    busy = with_cells(report, {"findings": ("still_at_work",)})
+    went_on = "A service was still at work on requests that its users had given up when its load had ended"
+    turns = about(with_design(busy, "interleaved"), "still at work")
+    assert turns == f'{went_on}, in others\' turns: pool_size 2. design.kind = "blocked" keeps them apart.'
+    assert about(with_design(busy, "blocked"), "still at work") == f"{went_on}: pool_size 2."
+    assert about(report, "still at work") == ""
+
+
+def test_a_queue_that_had_not_settled_is_named_but_a_saturated_one_is_more_than_that(report: Report) -> None:
+    said = about(with_cells(report, {"from_empty": True}), "settled")
+    assert said.startswith("The queue had not settled with pool_size 2: in a steady state latency is higher.")
+    both = about(with_cells(report, {"from_empty": True}, {"from_empty": True}), "settled")
+    assert "with every cell:" in both
+    assert about(with_cells(report, {"from_empty": True, "saturated": True}), "settled") == ""
+    assert about(with_cells(report, {"from_empty": True, "valid": False}), "settled") == ""
+
+
+@pytest.mark.parametrize(
+    ("empty", "said"),
+    [
+        (1, "1 arrival sent no request (pool_size 2): that is neither success nor failure."),
+        (1200, "1\u202f200 arrivals sent no request (pool_size 2): that is neither success nor failure."),
+        (0, ""),
+    ],
+)
+def test_tasks_that_sent_nothing_are_counted(report: Report, empty: int, said: str) -> None:
+    found = {"findings": ("empty_tasks",), "empty_tasks": empty}
+    assert about(with_cells(report, found), "no request") == said
+    assert about(with_cells(report, {"empty_tasks": empty}), "no request") == "", "a few are no finding"
+    assert about(with_cells(report, found | {"valid": False}), "no request") == ""
+
+
+def test_a_closed_load_is_labelled(report: Report) -> None:
+    closed = Load(model="closed", users=8)
+    note = about(with_cells(report, {"load": closed}, {"load": closed}), "Closed model")
+    assert note.startswith("Closed model: latency counts from the send.")
+    assert about(report, "Closed model") == ""
+
+
+def test_different_loads_are_a_reason_of_their_own(report: Report) -> None:
+    other = with_cells(report, {"load": Load(rate_rps=1.0)}, {"load": Load(rate_rps=2.0)})
+    assert about(other, "different loads").endswith("their latencies differ for that reason too.")
+    assert about(report, "different loads") == ""
+
+
+@pytest.mark.parametrize(
+    ("launches", "said"),
+    [
+        ((5, 5), ""),
+        ((4, 5), "4 launches give wide intervals; five or more narrow them markedly."),
+        ((1, 5), "One launch has no interval (pool_size 2): how much a fresh start changes is unknown."),
+        ((1, 1), "One launch has no interval (every cell): how much a fresh start changes is unknown."),
+    ],
+)
+def test_few_launches(report: Report, launches: tuple[int, int], said: str) -> None:
+    assert about(with_cells(report, *({"launches": count} for count in launches)), "interval") == said
+
+
+@pytest.mark.parametrize(
+    ("fewest", "said"),
+    [
+        (None, ""),
+        (1000, ""),
+        (999, "p99 is thin: a launch has as few as 999 arrivals, of which 9 lie beyond it."),
+        (199, "p99 is thin: a launch has as few as 199 arrivals, of which 1 lies beyond it."),
+        (99, "p99 is only the slowest arrival: a launch has as few as 99 arrivals."),
+        (1, "p99 is only the slowest arrival: a launch has as few as 1 arrival."),
+    ],
+)
+def test_few_arrivals_beyond_the_p99(report: Report, fewest: int | None, said: str) -> None:
+    assert about(with_coverage(report, fewest_requests=fewest), "p99") == said
+
+
+@pytest.mark.parametrize(
+    ("least_ms", "p95_ms", "said"),
+    [
+        (
+            15.0,
+            20.0,
+            (
+                "The load generator was late at times (one arrival in a hundred by 3.20 ms or more): without that the "
+                "p95 of pool_size 5 may be as low as 15.0 ms, not 20.0. A machine that does nothing else narrows this."
+            ),
+        ),
+        (18.5, 20.0, ""),
+        (math.nan, 20.0, ""),
+        (15.0, math.inf, ""),
+    ],
+)
+def test_a_late_generator_says_how_much_it_can_have_moved(
+    report: Report, least_ms: float, p95_ms: float, said: str
+) -> None:
+    late = {
+        "p95_bound_low_ms": least_ms,
+        "late_p99_ms": 3.2,
+        "p95_ms": Bounds(value=p95_ms, low=None, high=None),
+    }
+    assert about(with_cells(report, {"late_p99_ms": 99.0}, late), "late at times") == said
+
+
+def test_what_tasks_take_for_themselves(report: Report) -> None:
+    p50 = Bounds(value=10.0, low=None, high=None)
+    slow, quick = {"own_mean_ms": 1.2, "p50_ms": p50}, {"own_mean_ms": 0.9, "p50_ms": p50}
+    assert "for up to 1.20 ms on average" in about(with_cells(report, slow, quick), "pause or compute")
+    assert about(with_cells(report, quick, quick), "pause or compute") == ""
+    assert about(with_cells(report, slow | {"own_mean_ms": math.nan}), "pause or compute") == ""
+
+
+def test_a_service_that_runs_already_was_seen_from_outside(report: Report) -> None:
+    one, two = ({"target": Target(url=f"http://{name}")} for name in "ab")
+    said = about(with_cells(report, one, one), "measured from outside")
+    assert said.startswith("http://a ran already and was measured from outside: its pool waits")
+    said = about(with_cells(report, one, two), "measured from outside")
+    assert said.startswith("http://a; http://b ran already and were measured from outside: their pool waits")
+    unseen = with_cells(report, *({**each, "pool_share": math.nan} for each in (one, two)))
+    assert about(unseen, "Pool wait and database time") == "", "it is said once"
+
+
+@pytest.mark.parametrize(
+    ("probe", "kind", "why"),
+    [
+        (True, "interleaved", "no answer carried the probe's figures."),
+        (False, "interleaved", "the probe was off, so that turns were ended by what the client knew of its requests."),
+        (False, "blocked", "the probe was off."),
+    ],
+)
+def test_without_the_probe_the_pool_is_not_known(report: Report, probe: bool, kind: str, why: str) -> None:
+    designed = with_design(report, kind, observe=Observe(probe=probe))
+    unseen = with_cells(designed, {"pool_share": math.nan})
+    said = "Pool wait and database time are not known for"
+    assert about(unseen, "Pool wait") == f"{said} pool_size 2: {why}"
+    both = with_cells(designed, {"pool_share": math.nan}, {"pool_share": math.nan})
+    assert about(both, "Pool wait") == f"{said} any cell: {why}"
+
+
+def test_without_readings_of_activity_connections_are_not_known(report: Report) -> None:
+    unseen = with_cells(report, {"connections_active_mean": math.nan})
+    said = "Connections were not seen for pool_size 2: pg_stat_activity gave nothing."
+    assert about(unseen, "Connections") == said
+    assert about(with_cells(unseen, {"valid": False}), "Connections") == ""
+
+
+@pytest.mark.parametrize(("seen", "said"), [(True, False), (None, False), (False, True)])
+def test_a_server_whose_processes_cannot_be_seen_is_named(report: Report, seen: bool | None, said: bool) -> None:
+    assert bool(about(with_coverage(report, postgres_processes=seen), "CPU and memory of Postgres")) is said
+
+
+def test_relays_say_how_the_distance_was_kept(report: Report) -> None:
+    nearer = replace(RELAY, rtt_ms=5.0, rtt_ms_measured=5.26, late_ms_p99=1.39, idle_drops=3)
+    slower = replace(RELAY, rtt_ms_measured=20.5, late_ms_p99=2.07, idle_drops=1)
+    found = [note for note in notes(with_coverage(report, relays=(RELAY, nearer, slower))) if "relay" in note]
+    assert found == [
+        (
+            "Between target and Postgres a relay added 5.26 ms a round trip (5 ms asked for); under load it was up to "
+            "1.39 ms late each way (p99) and took 0.200 ms of CPU a round trip. It dropped 3 idle connections."
+        ),
+        (
+            "Between target and Postgres a relay added 20.4 ms a round trip (20 ms asked for); under load it was up to "
+            "2.07 ms late each way (p99) and took 0.200 ms of CPU a round trip. It dropped 1 idle connection."
+        ),
+    ]
