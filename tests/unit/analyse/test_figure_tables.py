@@ -59,6 +59,7 @@ FIXED = [
     "from_empty",
     "turns",
     "empty_tasks",
+    "not_applied",
     "valid",
     "findings",
 ]
