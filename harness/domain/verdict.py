@@ -186,8 +186,9 @@ State = Literal[
     "only_one",
     "undecided",
 ]
-"""What a run comes to. no_choice: one cell, nothing to compare it to; only_one: all others fail or are saturated, and
-nothing has to be compared to recommend the one that carries its load."""
+"""What a run comes to. not_applied: a setting that the cells differ in is not the service's. no_choice: one cell,
+nothing to compare it to. only_one: all others fail or are saturated, and nothing has to be compared to recommend the
+one that carries its load."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

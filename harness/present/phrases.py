@@ -53,7 +53,7 @@ def _not_applied(valid: Sequence[CellSummary]) -> str:
     """Of each setting that the cells differ in and the service does not have: what was asked, and what it has."""
     asked: dict[str, list[object]] = {}
     found: dict[str, list[object]] = {}
-    for cell in valid:
+    for cell in sorted(valid, key=lambda own: own.cell.id):
         for key, value in cell.cell.factors:
             asked.setdefault(key, []).append(value)
             found.setdefault(key, []).extend(cell.not_applied.get(key, ()))

@@ -223,11 +223,11 @@ WARM: dict[str, Counted] = {
 """once everything is prepared that will be"""
 PING = {"asyncpg": 3, "psycopg": 1, "psycopg_sync": 1, "psycopg2": 2}
 FORGETS = {"psycopg", "psycopg_sync"}
-"""after a ROLLBACK TO they have the server forget what is prepared, at the cost of a round trip, and begin again"""
+"""with every ROLLBACK, of savepoints too, they have the server forget what is prepared, which takes a round trip"""
 FAILS = {"refused": 1, "import": 1}
 """statements that fail, which pg_stat_statements leaves out"""
 WARM_UPS = 7
-"""psycopg prepares a statement at its sixth use"""
+"""psycopg prepares a statement at its sixth use without a ROLLBACK between"""
 
 
 @pytest.mark.parametrize("driver", DRIVERS)

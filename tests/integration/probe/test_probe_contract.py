@@ -46,6 +46,7 @@ def use(seconds: float = SLEEP_S) -> Callable[[Engine], Timing]:
     def used(engine: Engine) -> Timing:
         account = Account()
         account.pool_ns = account.db_ns = 0
+        account.statements = account.transactions = account.checkouts = account.round_trips = 0
         token = current.set(account)
         began = monotonic()
         connection = engine.connect()

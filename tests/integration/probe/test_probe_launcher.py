@@ -63,6 +63,55 @@ def test_work_after_the_response_leaves_a_completion_record(launcher: Any, drive
     assert stream["seconds"] >= 0.049  # a timer of the event loop may run up to a millisecond early
 
 
+def counts_of(lines: list[dict[str, Any]]) -> dict[tuple[int, str, int], tuple[int, ...]]:
+    """Requests, statements, transactions, checkouts and round trips by segment, route and status."""
+    names = ("requests", "statements", "transactions", "checkouts", "round_trips")
+    sums: dict[tuple[int, str, int], tuple[int, ...]] = {}
+    for line in lines:
+        key = (line["segment"], line["route"], line["status"])
+        sums[key] = tuple(a + line[name] for a, name in zip(sums.get(key, (0,) * 5), names, strict=True))
+    return sums
+
+
+def test_what_requests_take_of_the_database_is_counted_even_of_a_process_that_is_killed(
+    launcher: Any, driver: str
+) -> None:
+    with launcher.start(APP, DRIVER=driver) as served:
+        for number in range(8):
+            served.get("/query", arrival=f"1-{number}")
+        served.get("/query", arrival="2-1")
+        served.get("/background?seconds=0.01", arrival="2-2")
+        served.get("/stream?seconds=0.01", arrival="2-3")
+        served.client.get("/fail", headers={"connection": "close", "x-poolbench-arrival": "2-4"})
+        served.client.get("/query?seconds=none", headers={"x-poolbench-arrival": "2-5"})
+        time.sleep(0.7)
+        served.process.kill()
+        served.process.wait(timeout=15)
+        counts = counts_of(served.lines("counts"))
+    first = counts.pop((1, "/query", 200))
+    assert first[:4] == (8, 8, 8, 8)
+    # asyncpg prepares a statement at its first use; psycopg at its sixth, but forgets its uses with every ROLLBACK.
+    assert first[4] == 8 * 3 + (driver == "asyncpg")
+    assert counts.pop((-1, "/ping", 200))[1:] == (0, 0, 0, 0)
+    assert counts == {
+        (2, "/query", 200): (1, 1, 1, 1, 3),
+        (2, "/background", 200): (1, 1, 1, 1, 3),
+        (2, "/stream", 200): (1, 0, 0, 0, 0),
+        (2, "/fail", 500): (1, 0, 0, 0, 0),
+        (2, "/query", 422): (1, 0, 0, 0, 0),
+    }
+
+
+def test_all_workers_counts_add_up(launcher: Any) -> None:
+    with launcher.start(APP, "--workers", "2") as served:
+        with ThreadPoolExecutor(4) as threads:
+            list(threads.map(served.get, ["/query"] * 40))
+        served.process.terminate()
+        served.process.wait(timeout=15)
+        counts = counts_of(served.lines("counts"))
+    assert counts[3, "/query", 200][:4] == (40, 40, 40, 40)
+
+
 def test_every_worker_is_measured(launcher: Any) -> None:
     with launcher.start(APP, "--workers", "2") as served:
         pids = served.until(lambda lines: {line["pid"] for line in lines if line["connection_max"] == 1})

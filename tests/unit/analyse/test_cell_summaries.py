@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.analyse import analyse
-from harness.domain.evidence import Context, Run
+from harness.domain.evidence import Run
 from harness.domain.experiment import Pool, Slo
 from harness.domain.verdict import CellSummary
 from harness.present.notes import notes
@@ -147,13 +147,12 @@ def test_what_was_measured_before_a_queue_had_settled_is_no_proof_of_a_promise(b
 
 
 def test_a_launch_whose_instrument_failed_feeds_nothing(build: SimpleNamespace) -> None:
-    broken = Context(clock_uncertainty_ms=9.0)
     cell = build.cell()
     good = build.trial(cell, 0, build.rows([10.0] * 50))
-    bad = build.trial(cell, 1, build.rows([500.0] * 50), context=broken)
+    bad = build.trial(cell, 1, build.rows([500.0] * 50), context=build.LOST_WORKER)
     summary = only(build.run([good, bad]))
     assert (summary.all.p95_ms.value, summary.all.launches) == (pytest.approx(10), 1)
-    assert (summary.valid, summary.invalid_launches, summary.findings) == (True, 1, ("clock",))
+    assert (summary.valid, summary.invalid_launches, summary.findings) == (True, 1, ("lost_worker",))
 
     alone = only(build.run([bad]))
     assert (alone.valid, alone.slo, alone.all.requests) == (False, None, 0)

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from harness.analyse import analyse, certify
+from harness.analyse.applied import NotApplied
 from harness.domain.evidence import PROBE_COLUMNS, SERVER_COLUMNS, Certificate, Death, RelayReadings, SamplerGap
 from harness.domain.experiment import Slo
 from harness.domain.load import SETUP_SEGMENT
@@ -160,6 +161,19 @@ def test_errors_beyond_the_slo(build: ModuleType) -> None:
     (reason,) = found.reasons
     assert (reason.code, reason.value, reason.threshold) == ("errors", pytest.approx(0.03), 0.01)
     assert certificate(build, rows=rows, slo=Slo(error_rate=0.05)).reasons == ()
+
+
+def test_settings_that_the_service_does_not_have(build: ModuleType) -> None:
+    wrong = (
+        NotApplied(key="pool.pool_size", asked=20, found=(5,)),
+        NotApplied(key="pool.pool_pre_ping", asked=True, found=(False,)),
+    )
+    (reason,) = certificate(build, wrong_settings=wrong).reasons
+    assert (reason.kind, reason.code, reason.value) == ("finding", "setting_not_applied", 2)
+    assert reason.message == (
+        "pool.pool_size is 5 in the service, not 20 as asked; "
+        "pool.pool_pre_ping is False in the service, not True as asked"
+    )
 
 
 @pytest.mark.parametrize(("transactions", "found"), [([0.0, 0.0], ["no_connection"]), ([0.0, 3.0], []), ([], [])])

@@ -9,14 +9,10 @@ from typing import Any
 import pytest
 
 from harness.analyse import analyse
-from harness.domain.evidence import Context
 from harness.domain.experiment import Load, Pool, Slo
 from harness.domain.verdict import Report
 from harness.present.notes import notes
 from harness.present.phrases import verdict_text
-
-BROKEN = Context(clock_uncertainty_ms=9.0)
-"""An instrument that failed: nobody knows when anything was."""
 
 
 def ranks(report: Report) -> dict[str, tuple[int, tuple[str, ...]]]:
@@ -185,11 +181,9 @@ def test_a_cell_that_surely_breaks_its_slo_is_passed_over(build: ModuleType) -> 
 def test_a_pool_without_limit_is_never_the_smallest(build: ModuleType) -> None:
     unlimited = build.cell(1, pool=Pool(pool_class="null"), factors=(("pool.pool_class", "null"),))
     limited = build.cell(2, factors=(("pool.pool_class", "queue"),))
-    trials = [
-        build.trial(cell, block, build.rows([10.0] * 1000), sitting=10 * place + block)
-        for place, cell in enumerate((unlimited, limited))
-        for block in range(2)
-    ]
+    evenly = build.rows([10.0] * 20, every_ms=500.0)
+    trials = [build.trial(unlimited, block, evenly, sitting=block) for block in range(2)]
+    trials += [build.trial(limited, block, evenly, sitting=10 + block) for block in range(2)]
     verdict = verdict_text(analyse(build.run(trials)))
     assert verdict.startswith("Run with pool_class queue")
     assert "No limit on connections (pool_class null) " in verdict
@@ -212,13 +206,13 @@ def test_cells_under_different_loads_are_not_judged_against_each_other(build: Mo
 
 
 def test_an_invalid_measurement_concludes_nothing(build: ModuleType) -> None:
-    trials = [build.trial(build.cell(1), block, build.rows([1.0]), context=BROKEN) for block in range(2)]
+    trials = [build.trial(build.cell(1), block, build.rows([1.0]), context=build.LOST_WORKER) for block in range(2)]
     report = analyse(build.run(trials))
     assert report.summary.verdict.state == "all_invalid"
     assert verdict_text(report) == (
         "Nothing can be concluded: the measurement is invalid in every launch; the certificates say why."
     )
-    assert "2 of 2 launches are invalid and feed no figure: clock 2x." in notes(report)
+    assert "2 of 2 launches are invalid and feed no figure: lost_worker 2x." in notes(report)
 
 
 def test_the_closed_model_is_labelled(build: ModuleType) -> None:
@@ -243,13 +237,13 @@ def test_a_single_launch_names_the_fastest_and_whether_its_slo_is_known(build: M
 
 
 def test_a_launch_in_which_nothing_was_sent_is_invalid(build: ModuleType) -> None:
-    nothing = build.rows([0.1] * 1000, endpoint="", status=0)
+    nothing = [build.segment(0, duration_s=10.0, rate_rps=1e-6)]  # a rate at which none may well come
     trials = [
-        build.trial(build.cell(), block, rows, sitting=block)
-        for block, rows in enumerate([nothing, build.rows([1.0] * 1000)])
+        build.trial(build.cell(), 0, build.rows([]), sitting=0, segments=nothing),
+        build.trial(build.cell(), 1, build.rows([1.0] * 9), sitting=1),
     ]
     report = analyse(build.run(trials))
-    assert "nothing_sent" in report.summary.cells[0].findings
+    assert report.summary.cells[0].findings == ("nothing_sent",)
     assert "1 of 2 launches is invalid and feeds no figure: nothing_sent 1x." in notes(report)
 
 
