@@ -75,7 +75,12 @@ METRICS: Mapping[str, Metric] = {
         Metric(name="error_rate", unit="", lower_is_better=True, of=_of_endpoint(lambda own: own.error_rate)),
         Metric(name="dropped", unit="", lower_is_better=True, of=_of_endpoint(lambda own: own.dropped)),
         Metric(name="pool_wait_p95_ms", unit="ms", lower_is_better=True, of=_of_endpoint(lambda own: own.pool_p95_ms)),
-        Metric(name="connections_peak", unit="", lower_is_better=True, of=_of_launch(lambda own: own.connections.peak)),
+        Metric(
+            name="connections_peak",
+            unit="",
+            lower_is_better=True,
+            of=_of_launch(lambda own: own.connections.peak or math.nan),  # a service that answers holds some
+        ),
         Metric(
             name="connections_active_mean",
             unit="",
