@@ -167,7 +167,7 @@ def test_rate_as_a_share_of_capacity(poolbench, small: Callable[..., str]) -> No
 def test_interrupt_keeps_what_is_finished_and_resume_goes_on(poolbench, small: Callable[..., str]) -> None:
     process = poolbench.start("run", poolbench.write("small.toml", small(("launches = 2", "launches = 3"))))
     deadline = time.monotonic() + 120
-    while not list(poolbench.cwd.glob("results/*/trials/b1-c2/checksums.json")):
+    while len(list(poolbench.cwd.glob("results/*/trials/b1-c*/checksums.json"))) < 2:  # its launches in any order
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.05)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import threading
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -9,8 +12,10 @@ from typing import Any
 import pytest
 
 import harness.run
+from harness import cli
 from harness.cli import _answer, main
 from harness.domain.verdict import Promise
+from harness.errors import Interrupted
 
 FILE = 'schema_version = 1\nname = "x"\n[load]\nrate_rps = 1\n'
 
@@ -39,6 +44,29 @@ def report(*cells: tuple[bool, Promise | None]) -> Any:
 def test_the_exit_code_is_the_answer(cells: list[tuple[bool, Promise | None]], code: int) -> None:
     assert _answer(report(*cells)) == code
     assert _answer(report(*reversed(cells))) == code
+
+
+def test_an_interruption_stays_one_whatever_foreign_code_makes_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Seen: pydantic was building a schema when Ctrl-C came, and the run ended as a bug of poolbench."""
+    (tmp_path / "x.toml").write_text(FILE)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("signal.signal", lambda *_: None)  # the test's own handlers stay
+    monkeypatch.setattr(cli, "_SIGNALLED", threading.Event())
+
+    def run_experiment(*_: object, **__: object) -> None:
+        with suppress(Interrupted):
+            cli._interrupted(signal.SIGINT, None)
+        raise ValueError("Error building a validator: Interrupted")
+
+    monkeypatch.setattr(harness.run, "run_experiment", run_experiment)
+    with pytest.raises(SystemExit) as exit_:
+        main(["run", "x.toml", "--quiet"])
+    said = capfd.readouterr().err
+    assert exit_.value.code == 130
+    assert "Interrupted; everything is stopped. Nothing had been measured yet." in said
+    assert "bug" not in said
 
 
 def test_a_run_that_nobody_could_follow_is_not_begun(
