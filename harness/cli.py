@@ -12,6 +12,7 @@ import shlex
 import shutil
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -271,6 +272,8 @@ def _how_to_go_on(store: RunStore) -> str:
 
 def _named(error: Exception, folder: Path) -> PoolbenchError:
     """An error that ended a run, as what it means to the user; the traceback of a bug is printed."""
+    if _SIGNALLED.is_set():
+        return Interrupted(INTERRUPTED)
     if isinstance(error, PoolbenchError):
         return error
     if isinstance(error, OSError) and (refused := refused_by_the_system(error, folder)) is not None:
@@ -340,11 +343,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except PoolbenchError as error:
         sys.exit(_say(error))
     except Exception as error:  # noqa: BLE001 -- whatever is left is our bug: shown whole, with the exit code for one
-        sys.exit(_say(_bug(error)))
+        sys.exit(_say(Interrupted(INTERRUPTED) if _SIGNALLED.is_set() else _bug(error)))
 
 
 _ENDING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 """Ctrl-C, being told to end, and a terminal or connection that is closed."""
+_SIGNALLED = threading.Event()
+"""One of these came. Foreign code in C or Rust may turn what the handler raises into an error of its own."""
+INTERRUPTED = "Interrupted; everything is stopped."
 
 
 def _interrupted(_signal: int, _frame: FrameType | None) -> NoReturn:
@@ -356,7 +362,8 @@ def _interrupted(_signal: int, _frame: FrameType | None) -> NoReturn:
             os.write(descriptor, b"")
         except OSError:  # a terminal that was closed: what is said from now on must not fail on that
             os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
-    raise Interrupted("Interrupted; everything is stopped.")
+    _SIGNALLED.set()
+    raise Interrupted(INTERRUPTED)
 
 
 def _say(error: PoolbenchError) -> int:

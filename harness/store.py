@@ -6,7 +6,7 @@
       lock                        held by the process that measures, and by no other
       run.json, run.json.sha256   written once, as soon as the rate is known: harness.domain.evidence.RunInfo
       sittings/<n>/               what one generator process read and wrote (docs/formats.md)
-      trials/<launch-id>/         trial.json, six parquet tables, logs, checksums.json
+      trials/<launch-id>/         trial.json, seven parquet tables, logs, checksums.json
       summary.csv  report.html    derived; can be deleted and made again
 
 A trial folder appears whole or not at all: it is written beside, flushed to disk and renamed. What is complete is
@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from harness.domain.evidence import (
     ACTIVITY_COLUMNS,
+    COUNT_COLUMNS,
     GENERATOR_COLUMNS,
     PROBE_COLUMNS,
     PROCESS_COLUMNS,
@@ -53,6 +54,7 @@ TABLES: Mapping[str, Mapping[str, str]] = {
     "process": PROCESS_COLUMNS,
     "server": SERVER_COLUMNS,
     "generator": GENERATOR_COLUMNS,
+    "counts": COUNT_COLUMNS,
 }
 WRITTEN_FOR_EVERY_TRIAL = ("trial.json", *(f"{name}.parquet" for name in TABLES))
 FORGOTTEN_AFTER_S = 3600.0
@@ -110,6 +112,10 @@ class StoredTrial:
     @property
     def generator(self) -> pd.DataFrame:
         return self._read("generator", None)
+
+    @property
+    def counts(self) -> pd.DataFrame:
+        return self._read("counts", None)
 
     def table(self, name: str, columns: Sequence[str]) -> pd.DataFrame:
         """Some columns of one table ("requests")."""

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from harness.analyse.arrays import NEVER, Floats, Times, Where
 from harness.analyse.certificate import certificate_of
 from harness.analyse.estimate import quantile, quantile_of, quantiles
+from harness.analyse.exact_counts import exact_of
 from harness.analyse.failures import failures_of
 from harness.analyse.lateness import lateness_bound_ns
 from harness.analyse.measured import (
@@ -104,6 +105,8 @@ class LaunchFigures:
     """at SHARES: what would be left of the quantiles if all of the generator's lateness had gone into them"""
     late_p99_ms: float
     """how late one arrival in a hundred was handed over, or later"""
+    exact: Mapping[str, float]
+    """what an average request took of the database, by metric; empty where the probe counted none"""
     failures: Counter[tuple[str, str, int, str]]
     """of requests, by endpoint, outcome, status and message"""
     empty: int
@@ -230,6 +233,7 @@ def launch_figures(evidence: Evidence, rows: pd.DataFrame, owners: Mapping[str, 
         outcomes=np.bincount(arrivals.outcome[arrivals.measured], minlength=len(OUTCOMES)).astype(np.int64),
         least_ms=tuple(max(0.0, quantile(least_ms, share)) for share in SHARES),
         late_p99_ms=quantile_of(arrivals.late_ns[arrivals.measured] / 1e6, 0.99),
+        exact=exact_of(evidence.counts, measured_segments(trial.segments)),
         failures=failures_of(rows, spans),
         empty=arrivals.empty,
         own_mean_ms=float(np.nanmean(task_ms)) if np.isfinite(task_ms).any() else math.nan,

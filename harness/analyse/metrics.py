@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.analyse.compare import Comparison, compare
+from harness.analyse.exact_counts import COUNTED
 from harness.analyse.launches import ALL, SHARES, EndpointFigures, LaunchFigures
 from harness.analyse.spread import Prior
 from harness.errors import UsageError
@@ -64,10 +65,21 @@ def _rate(name: str, count: Callable[[EndpointFigures], int]) -> Metric:
     )
 
 
+def _exact(name: str) -> Metric:
+    return Metric(
+        name=name,
+        unit="",
+        lower_is_better=True,
+        of=_of_launch(lambda own: own.exact.get(name, math.nan)),
+        exact=True,
+    )
+
+
 METRICS: Mapping[str, Metric] = {
     metric.name: metric
     for metric in (
         *map(_percentile, SHARES),
+        *(_exact(f"{name}_per_request") for name in COUNTED),
         Metric(name="served_p99_ms", unit="ms", lower_is_better=True, of=_of_endpoint(lambda own: own.served_p99_ms)),
         _rate("achieved_rps", lambda own: own.answered),
         _rate("carried_rps", lambda own: own.carried),
@@ -75,7 +87,12 @@ METRICS: Mapping[str, Metric] = {
         Metric(name="error_rate", unit="", lower_is_better=True, of=_of_endpoint(lambda own: own.error_rate)),
         Metric(name="dropped", unit="", lower_is_better=True, of=_of_endpoint(lambda own: own.dropped)),
         Metric(name="pool_wait_p95_ms", unit="ms", lower_is_better=True, of=_of_endpoint(lambda own: own.pool_p95_ms)),
-        Metric(name="connections_peak", unit="", lower_is_better=True, of=_of_launch(lambda own: own.connections.peak)),
+        Metric(
+            name="connections_peak",
+            unit="",
+            lower_is_better=True,
+            of=_of_launch(lambda own: own.connections.peak or math.nan),  # a service that answers holds some
+        ),
         Metric(
             name="connections_active_mean",
             unit="",

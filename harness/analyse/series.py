@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from harness.analyse.estimate import geometric_mean, quantiles
+from harness.analyse.exact_counts import COUNTED
 from harness.analyse.launches import CDF_SHARES, SHARES, Launches, LaunchFigures, median_launch
 from harness.domain.evidence import OUTCOMES
 from harness.domain.verdict import Bounds, CellSummary, EndpointSummary
@@ -28,6 +29,7 @@ def figure_tables(cells: Sequence[CellSummary], launches: Launches) -> dict[str,
         "connections": _by_cell(measured, _connections, ("t_s", "state", "connections")),
         "breakdown": _by_cell(measured, _breakdown, ("pool_ms", "db_ms", "app_ms", "other_ms", "pool_share")),
         "outcomes": _by_cell(measured, _outcomes, OUTCOMES),
+        "exact": _by_cell(measured, _exact, tuple(f"{name}_per_request" for name in COUNTED)),
     }
 
 
@@ -115,6 +117,12 @@ def _breakdown(of_cell: Sequence[LaunchFigures]) -> pd.DataFrame:
         "pool_share": pool_ms / latency_ms,
     }
     return pd.DataFrame([row])
+
+
+def _exact(of_cell: Sequence[LaunchFigures]) -> pd.DataFrame:
+    """What an average request took of the database, exactly; of the first launch that was counted."""
+    counted = [launch.exact for launch in of_cell if launch.exact]
+    return pd.DataFrame(counted[:1])
 
 
 def _outcomes(of_cell: Sequence[LaunchFigures]) -> pd.DataFrame:

@@ -398,6 +398,8 @@ class Evidence(Protocol):
     def server(self) -> pd.DataFrame: ...
     @property
     def generator(self) -> pd.DataFrame: ...
+    @property
+    def counts(self) -> pd.DataFrame: ...
 
     def table(self, name: str, columns: Sequence[str]) -> pd.DataFrame:
         """Some columns of one table ("requests")."""
@@ -415,6 +417,7 @@ class TrialEvidence:
     process: pd.DataFrame
     server: pd.DataFrame = field(default_factory=no_server_readings)
     generator: pd.DataFrame = field(default_factory=no_generator_readings)
+    counts: pd.DataFrame = field(default_factory=no_counts)
 
     def table(self, name: str, columns: Sequence[str]) -> pd.DataFrame:
         """Some columns of one table ("requests")."""

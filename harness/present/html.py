@@ -35,6 +35,7 @@ def render_html(report: Report) -> bytes:
         pictures=[picture for name, picture in pictures.items() if name != _BESIDE_THE_TABLE],
         outcomes=pictures[_BESIDE_THE_TABLE],
         outcome_rows=tuple(_outcome_rows(report)),
+        exact_rows=tuple(_exact_rows(report)),
         endpoint_rows=tuple(_endpoint_rows(report)),
         invalid=tuple(_reasons(report, "instrument")),
         found=tuple(_reasons(report, "finding")),
@@ -78,6 +79,16 @@ def _pictures(report: Report) -> dict[str, Picture]:
 def _outcome_rows(report: Report) -> Iterator[tuple[CellSummary, dict[str, Any]]]:
     """Each cell's arrivals by outcome, where the analysis counted them."""
     frame = report.series.get("outcomes")
+    if frame is None or frame.empty:
+        return
+    counted = view.by_cell(frame)
+    for cell in view.seen_cells(report, frame):
+        yield cell, counted[cell.cell.id]
+
+
+def _exact_rows(report: Report) -> Iterator[tuple[CellSummary, dict[str, Any]]]:
+    """What a request of each cell took of its database, where the probe counted it."""
+    frame = report.series.get("exact")
     if frame is None or frame.empty:
         return
     counted = view.by_cell(frame)

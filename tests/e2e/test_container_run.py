@@ -40,10 +40,10 @@ def test_the_quickstart_runs_on_a_container(container_image: str, poolbench) -> 
     assert info["environment"]["postgres"]["provider"] == "container"
     assert info["environment"]["postgres"]["transport"].startswith("tcp, scram-sha-256")
     trials = sorted(path.name for path in (run / "trials").iterdir())
-    assert trials == [f"b1-c{number}" for number in range(1, 7)]
-    for trial in trials:
+    assert trials == ["b1-c1", "b1-c2", "b1-c3"]
+    for trial, most in zip(trials, (1, 4, 20), strict=True):
         requests = pd.read_parquet(run / "trials" / trial / "requests.parquet")
         assert (requests["outcome"] == "ok").mean() > 0.9
         activity = pd.read_parquet(run / "trials" / trial / "activity.parquet")
-        assert activity["connections"].max() >= 5
+        assert 1 <= activity.groupby("t_ns")["connections"].sum().max() <= most
     assert orphans() <= before

@@ -43,6 +43,7 @@ def test_mistakes_in_the_file(
         (["report"], 2, "There is no run"),
         (["run", "--resume", "nowhere"], 2, "run.json"),
         (["frobnicate"], 2, "frobnicate"),
+        (["run", "--events", "nowhere/events.ndjson"], 2, "events file nowhere/events.ndjson cannot be written"),
     ],
 )
 def test_mistakes_on_the_command_line(poolbench, arguments: list[str], code: int, fragment: str) -> None:
@@ -50,6 +51,7 @@ def test_mistakes_on_the_command_line(poolbench, arguments: list[str], code: int
     assert done.returncode == code, done.stderr
     assert fragment in done.stderr
     assert "Traceback" not in done.stderr
+    assert not list(poolbench.cwd.glob("results/*")), "nothing was measured, nothing is kept"
 
 
 def test_results_folder_that_is_a_file(poolbench, small: Callable[..., str]) -> None:

@@ -19,13 +19,22 @@ from harness.analyse import analyse
 from harness.analyse.arrays import Floats
 from harness.analyse.compare import compare
 from harness.analyse.estimate import quantile
-from harness.analyse.lateness import lateness_bound_s
+from harness.analyse.lateness import lateness_bound_ns
 from harness.analyse.launches import measure_launches
 from harness.analyse.metrics import METRICS, compare_by
-from harness.domain.evidence import Certificate, Reason
+from harness.domain.evidence import Context
 
+NEVER_S = 1e9
+BROKEN = Context(clock_uncertainty_ms=9.0)
+"""An instrument that failed: nobody knows when anything was."""
 SHARES = (0.5, 0.9, 0.95, 0.99)
 MEASURE_S = 20.0
+
+
+def bound_s(due_s: Floats, gone_s: Floats, late_s: Floats) -> Floats:
+    """In seconds, to the nearest nanosecond."""
+    due_ns, gone_ns, late_ns = (np.round(np.asarray(each) * 1e9).astype(np.int64) for each in (due_s, gone_s, late_s))
+    return lateness_bound_ns(due_ns, gone_ns, late_ns) / 1e9
 
 
 def departures_s(come_s: Floats, holds_s: Floats, permits: int) -> Floats:
@@ -59,14 +68,14 @@ def test_the_true_quantile_lies_within_the_bound_in_every_launch(permits: int, u
         holds_s = draws.exponential(permits * utilisation / 100, size=len(due_s))
         handed_s = handed_over_s(due_s, draws, stalls=20, stall_s=0.060)
         true_s = departures_s(due_s, holds_s, permits) - due_s
-        measured_s = departures_s(handed_s, holds_s, permits) - due_s
-        bound_s = lateness_bound_s(due_s, measured_s, handed_s - due_s)
-        least_s = np.maximum(measured_s - bound_s, 0.0)
-        assert (true_s <= measured_s + 1e-9).all()
-        assert (least_s <= true_s + 1e-9).all()
+        gone_s = departures_s(handed_s, holds_s, permits)
+        measured_s = gone_s - due_s
+        least_s = np.maximum(measured_s - bound_s(due_s, gone_s, handed_s - due_s), 0.0)
+        assert (true_s <= measured_s + 5e-9).all()
+        assert (least_s <= true_s + 5e-9).all()
         for share in SHARES:
             low, true, high = (quantile(np.sort(each), share) for each in (least_s, true_s, measured_s))
-            outside += not low - 1e-9 <= true <= high + 1e-9
+            outside += not low - 5e-9 <= true <= high + 5e-9
             moved += high > 1.05 * true
     assert outside == 0
     assert moved > 0, "the stalls were felt, or nothing was tested"
@@ -74,39 +83,41 @@ def test_the_true_quantile_lies_within_the_bound_in_every_launch(permits: int, u
 
 def test_a_generator_that_is_on_time_has_moved_nothing() -> None:
     due_s = np.array([0.0, 1.0, 2.0])
-    assert lateness_bound_s(due_s, np.array([0.5, 3.0, math.inf]), np.zeros(3)).tolist() == [0.0, 0.0, 0.0]
+    assert bound_s(due_s, np.array([0.5, 4.0, NEVER_S]), np.zeros(3)).tolist() == [0.0, 0.0, 0.0]
 
 
 def test_lateness_counts_until_nothing_is_in_flight_and_not_before_it_happened() -> None:
     #                 alone   | pushes the next two   | everything is gone: alone
     due_s = np.array([0.0, 10.0, 10.5, 11.0, 20.0])
-    there_s = np.array([1.0, 2.0, 2.0, 2.0, 1.0])
+    gone_s = np.array([1.0, 12.0, 12.5, 13.0, 21.0])
     late_s = np.array([0.3, 0.0, 0.2, 0.1, 0.05])
-    assert lateness_bound_s(due_s, there_s, late_s).tolist() == pytest.approx([0.3, 0.0, 0.2, 0.2, 0.05])
+    assert bound_s(due_s, gone_s, late_s).tolist() == pytest.approx([0.3, 0.0, 0.2, 0.2, 0.05])
 
 
 def test_what_never_ended_keeps_the_launch_busy_for_good() -> None:
-    bound_s = lateness_bound_s(np.array([0.0, 100.0]), np.array([math.inf, 1.0]), np.array([0.4, 0.0]))
-    assert bound_s.tolist() == pytest.approx([0.4, 0.4])
+    found = bound_s(np.array([0.0, 100.0]), np.array([NEVER_S, 101.0]), np.array([0.4, 0.0]))
+    assert found.tolist() == pytest.approx([0.4, 0.4])
 
 
-def test_what_was_dropped_neither_waits_nor_was_handed_over() -> None:
-    bound_s = lateness_bound_s(np.array([0.0, 1.0]), np.array([0.0, 0.5]), np.array([0.0, 0.1]))
-    assert bound_s.tolist() == pytest.approx([0.0, 0.1])
+def test_what_was_dropped_is_gone_at_once() -> None:
+    found = bound_s(np.array([0.0, 1.0]), np.array([0.0, 1.5]), np.array([0.0, 0.1]))
+    assert found.tolist() == pytest.approx([0.0, 0.1])
 
 
 @settings(max_examples=60, deadline=None)
 @given(
-    st.lists(st.tuples(st.floats(0, 10), st.floats(0, 3), st.floats(0, 1)), max_size=30, unique_by=lambda own: own[0]),
+    st.lists(
+        st.tuples(st.integers(0, 10), st.floats(0, 3), st.floats(0, 1)), max_size=10, unique_by=lambda own: own[0]
+    ),
     st.randoms(use_true_random=False),
 )
-def test_the_order_of_rows_does_not_matter(arrivals: list[tuple[float, float, float]], random: object) -> None:
+def test_the_order_of_rows_does_not_matter(arrivals: list[tuple[int, float, float]], random: object) -> None:
     shuffled = list(arrivals)
     random.shuffle(shuffled)  # type: ignore[attr-defined]
 
-    def bounds(some: list[tuple[float, float, float]]) -> dict[float, float]:
+    def bounds(some: list[tuple[int, float, float]]) -> dict[float, float]:
         due_s, there_s, late_s = np.array(some, dtype=float).reshape(-1, 3).T
-        return dict(zip(due_s, lateness_bound_s(due_s, there_s, late_s), strict=True))
+        return dict(zip(due_s, bound_s(due_s, due_s + there_s, late_s), strict=True))
 
     one = bounds(arrivals)
     assert one == pytest.approx(bounds(shuffled), abs=1e-9)
@@ -122,14 +133,11 @@ def late_rows(build: ModuleType, late_ms: float, latency_ms: float = 20.0):  # t
 
 def test_the_bound_of_a_launch_does_not_depend_on_which_others_are_kept(build: ModuleType) -> None:
     """A launch is left out for what its instrument did, never for the size of its interval."""
-    broken = Certificate(
-        valid=False, reasons=(Reason(kind="instrument", code="stall", message="it stood still", value=9, threshold=5),)
-    )
     late = [build.trial(build.cell(), block, late_rows(build, 4.0 * block), sitting=block) for block in range(3)]
     slow = build.trial(build.cell(), 3, late_rows(build, 3.0, 900.0), sitting=3)
     least_ms = [launch.least_ms for launch in measure_launches(build.run([*late, slow])).counted]
     assert [own[2] for own in least_ms] == pytest.approx([20.0, 16.0, 12.0, 897.0])
-    invalid = build.trial(build.cell(), 3, late_rows(build, 3.0, 900.0), sitting=3, certificate=broken)
+    invalid = build.trial(build.cell(), 3, late_rows(build, 3.0, 900.0), sitting=3, context=BROKEN)
     for kept in ([late[0], late[2]], [late[2], slow, late[0]], [*late, invalid]):
         for launch in measure_launches(build.run(kept)).counted:
             assert launch.least_ms == least_ms[launch.block]

@@ -109,29 +109,40 @@ def test_plan_uses_the_noise_of_this_machine() -> None:
     assert not any("poolbench calibrate" in note for note in calibrated.notes)
 
 
-@pytest.mark.parametrize(("kind", "pair_sd"), [("interleaved", 0.05), ("blocked", 0.06 * math.sqrt(2))])
-def test_the_difference_grows_with_the_noise(kind: str, pair_sd: float) -> None:
+@pytest.mark.parametrize("kind", ["interleaved", "blocked"])
+def test_the_difference_grows_with_the_noise(kind: str) -> None:
     experiment = plan.parse_experiment(EXPERIMENT.format(rate_rps=100, kind=kind), source="e")
-    once = schedule.detectable_difference(experiment, None, "p95", profile())
+    once = outline(experiment, profile(requests_per_launch=1000.0)).detectable["p95"]  # as many as this plan has
     noisier = tuple(replace(own, launch_sd=own.launch_sd * 2, ratio_sd=own.ratio_sd * 2) for own in profile().noise)
-    twice = schedule.detectable_difference(experiment, None, "p95", profile(noise=noisier))
+    twice = outline(experiment, profile(noise=noisier, requests_per_launch=1000.0)).detectable["p95"]
     assert once is not None
     assert twice is not None
-    assert math.log1p(twice) == pytest.approx(2 * math.log1p(once), rel=1e-3)
-    assert math.log1p(once) > pair_sd  # five launches find somewhat more than one sd
+    assert math.log1p(twice) == pytest.approx(2 * math.log1p(once), rel=0.02)
+
+
+def test_the_noise_of_a_launch_is_that_of_the_design() -> None:
+    """Two launches measured in turns share the drift of the minutes; one at a time they do not."""
+    made = profile(requests_per_launch=1000.0)
+    assert schedule.launch_noise_sd("interleaved", 1000.0, "p95", made) == pytest.approx(0.05 / math.sqrt(2))
+    assert schedule.launch_noise_sd("blocked", 1000.0, "p95", made) == pytest.approx(0.06)
 
 
 def test_chance_for_want_of_requests_is_not_counted_twice() -> None:
     """What calibration measured holds for as many requests as it had; only fewer of them add to the noise."""
-    experiment = plan.parse_experiment(EXPERIMENT.format(rate_rps=100, kind="interleaved"), source="e")
     measured = profile(requests_per_launch=1000.0)
     fewer, as_many, more, unknown = (
-        schedule.detectable_difference(experiment, requests, "p95", measured) for requests in (100.0, 1e3, 1e6, None)
+        schedule.launch_noise_sd("interleaved", requests, "p95", measured) for requests in (100.0, 1e3, 1e6, None)
     )
     assert as_many == more == unknown
-    assert fewer is not None
-    assert as_many is not None
-    assert fewer > as_many > 0.05
+    assert fewer > as_many
+
+
+def test_a_calibration_of_more_launches_finds_smaller_differences() -> None:
+    experiment = plan.parse_experiment(EXPERIMENT.format(rate_rps=100, kind="interleaved"), source="e")
+    few, many = (outline(experiment, profile(launches=launches)).detectable["p95"] for launches in (2, 20))
+    assert few is not None
+    assert many is not None
+    assert many < few
 
 
 def test_plan_warns_of_a_rate_beyond_the_generator() -> None:

@@ -1,0 +1,85 @@
+"""What the exit code says of a report, and a run that nobody could follow."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from contextlib import suppress
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+import harness.run
+from harness import cli
+from harness.cli import _answer, main
+from harness.domain.verdict import Promise
+from harness.errors import Interrupted
+
+FILE = 'schema_version = 1\nname = "x"\n[load]\nrate_rps = 1\n'
+
+
+def report(*cells: tuple[bool, Promise | None]) -> Any:
+    """Cells by whether they are valid and what became of their SLO."""
+    summaries = tuple(SimpleNamespace(valid=valid, slo=slo, not_applied={}) for valid, slo in cells)
+    return SimpleNamespace(summary=SimpleNamespace(cells=summaries, verdict=SimpleNamespace(state="undecided")))
+
+
+@pytest.mark.parametrize(
+    ("cells", "code"),
+    [
+        ([(True, None), (True, None)], 0),
+        ([(True, "met"), (True, "not_met")], 0),
+        ([(True, "met"), (True, "unclear")], 0),
+        ([(True, "not_met"), (True, "not_met")], 1),
+        ([(True, "unclear"), (True, "not_met")], 3),
+        ([(True, "unclear")], 3),
+        ([(True, None), (False, None)], 4),
+        ([(True, "met"), (False, None)], 4),
+        ([(True, "not_met"), (False, None)], 4),
+        ([(True, "unclear"), (False, None)], 4),
+    ],
+)
+def test_the_exit_code_is_the_answer(cells: list[tuple[bool, Promise | None]], code: int) -> None:
+    assert _answer(report(*cells)) == code
+    assert _answer(report(*reversed(cells))) == code
+
+
+def test_an_interruption_stays_one_whatever_foreign_code_makes_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Seen: pydantic was building a schema when Ctrl-C came, and the run ended as a bug of poolbench."""
+    (tmp_path / "x.toml").write_text(FILE)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("signal.signal", lambda *_: None)  # the test's own handlers stay
+    monkeypatch.setattr(cli, "_SIGNALLED", threading.Event())
+
+    def run_experiment(*_: object, **__: object) -> None:
+        with suppress(Interrupted):
+            cli._interrupted(signal.SIGINT, None)
+        raise ValueError("Error building a validator: Interrupted")
+
+    monkeypatch.setattr(harness.run, "run_experiment", run_experiment)
+    with pytest.raises(SystemExit) as exit_:
+        main(["run", "x.toml", "--quiet"])
+    said = capfd.readouterr().err
+    assert exit_.value.code == 130
+    assert "Interrupted; everything is stopped. Nothing had been measured yet." in said
+    assert "bug" not in said
+
+
+def test_a_run_that_nobody_could_follow_is_not_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "x.toml").write_text(FILE)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("signal.signal", lambda *_: None)  # the test's own handlers stay
+    monkeypatch.setattr(harness.run, "run_experiment", lambda *_, **__: pytest.fail("it was begun"))
+    with pytest.raises(SystemExit) as exit_:
+        main(["run", "x.toml", "--events", "nowhere/events.ndjson"])
+    assert exit_.value.code == 2
+    said = capfd.readouterr().err
+    assert "The events file nowhere/events.ndjson cannot be written: No such file or directory." in said
+    assert "Name a file in a folder that exists and can be written to." in said
+    assert not list((tmp_path / "results").glob("*"))
