@@ -151,10 +151,8 @@ def _trial(raw: Raw, launch: Launch, experiment: Experiment, ceiling_rps: float 
     rows = raw.rows(launch.id)
     gaps = tuple(gap for gap in raw.observed.gaps if gap.launch_id in ("", launch.id))
     deaths = tuple(death for death in raw.observed.deaths if death.launch_id in ("", launch.id))
-    tables = {
-        name: _own_rows(getattr(raw.observed, name), launch.id)
-        for name in ("activity", "probe", "process", "server", "counts")
-    }
+    names = ("activity", "probe", "process", "server", "counts")
+    tables = {name: _own_rows(getattr(raw.observed, name), launch.id) for name in names}
     context = Context(
         probe=experiment.observe.probe,
         lost_workers=raw.output.lost_workers,

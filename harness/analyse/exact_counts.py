@@ -12,9 +12,9 @@ COUNTED = ("statements", "transactions", "checkouts", "round_trips")
 
 
 def exact_of(counts: pd.DataFrame, segments: Sequence[Segment]) -> Mapping[str, float]:
-    """What an average request of these segments took, by metric ("statements_per_request"); empty where none was counted.
+    """What an average request of these segments took, by metric ("statements_per_request").
 
-    NaN where the driver does not show it.
+    Empty where none was counted, NaN where the driver does not show it.
     """
     own = counts[counts["segment"].isin([segment.index for segment in segments])]
     requests = int(own["requests"].sum())

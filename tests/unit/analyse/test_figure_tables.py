@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from types import ModuleType
 from typing import Any
 
@@ -9,7 +10,7 @@ import pandas as pd
 import pytest
 
 from harness.analyse import analyse, summary_rows
-from harness.domain.evidence import ACTIVITY_COLUMNS, OUTCOMES
+from harness.domain.evidence import ACTIVITY_COLUMNS, COUNT_COLUMNS, OUTCOMES
 from harness.domain.experiment import Load
 
 SECOND = 1_000_000_000
@@ -20,6 +21,13 @@ COLUMNS = {
     "connections": ["cell_id", "t_s", "state", "connections"],
     "breakdown": ["cell_id", "pool_ms", "db_ms", "app_ms", "other_ms", "pool_share"],
     "outcomes": ["cell_id", *OUTCOMES],
+    "exact": [
+        "cell_id",
+        "statements_per_request",
+        "transactions_per_request",
+        "checkouts_per_request",
+        "round_trips_per_request",
+    ],
 }
 FIXED = [
     "driver",
@@ -68,6 +76,32 @@ FIXED = [
 def test_every_figure_has_its_columns_with_and_without_data(build: ModuleType) -> None:
     for run in (build.blocked_run({1: [[1.0] * 20] * 2}), build.run([], [build.cell()])):
         assert {name: list(table.columns) for name, table in analyse(run).series.items()} == COLUMNS
+
+
+def test_what_a_request_takes_is_of_a_launch_that_was_counted(build: ModuleType) -> None:
+    counts = build.table(
+        COUNT_COLUMNS,
+        segment=[0],
+        method=["GET"],
+        route=["/heroes"],
+        status=[200],
+        requests=[50],
+        statements=[100],
+        transactions=[50.0],
+        checkouts=[50],
+        round_trips=[200.0],
+    )
+    seen, unseen = (build.trial(build.cell(), block, build.rows([1.0] * 50)) for block in (1, 2))
+    table = analyse(build.run([unseen, replace(seen, counts=counts)])).series["exact"]
+    assert table.to_dict("records") == [
+        {
+            "cell_id": "c1",
+            "statements_per_request": 2.0,
+            "transactions_per_request": 1.0,
+            "checkouts_per_request": 1.0,
+            "round_trips_per_request": 4.0,
+        }
+    ]
 
 
 def test_the_curve_passes_through_the_summarys_percentiles(build: ModuleType, around: Any) -> None:

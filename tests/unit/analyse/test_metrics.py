@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from types import ModuleType
 
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 
 from harness.analyse.launches import ALL, LaunchFigures, measure_launches
 from harness.analyse.metrics import METRICS, compare_by, metric_named
-from harness.domain.evidence import ACTIVITY_COLUMNS, PROCESS_COLUMNS
+from harness.domain.evidence import ACTIVITY_COLUMNS, COUNT_COLUMNS, PROCESS_COLUMNS
 from harness.domain.experiment import Slo
 from harness.errors import UsageError
 
@@ -77,11 +78,40 @@ def test_a_metric_of_a_launch_that_is_known(launch: LaunchFigures, name: str) ->
     assert metric.of(launch, ALL) == pytest.approx(KNOWN[name])
 
 
-def test_every_metric_is_a_column_of_the_summary(build: ModuleType) -> None:
+def test_every_metric_with_noise_is_a_column_of_the_summary(build: ModuleType) -> None:
     from harness.analyse import analyse, summary_rows
 
     run = build.blocked_run({1: [[1.0] * 100] * 2})
-    assert set(METRICS) <= set(summary_rows(run, analyse(run).summary).columns)
+    noisy = {name for name, metric in METRICS.items() if not metric.exact}
+    assert noisy <= set(summary_rows(run, analyse(run).summary).columns)
+    assert {name for name in METRICS if name not in noisy} == {
+        "statements_per_request",
+        "transactions_per_request",
+        "checkouts_per_request",
+        "round_trips_per_request",
+    }
+
+
+def test_exact_metrics_are_of_the_measured_segments_alone(build: ModuleType) -> None:
+    segments = [build.segment(0, phase="warmup"), build.segment(1)]
+    counts = build.table(
+        COUNT_COLUMNS,
+        segment=[0, 1, 1],
+        method=["GET"] * 3,
+        route=["/heroes/{hero_id}", "/heroes/{hero_id}", "/heroes"],
+        status=[200, 200, 500],
+        requests=[100, 30, 10],
+        statements=[900, 30, 50],
+        transactions=[100.0, 30.0, 10.0],
+        checkouts=[100, 30, 10],
+        round_trips=[300.0, 90.0, math.nan],
+    )
+    made = build.trial(build.cell(), 1, build.rows([1.0] * 40, segment=1), segments=segments)
+    (launch,) = measure_launches(build.run([replace(made, counts=counts)])).counted
+    assert METRICS["statements_per_request"].of(launch, ALL) == 2.0
+    assert METRICS["transactions_per_request"].of(launch, ALL) == 1.0
+    assert math.isnan(METRICS["round_trips_per_request"].of(launch, ALL)), "unknown of one, unknown of the sum"
+    assert math.isnan(METRICS["statements_per_request"].of(launch, READ))
     assert set(KNOWN) <= set(METRICS)
 
 
