@@ -3,7 +3,8 @@
 The methods are shadowed on the dialect instance, which belongs to one engine; event listeners would miss COMMIT,
 ROLLBACK and ping, and cost more. A transaction lasts from SQLAlchemy's begin, just before its first statement (where
 the drivers send BEGIN), to the end of the commit or rollback; in AUTOCOMMIT there is none.
-Fetches from a server-side cursor are not counted: they belong to no statement's execution.
+Fetches from a server-side cursor are not timed: they belong to no statement's execution. Round trips are counted in
+`harness.probe.drivers`.
 """
 
 from __future__ import annotations

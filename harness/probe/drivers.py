@@ -89,7 +89,7 @@ def _asyncpg() -> Iterator[tuple[Any, str, Any]]:
 
 def _psycopg() -> Iterator[tuple[Any, str, Any]]:
     execute = sys.modules["psycopg.generators"].execute
-    counted = _one_argument(execute)
+    counted = _waiting(execute)
     # Each module has imported it under its name.
     for name, module in list(sys.modules.items()):
         if name.startswith("psycopg.") and getattr(module, "execute", None) is execute:
@@ -98,7 +98,7 @@ def _psycopg() -> Iterator[tuple[Any, str, Any]]:
     yield connection, "_get_tx_start_command", _begin(connection._get_tx_start_command)
     pipeline = sys.modules["psycopg._pipeline_base"].BasePipeline
     for name in ("_sync_gen", "_exit_gen"):  # each waits for the answers to all that was sent
-        yield pipeline, name, _one_argument(getattr(pipeline, name))
+        yield pipeline, name, _waiting(getattr(pipeline, name))
 
 
 _REPLACEMENTS: Mapping[str, Callable[[], Iterator[tuple[Any, str, Any]]]] = {"asyncpg": _asyncpg, "psycopg": _psycopg}
@@ -107,13 +107,13 @@ _REPLACEMENTS: Mapping[str, Callable[[], Iterator[tuple[Any, str, Any]]]] = {"as
 def _query(plain: Method) -> Method:
     """Of asyncpg, for what takes no parameters: BEGIN, COMMIT, ROLLBACK."""
 
-    def query(protocol: Any, text: str, timeout: Any) -> Awaitable[Any]:
+    def query(protocol: Any, text: str, *arguments: Any) -> Awaitable[Any]:
         account = current.get()
         if account is not None:
             account.round_trips += 1
             if text.startswith("BEGIN"):
                 account.transactions += 1
-        return plain(protocol, text, timeout)  # type: ignore[no-any-return]  # a coroutine
+        return plain(protocol, text, *arguments)  # type: ignore[no-any-return]  # a coroutine
 
     return query
 
@@ -162,12 +162,14 @@ def _exchange(plain: Method) -> Method:
     return exchange
 
 
-def _one_argument(plain: Method) -> Method:
-    def exchange(of: Any) -> Iterator[Any]:
+def _waiting(plain: Method) -> Method:
+    """Of psycopg: sends what there is to send and waits for all answers."""
+
+    def exchange(*arguments: Any) -> Iterator[Any]:
         account = current.get()
         if account is not None:
             account.round_trips += 1
-        return plain(of)  # type: ignore[no-any-return]  # a generator
+        return plain(*arguments)  # type: ignore[no-any-return]  # a generator
 
     return exchange
 
@@ -175,11 +177,11 @@ def _one_argument(plain: Method) -> Method:
 def _begin(plain: Method) -> Method:
     """Of psycopg, asked for the command when it is about to be sent."""
 
-    def begin(connection: Any) -> bytes:
+    def begin(*arguments: Any) -> bytes:
         account = current.get()
         if account is not None:
             account.transactions += 1
-        return plain(connection)  # type: ignore[no-any-return]
+        return plain(*arguments)  # type: ignore[no-any-return]
 
     return begin
 
@@ -264,20 +266,28 @@ class _Psycopg2Execution:
         self.round_trips = round_trips
         self.partial = False
         """it may fail half-way, and does not say how far it came"""
-        self.ready = cursor.connection.status == _READY
+        self.ready = _status(cursor) == _READY
 
     def __enter__(self) -> _Psycopg2Execution:
         return self
 
     def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
         account = self.account
-        if self.ready and self.cursor.connection.status == _BEGUN:
+        status = _status(self.cursor)
+        if self.ready and status == _BEGUN:
             account.transactions += 1
             account.round_trips += 1
         account.round_trips += self.round_trips
         answered = error is None or (not self.partial and getattr(error, "pgcode", None) is not None)
-        if not answered or self.cursor.name is not None:
+        if not answered or getattr(self.cursor, "name", None) is not None:
             account.round_trips = UNKNOWN
+        if status is None:
+            account.transactions = account.round_trips = UNKNOWN
+
+
+def _status(cursor: Any) -> int | None:
+    """None where something else stands in psycopg2's place and does not say."""
+    return getattr(getattr(cursor, "connection", None), "status", None)
 
 
 def _psycopg2_end(end: Method) -> Method:
@@ -286,7 +296,7 @@ def _psycopg2_end(end: Method) -> Method:
     def counted_end(connection: Any) -> None:
         account = current.get()
         if account is not None:
-            status = getattr(connection, "dbapi_connection", connection).status
+            status = getattr(getattr(connection, "dbapi_connection", connection), "status", None)
             if status == _BEGUN:
                 account.round_trips += 1
             elif status != _READY:
