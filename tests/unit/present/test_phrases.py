@@ -14,6 +14,7 @@ from harness.domain.verdict import (
     Bounds,
     CellSummary,
     EndpointSummary,
+    Failure,
     Pair,
     Recommendation,
     Report,
@@ -22,6 +23,7 @@ from harness.domain.verdict import (
     WhyNot,
 )
 from harness.present.phrases import (
+    failures_text,
     launches_text,
     listed,
     load_text,
@@ -486,6 +488,28 @@ def test_how_many_launches_there_are(three: Make) -> None:
 )
 def test_a_promise_in_words(slo: Slo, text: str) -> None:
     assert promise_text(slo) == text
+
+
+def test_a_setting_that_the_service_does_not_have_concludes_nothing(three: Make) -> None:
+    cells = {size: {"not_applied": {"pool.pool_size": (5,)}} for size in SIZES}
+    assert verdict_text(three("not_applied", None, cells=cells)) == (
+        "Nothing can be concluded: pool.pool_size did not take effect: 1, 20, 4 were asked for, the service has 5. "
+        "Let the service take the setting from its environment (docs/formats.md names the variables), and run again."
+    )
+
+
+def test_failures_are_told_with_their_cause(three: Make) -> None:
+    cell = three().summary.cells[0]
+    assert failures_text(cell) == ""
+    failures = (
+        Failure(endpoint="GET /heroes", outcome="error", status=503, message="HTTP 503", count=12),
+        Failure(endpoint="", outcome="dropped", status=0, message="", count=3),
+        Failure(endpoint="GET /heroes", outcome="timeout", status=0, message="", count=1),
+    )
+    assert failures_text(replace(cell, failures=failures)) == (
+        "12 GET /heroes: HTTP 503; 3 arrivals: dropped, as many were in flight as may be; "
+        "1 GET /heroes: timeout, without a message"
+    )
 
 
 def test_many_names_are_cut_short() -> None:
