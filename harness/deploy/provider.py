@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import signal
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
@@ -35,6 +36,10 @@ def setting_text(value: str | float | bool) -> str:
     return str(value)
 
 
+ENDS_WITHIN_S = 0.5
+"""A server that is killed drops its connections a moment before it is known to have ended."""
+
+
 @contextmanager
 def blaming(ended: Callable[[], InfrastructureError | None]) -> Iterator[None]:
     """Where the block fails because a server has ended, say that: refused connections are only what follows from it.
@@ -44,7 +49,10 @@ def blaming(ended: Callable[[], InfrastructureError | None]) -> Iterator[None]:
     try:
         yield
     except InfrastructureError as error:
-        if (cause := ended()) is not None:
+        patience_s = time.monotonic() + ENDS_WITHIN_S
+        while (cause := ended()) is None and time.monotonic() < patience_s:
+            time.sleep(0.02)
+        if cause is not None:
             raise cause from error
         raise
 

@@ -11,7 +11,7 @@ import pytest
 from harness.deploy.container import OWNER_LABEL
 from harness.deploy.leftovers import Owner
 
-SHORTER = ("load.rate_rps=60", "design.launches=1", "load.measure_s=1.0", "database.rows=500")
+SHORTER = ("load.rate_rps=60", "design.launches=1", "load.warmup_s=0.5", "load.measure_s=1.0", "database.rows=500")
 
 pytestmark = pytest.mark.postgres
 
