@@ -41,7 +41,7 @@ def test_the_quickstart_runs_on_a_container(container_image: str, poolbench) -> 
     assert info["environment"]["postgres"]["transport"].startswith("tcp, scram-sha-256")
     trials = sorted(path.name for path in (run / "trials").iterdir())
     assert trials == ["b1-c1", "b1-c2", "b1-c3"]
-    for trial, most in zip(trials, (1, 4, 20), strict=True):
+    for trial, most in zip(trials, (1, 8, 20), strict=True):
         requests = pd.read_parquet(run / "trials" / trial / "requests.parquet")
         assert (requests["outcome"] == "ok").mean() > 0.9
         activity = pd.read_parquet(run / "trials" / trial / "activity.parquet")

@@ -125,3 +125,15 @@ def test_trials_have_their_tables(run: OpenRun) -> None:
     assert len(run.trials) == 4
     for name in ("requests", "activity", "probe", "process", "server"):
         assert isinstance(getattr(first, name), pd.DataFrame), name
+
+
+def test_certificates_follow_their_thresholds_without_a_new_run(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are made from what is stored, whenever a report is: what counts as failing too often may be judged anew."""
+
+    def failing() -> set[str]:
+        certificates = harness.open_run(results=results).report.summary.certificates
+        return {trial for trial, own in certificates.items() if any(r.code == "errors" for r in own.reasons)}
+
+    assert {trial.rpartition("-")[2] for trial in failing()} == {"c2"}
+    monkeypatch.setattr("harness.analyse.findings.FAILING_SHARE", 0.05)
+    assert failing() == set()

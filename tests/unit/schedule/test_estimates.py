@@ -52,10 +52,10 @@ def test_the_quickstart_is_quick_and_compares_three_pools_in_turns() -> None:
     experiment = load_experiment(None)
     planned_whole = outline(experiment)
     assert planned_whole.duration_s < 120
-    assert [cell.connection_ceiling for cell in planned_whole.cells] == [1, 4, 20]
+    assert [cell.connection_ceiling for cell in planned_whole.cells] == [1, 8, 20]
     assert planned_whole.why_blocked == ""
     measured = [sitting for sitting in planned_whole.sittings if sitting.purpose == "measure"]
-    assert [len(sitting.launches) for sitting in measured] == [3, 3, 3]
+    assert [len(sitting.launches) for sitting in measured] == [3, 3, 3, 3, 3]
 
 
 def test_an_estimate_adds_load_and_overheads() -> None:
@@ -65,6 +65,7 @@ def test_an_estimate_adds_load_and_overheads() -> None:
         "load.measure_s=2",
         "design.segment_s=1",
         "design.guard_s=0.1",
+        "design.launches=3",
     ]
     run = planned(load_experiment(None, settings), None)
     load_s = 3 * 3 * (0.5 + 2.0 + 3 * 0.1)  # three turns a launch, each with its pause
