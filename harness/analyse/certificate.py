@@ -90,13 +90,16 @@ def certify(
     return Certificate(valid=not broken, reasons=broken + found)
 
 
-def certificate_of(evidence: StoredEvidence, rows: pd.DataFrame, arrivals: Arrivals, slo: Slo) -> Certificate:
+def certificate_of(
+    evidence: StoredEvidence, rows: pd.DataFrame, arrivals: Arrivals, probe: pd.DataFrame, slo: Slo
+) -> Certificate:
     """The certificate of a stored trial, made of nothing but what is stored.
 
     Args:
         evidence: the trial and its tables.
         rows: its requests, MEASURED_COLUMNS: read once for all that looks at them.
         arrivals: made of these rows, likewise.
+        probe: its PROBE_COLUMNS, likewise.
         slo: for the error rate that is promised.
     """
     trial = evidence.trial
@@ -108,7 +111,7 @@ def certificate_of(evidence: StoredEvidence, rows: pd.DataFrame, arrivals: Arriv
         ledger_problems=check_ledger(trial.ledger, rows),
         gaps=trial.gaps,
         generator=evidence.generator,
-        probe=evidence.probe if context.probe else None,
+        probe=probe if context.probe else None,
         slo=slo,
         server=evidence.server,
         lost_workers=context.lost_workers,

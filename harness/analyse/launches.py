@@ -206,7 +206,7 @@ def launch_figures(evidence: Evidence, rows: pd.DataFrame, owners: Mapping[str, 
     spans = windows(measured_segments(trial.segments), trial.ledger.turns)
     kept = rows_of(rows, loaded, spans)
     requests, arrivals = requests_of(kept, owners), arrivals_of(kept, loaded, spans)
-    cpu_s = target_cpu_s(evidence.process, spans)
+    cpu_s, probe = target_cpu_s(evidence.process, spans), evidence.probe
     order = np.argsort(requests.endpoint, kind="stable")
     bounds = np.searchsorted(requests.endpoint[order], np.arange(-1, len(requests.endpoints) + 1))
     groups = [order[start:end] for start, end in pairwise(bounds)]  # the first: of no known endpoint
@@ -225,7 +225,7 @@ def launch_figures(evidence: Evidence, rows: pd.DataFrame, owners: Mapping[str, 
     least_ms = np.sort((arrivals.latency_ms - bound_ns / 1e6)[arrivals.measured])
     return LaunchFigures(
         trial=trial,
-        certificate=certificate_of(evidence, rows, arrivals, slo),
+        certificate=certificate_of(evidence, rows, arrivals, probe, slo),
         seconds=spans.seconds,
         by_endpoint=by_endpoint,
         cdf_ms=quantiles(ascending, CDF_SHARES),
@@ -239,7 +239,7 @@ def launch_figures(evidence: Evidence, rows: pd.DataFrame, owners: Mapping[str, 
         own_mean_ms=float(np.nanmean(task_ms)) if np.isfinite(task_ms).any() else math.nan,
         queue=_queue(requests, len(arrivals.outcome), trial, loaded, _cpu(cpu_s, arrivals, trial, spans)),
         connections=connection_readings(evidence.activity, spans),
-        pool_used_mean=pool_used_mean(evidence.probe, spans),
+        pool_used_mean=pool_used_mean(probe, spans),
         target_cpu_s=cpu_s,
     )
 

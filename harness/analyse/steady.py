@@ -15,7 +15,7 @@ from harness.analyse.measured import Arrivals
 BIN_S = 0.1
 BATCH = 5
 BATCHES_MIN = 8
-ENOUGH = 200_000
+ENOUGH = 50_000
 """Arrivals whose medians tell as much as those of millions."""
 NEARLY = 2.0
 """The variance of a few batches scatters by half and more, so the first of all points nearly as good counts."""

@@ -154,6 +154,12 @@ def _check_open(load: Load, source: Source) -> None:
             f'{_at(source, "load.rate")}: load.rate must be a share such as "60%", not "{load.rate}".',
             next_step="Give a percentage above 0 and up to 1000, or load.rate_rps for arrivals a second.",
         )
+    if load.rate_rps is not None and load.rate_rps * load.measure_s < 1:
+        raise UsageError(
+            f"{_at(source, 'load.measure_s')}: {load.measure_s:g} s at {load.rate_rps:g} arrivals a second is too short"
+            " for one arrival.",
+            next_step=f"Set load.measure_s to at least {10 / load.rate_rps:g}, or raise load.rate_rps.",
+        )
 
 
 def _check_database(database: DatabaseSpec, source: Source) -> None:

@@ -34,8 +34,8 @@ def render_html(report: Report) -> bytes:
         facts=view.facts(report),
         pictures=[picture for name, picture in pictures.items() if name != _BESIDE_THE_TABLE],
         outcomes=pictures[_BESIDE_THE_TABLE],
-        outcome_rows=tuple(_outcome_rows(report)),
-        exact_rows=tuple(_exact_rows(report)),
+        outcome_rows=tuple(_cell_rows(report, "outcomes")),
+        exact_rows=tuple(_cell_rows(report, "exact")),
         endpoint_rows=tuple(_endpoint_rows(report)),
         invalid=tuple(_reasons(report, "instrument")),
         found=tuple(_reasons(report, "finding")),
@@ -76,19 +76,9 @@ def _pictures(report: Report) -> dict[str, Picture]:
     return {kind.series: draw(kind, report) for kind in FIGURES}
 
 
-def _outcome_rows(report: Report) -> Iterator[tuple[CellSummary, dict[str, Any]]]:
-    """Each cell's arrivals by outcome, where the analysis counted them."""
-    frame = report.series.get("outcomes")
-    if frame is None or frame.empty:
-        return
-    counted = view.by_cell(frame)
-    for cell in view.seen_cells(report, frame):
-        yield cell, counted[cell.cell.id]
-
-
-def _exact_rows(report: Report) -> Iterator[tuple[CellSummary, dict[str, Any]]]:
-    """What a request of each cell took of its database, where the probe counted it."""
-    frame = report.series.get("exact")
+def _cell_rows(report: Report, series: str) -> Iterator[tuple[CellSummary, dict[str, Any]]]:
+    """Each cell with its row of a series that has one row a cell, as far as the analysis counted anything."""
+    frame = report.series.get(series)
     if frame is None or frame.empty:
         return
     counted = view.by_cell(frame)

@@ -154,6 +154,11 @@ LOADS = {
         "x.toml:3: an open load needs load.rate or load.rate_rps.",
         "300",
     ),
+    "too short": (
+        HEAD + "[load]\nrate_rps = 0.1\nmeasure_s = 2\n",
+        "x.toml:5: 2 s at 0.1 arrivals a second is too short for one arrival.",
+        "load.measure_s to at least 100",
+    ),
     "nothing at all": (HEAD, "x.toml: an open load needs load.rate or load.rate_rps.", "300"),
     "no [load] but a matrix": (HEAD + "[matrix]\npool.pool_size = [5]\n", "x.toml: an open load needs", "300"),
     "both rates": (
