@@ -89,7 +89,7 @@ def test_what_is_not_known_is_not_guessed(overrides: list[str]) -> None:
     assert expected_arrivals(run) == (0 if overrides else None)
     experiment = load_experiment(None)
     per_launch = 240 * (experiment.load.warmup_s + experiment.load.measure_s)
-    assert expected_arrivals(planned(experiment, 240.0)) == 3 * 3 * per_launch
+    assert expected_arrivals(planned(experiment, 240.0)) == 3 * experiment.design.launches * per_launch
 
 
 PLAN = ["load.rate_rps=100", "load.measure_s=10"]
