@@ -136,8 +136,9 @@ def counting_server() -> Iterator[Server]:
 
 
 @pytest.fixture(scope="module")
-def seeded(counting_server: Server) -> str:
-    return template(counting_server, DatabaseSpec(rows=ROWS))
+def seeded(counting_server: Server) -> Iterator[str]:
+    with template(counting_server, DatabaseSpec(rows=ROWS)) as name:
+        yield name
 
 
 Serve = Callable[..., AbstractAsyncContextManager[Audited]]
