@@ -23,6 +23,8 @@ from harness.present.numbers import UNKNOWN, interval, number, percent
 
 MOST_NAMED = 3
 """Cells that a sentence names one by one."""
+TENFOLD = 9.0
+"""A difference as a share beyond which a figure of how much can be told apart says nothing."""
 
 
 def verdict_text(report: Report) -> str:
@@ -293,6 +295,8 @@ def _visible(verdict: Verdict, valid: Sequence[CellSummary]) -> str:
     least = verdict.smallest_visible
     if least is None or least < 0.01:
         return ""
+    if least > TENFOLD:
+        return f"With {launches_text(valid)}, even a tenfold difference in p95 may be missed."
     share = percent_text(round(least, 2))
     return f"With {launches_text(valid)}, differences in p95 from about {share} on are typically told apart."
 

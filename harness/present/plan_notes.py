@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from harness.domain.profile import MachineProfile
 from harness.present.numbers import count, number
-from harness.present.phrases import blocked_text, percent_text
+from harness.present.phrases import TENFOLD, blocked_text, percent_text
 
 
 def plan_notes(
@@ -38,11 +38,18 @@ def plan_notes(
 
 
 def _apart(cells: int, detectable: Mapping[str, float | None], profile: MachineProfile | None) -> Iterator[str]:
-    told = [f"{percent_text(share)} in {name}" for name, share in detectable.items() if share is not None]
+    known = {name: share for name, share in detectable.items() if share is not None}
+    told = [f"{percent_text(share)} in {name}" for name, share in known.items() if share <= TENFOLD]
+    hidden = [name for name, share in known.items() if share > TENFOLD]
     noise = f"noise calibrated {profile.measured_utc[:10]}" if profile else "typical noise assumed"
     if told:
         yield f"This plan tells apart differences from {' and from '.join(told)} on, four times in five ({noise})."
-    elif cells > 1:
+    if hidden:
+        yield (
+            f"It may miss even a tenfold difference in {' and in '.join(hidden)} ({noise}): "
+            "raise design.launches or load.measure_s."
+        )
+    if cells > 1 and not known:
         yield "One launch tells no difference apart: set design.launches to 3 or more."
 
 

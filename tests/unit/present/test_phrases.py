@@ -427,13 +427,15 @@ def test_what_was_not_promised_is_not_judged(three: Make) -> None:
 
 
 @pytest.mark.parametrize(
-    ("share", "said"), [(0.2449, "from about 24 % on"), (0.035, "from about 4 % on"), (0.004, ""), (None, "")]
+    ("share", "said"),
+    [(0.2449, "from about 24 % on"), (0.035, "from about 4 % on"), (9.1, ""), (0.004, ""), (None, "")],
 )
 def test_what_could_have_been_seen(three: Make, share: float | None, said: str) -> None:
     text = verdict_text(three(smallest_visible=share))
     assert said in text
     assert ("typically told apart" in text) == bool(said)
     assert "With 3 launches, differences" in verdict_text(three(smallest_visible=0.2))
+    assert "even a tenfold difference in p95 may be missed" in verdict_text(three(smallest_visible=9.1))
 
 
 def test_cells_of_which_nothing_is_known_are_counted(three: Make) -> None:

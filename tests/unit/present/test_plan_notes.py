@@ -63,6 +63,19 @@ def test_one_launch_tells_nothing_apart_and_the_rest_is_said_all_the_same() -> N
     )
 
 
+def test_a_figure_that_says_nothing_is_not_printed() -> None:
+    assert said(detectable={"p50": 8.99, "p95": 17391977.51})[:2] == (
+        "This plan tells apart differences from 899 % in p50 on, four times in five (noise calibrated 2026-01-02).",
+        (
+            "It may miss even a tenfold difference in p95 (noise calibrated 2026-01-02): "
+            "raise design.launches or load.measure_s."
+        ),
+    )
+    none = said(detectable={"p50": 9.01, "p95": 9.01})
+    assert "tenfold difference in p50 and in p95" in none[0]
+    assert len(none) == 2
+
+
 def test_one_cell_has_nothing_to_tell_apart() -> None:
     alone: dict[str, Any] = {"cells": 1, "detectable": {"p50": None, "p95": None}, "why_blocked": "it is far"}
     assert said(**alone) == ("It offers about 4\u202f500 arrivals in all.",)
