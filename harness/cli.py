@@ -140,8 +140,9 @@ def init(
     name: Annotated[str, typer.Argument(help="The experiment's name; the file is NAME.toml.")] = "experiment",
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is already there.")] = False,
 ) -> None:
-    """Write an experiment file with every key, its default and its meaning."""
+    """Write an experiment file with every key, its default and its meaning, and beside it its schema for editors."""
     from harness import plan
+    from harness.plan.json_schema import SCHEMA_FILE, json_schema_text
     from harness.scaffold import experiment_text
 
     path = Path(f"{name.removesuffix('.toml')}.toml")
@@ -150,11 +151,20 @@ def init(
         if path.exists() and not force:
             raise UsageError(f"{path} is already there.", next_step="Name another, or replace it with --force.")
         path.write_text(experiment_text(path.stem), encoding="utf-8")
+        path.with_name(SCHEMA_FILE).write_text(json_schema_text(), encoding="utf-8")
     except OSError as error:
         raise UsageError(
             f"{path} cannot be written: {error.strerror}.", next_step="Name a folder that exists."
         ) from error
     Console().print(f"wrote {path}; see what it would do: poolbench plan {path}", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON schema of experiment files: with it an editor completes keys, explains them and marks mistakes."""
+    from harness.plan.json_schema import json_schema_text
+
+    typer.echo(json_schema_text(), nl=False)
 
 
 @app.command()

@@ -5,16 +5,17 @@ The text is made from the value classes themselves, so it cannot fall behind the
 
 from __future__ import annotations
 
-import ast
-import inspect
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any, get_type_hints
 
 from harness.domain import experiment as schema
+from harness.plan.json_schema import SCHEMA_FILE
+from harness.plan.schema import meanings
 
 HEADER = """\
+#:schema ./{schema_file}
 # Which question does this experiment answer?
 # Lines that are commented out show the defaults. Check it with: poolbench plan {name}.toml
 schema_version = 1
@@ -32,7 +33,7 @@ BASE: Mapping[str, Mapping[str, Any]] = {"load": {"rate": "60%"}, "pool": {"max_
 
 def experiment_text(name: str) -> str:
     """A complete experiment file that validates and runs."""
-    return HEADER.format(name=name) + "".join(_section(key, cls) for key, cls in _sections())
+    return HEADER.format(name=name, schema_file=SCHEMA_FILE) + "".join(_section(key, cls) for key, cls in _sections())
 
 
 def _sections() -> Iterator[tuple[str, type]]:
@@ -43,28 +44,15 @@ def _sections() -> Iterator[tuple[str, type]]:
 
 
 def _section(key: str, cls: type) -> str:
-    meanings, defaults, set_here = _meanings(cls), cls(), BASE.get(key, {})
+    described, defaults, set_here = meanings(cls), cls(), BASE.get(key, {})
     lines = [f"\n[{key}]"]
     for field in fields(cls):
         chosen = field.name in set_here
         value = set_here[field.name] if chosen else getattr(defaults, field.name)
         lines.append(
-            f"{'' if chosen else '# '}{field.name} = {_toml(value)}  # {meanings.get(field.name, '')}".rstrip(" #")
+            f"{'' if chosen else '# '}{field.name} = {_toml(value)}  # {described.get(field.name, '')}".rstrip(" #")
         )
     return "\n".join(lines) + "\n"
-
-
-def _meanings(cls: type) -> Mapping[str, str]:
-    """Field name -> the string that stands below the field in the class body."""
-    body = ast.parse(inspect.getsource(cls)).body[0]
-    assert isinstance(body, ast.ClassDef)
-    found = {}
-    for statement, following in zip(body.body, body.body[1:], strict=False):
-        if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
-            match following:
-                case ast.Expr(value=ast.Constant(value=str(text))):
-                    found[statement.target.id] = " ".join(text.split())
-    return found
 
 
 def _toml(value: Any) -> str:

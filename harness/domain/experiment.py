@@ -256,8 +256,11 @@ class Slo:
     __pydantic_config__: ClassVar[Mapping[str, Any]] = _STRICT
 
     p50_ms: Annotated[float, Gt(0)] | None = None
+    """half of what is offered is answered within this time"""
     p95_ms: Annotated[float, Gt(0)] | None = None
+    """19 of 20 are"""
     p99_ms: Annotated[float, Gt(0)] | None = None
+    """99 of 100 are"""
     error_rate: Annotated[float, Ge(0), Le(1)] | None = None
     """share of offered arrivals that may fail, time out, be dropped or stay unfinished"""
 
@@ -286,8 +289,11 @@ class Experiment:
     __pydantic_config__: ClassVar[Mapping[str, Any]] = _STRICT
 
     schema_version: Literal[1]
+    """the format of this file"""
     name: str
+    """what its runs are called: up to 60 letters, digits, - and _"""
     question: str = ""
+    """what it is to find out; the report repeats it"""
     matrix: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     """dotted key ("pool.pool_size") -> the values it takes; the cells are their product"""
     pool: Pool = field(default_factory=Pool)

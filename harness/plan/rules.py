@@ -25,13 +25,13 @@ from harness.plan.reach import check_reach
 from harness.plan.sense import check_sense
 
 MAX_CELLS = 1000
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,59}")
-_SHARE = re.compile(r"(\d+(?:\.\d+)?)\s*%")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,59}")
+SHARE = re.compile(r"(\d+(?:\.\d+)?)\s*%")
 
 
 def rate_share(rate: str) -> float | None:
     """ "60%" -> 0.6; None when it is no share above 0 and up to 1000 %."""
-    match = _SHARE.fullmatch(rate.strip())
+    match = SHARE.fullmatch(rate.strip())
     share = float(match.group(1)) / 100 if match else 0.0
     return share if 0 < share <= 10 else None
 
@@ -101,7 +101,7 @@ def check(experiment: Experiment, cells: Sequence[Cell], source: Source) -> None
 
 def check_name(name: str, where: str) -> None:
     """Raise UsageError unless runs of an experiment of this name can be kept in a folder named after it."""
-    if not _NAME.fullmatch(name):
+    if not NAME.fullmatch(name):
         raise UsageError(
             f"{where}: name {name!r} cannot name a folder.",
             next_step="Use up to 60 letters, digits, - and _, beginning with a letter or digit.",

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import difflib
 import functools
+import inspect
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
@@ -85,6 +87,19 @@ def variable_keys() -> tuple[str, ...]:
     return tuple(k for k in known_keys() if k.partition(".")[0] in VARIABLE_SECTIONS and k not in _NOT_VARIABLE)
 
 
+def meanings(section: type) -> Mapping[str, str]:
+    """Return what each field of a section means: the string that stands below it in the class body."""
+    body = ast.parse(inspect.getsource(section)).body[0]
+    assert isinstance(body, ast.ClassDef)
+    found = {}
+    for statement, following in zip(body.body, body.body[1:], strict=False):
+        if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
+            match following:
+                case ast.Expr(value=ast.Constant(value=str(text))):
+                    found[statement.target.id] = " ".join(text.split())
+    return found
+
+
 def key_parts(key: str) -> tuple[str, ...]:
     """The path of a dotted key; what follows an open table is one part."""
     for table in OPEN_KEYS:
@@ -142,7 +157,7 @@ def validate(raw: Mapping[str, Any], source: Source, *, origin: str = "") -> Exp
     for key, value in _leaves(raw):
         _check_plain(key, value, source)
     try:
-        return _adapter().validate_json(json.dumps(raw), strict=True)
+        return adapter().validate_json(json.dumps(raw), strict=True)
     except ValidationError as error:
         problems = _problems(error.errors(include_url=False), raw, source, origin)
         first, *others = problems
@@ -150,7 +165,8 @@ def validate(raw: Mapping[str, Any], source: Source, *, origin: str = "") -> Exp
 
 
 @functools.cache
-def _adapter() -> TypeAdapter[Experiment]:
+def adapter() -> TypeAdapter[Experiment]:
+    """Return what turns plain values into an Experiment, made once."""
     from pydantic import TypeAdapter
 
     return TypeAdapter(Experiment)

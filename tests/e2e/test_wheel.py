@@ -32,6 +32,7 @@ def test_the_wheel_holds_what_a_run_needs(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     for needed in (
         "harness/shipped/experiments/quickstart.toml",
+        "harness/shipped/experiments/poolbench.schema.json",
         "harness/shipped/scenarios/mixed.py",
         "harness/present/templates/report.html.j2",
         "target_app/migrations/env.py",

@@ -130,7 +130,9 @@ def test_init_refuses_a_name_that_plan_would_refuse(name: str, tmp_path: Path) -
 @pytest.mark.parametrize("name", ["mine", "mine.toml", "a-b_1"])
 def test_what_init_writes_is_planned(name: str, tmp_path: Path) -> None:
     assert poolbench("init", name, cwd=tmp_path).returncode == 0
-    (file,) = tmp_path.iterdir()
+    (file,) = tmp_path.glob("*.toml")
+    named = file.read_text().splitlines()[0].removeprefix("#:schema ")
+    assert (tmp_path / named).read_text() == poolbench("schema", cwd=tmp_path).stdout
     assert plan.load_experiment(file).name == name.removesuffix(".toml")
 
 

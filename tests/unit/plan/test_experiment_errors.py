@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 
+import jsonschema_rs
 import pytest
 
 from harness.errors import UsageError
 from harness.plan import load_experiment, parse_experiment
+from harness.plan.json_schema import json_schema
 
 HEAD = 'schema_version = 1\nname = "x"\n'
 RATE = "[load]\nrate_rps = 100\n"
@@ -265,6 +268,19 @@ def test_the_sentence_says_what_and_where_and_what_next(text: str, cause: str, n
     error = refusal(text)
     assert cause in error.cause
     assert next_step in error.next_step
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param(text, id=name)
+        for name, (text, *_) in {**KEYS_AND_VALUES, **MATRIX}.items()
+        if name not in {"infinite", "date", "too many"} and not name.startswith("TOML")
+    ],
+)
+def test_an_editor_marks_it_before_that(text: str) -> None:
+    """Only JSON knows neither dates nor infinity, and a schema does not multiply."""
+    assert not jsonschema_rs.is_valid(json_schema(), tomllib.loads(text))
 
 
 @pytest.mark.parametrize(
