@@ -222,7 +222,7 @@ def _present(store: RunStore, *, as_json: bool) -> int:
         _print_json({"run": str(store.path), **present.as_dict(report)})
     else:
         files = [name for name in ("report.html", "summary.csv") if name not in unwritten]
-        present.print_report(report, Console(), {name: store.path / name for name in files})
+        present.print_report(report, Console(), {name: str(store.path / name) for name in files})
     for name, error in unwritten.items():
         _warn(f"{store.path / name} was not written: {error.strerror}.")
     if _numbers(report.info.poolbench_version) > _numbers(__version__):

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
-from pathlib import Path
 from typing import Any
 
 from rich import box
@@ -96,7 +95,7 @@ def _label_room(width: int) -> int:
     return min(_LABEL_MIN, width // 3)
 
 
-def print_report(report: Report, console: Console, paths: Mapping[str, Path]) -> None:
+def print_report(report: Report, console: Console, paths: Mapping[str, str]) -> None:
     """Verdict, ranked table, findings, doubts, and where the files are."""
     console.print(Text(verdict_text(report), style="bold"))
     if not report.complete:

@@ -3,7 +3,6 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from rich.cells import cell_len
@@ -15,7 +14,7 @@ from harness.present import plan_table, print_report
 from harness.present.terminal import Column, FittingTable, fitting, ranked_table
 
 MakeReport = Callable[..., Report]
-PATH = Path("/somewhere/deep/results/20261122T144155Z-quickstart-4f1a/report.html")
+PATH = "/somewhere/deep/results/20261122T144155Z-quickstart-4f1a/report.html"
 
 
 def shown(report: Report, width: int) -> list[str]:
