@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import NoReturn
 from uuid import uuid4
 
@@ -15,6 +17,9 @@ from harness.deploy import start_database
 from harness.deploy.connection import admin
 from harness.domain.evidence import Server
 from harness.domain.experiment import DatabaseSpec
+
+sys.path.append(str(Path(__file__).parent))  # tests of several folders share fakes and contracts
+pytest.register_assert_rewrite("contracts")
 
 POSTGRES_IMAGES = ("poolbench-ci/postgres", "postgres:18")
 PYTHON_IMAGES = ("poolbench-ci/python", "python:3.12-slim")

@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,14 +18,18 @@ from harness import deploy, sitting
 from harness.domain.events import Event, LoadTick, Note
 from harness.domain.evidence import (
     ACTIVITY_COLUMNS,
+    COUNT_COLUMNS,
     PROBE_COLUMNS,
     PROCESS_COLUMNS,
+    SERVER_COLUMNS,
     Observed,
     RelayReadings,
     RunningTarget,
-    no_server_readings,
+    Server,
 )
-from harness.domain.load import Launch, Ledger, LoadOutput, LoadPlan
+from harness.domain.experiment import Cell, DatabaseSpec
+from harness.domain.load import Launch, Ledger, LoadOutput, LoadPlan, Turn, TurnRun
+from harness.observe.sampler import Row
 
 
 @dataclass
@@ -94,7 +99,19 @@ class FakeDistances:
 
     def readings(self) -> Mapping[str, RelayReadings]:
         self._story.step("read relays")
-        return {}
+        return {
+            launch_id: RelayReadings(
+                rtt_ms=0.0,
+                rtt_ms_measured=0.0,
+                late_ms_p50=0.0,
+                late_ms_p99=0.0,
+                round_trips=0,
+                connections=0,
+                idle_drops=0,
+                cpu_s=0.0,
+            )
+            for launch_id in self.pids
+        }
 
 
 class FakeTargets:
@@ -113,6 +130,29 @@ class FakeTargets:
         )
 
 
+class FakeProvider:
+    """Servers that are up at once, since nobody connects to them."""
+
+    def __init__(self, story: Story) -> None:
+        self._story = story
+
+    def start(self, spec: DatabaseSpec) -> Any:
+        server = Server(
+            host="127.0.0.1",
+            port=5432,
+            user="poolbench",
+            password="a password",
+            version="18.0",
+            transport="none",
+            provider=spec.provider,
+            max_connections=100,
+            reserved_connections=3,
+            pid=None,
+            owned=spec.provider != "url",
+        )
+        return self._story.room(f"{spec.provider} {spec.image}", server)
+
+
 class FakeDeploy:
     """In the place of harness.deploy."""
 
@@ -120,6 +160,22 @@ class FakeDeploy:
 
     def __init__(self, story: Story) -> None:
         self._story = story
+
+    def importing(self, _cell: Cell) -> Any:
+        return self._story.room("import of the app", None)
+
+    def start_database(self, spec: DatabaseSpec) -> Any:
+        return FakeProvider(self._story).start(spec)
+
+    def template(self, _server: Server, spec: DatabaseSpec, _prepare: Sequence[str], *, say: Any) -> Any:
+        say(11.0, "at work")
+        return self._story.room(f"template of {spec.rows}", f"template_{spec.rows}")
+
+    def clone(self, _server: Server, template: str, name: str) -> Any:
+        return self._story.room(f"{name} from {template}", name)
+
+    def checkpoint(self, server: Server) -> None:
+        self._story.step(f"checkpoint of {server.provider}")
 
     def distances(self, _server: None, _launches: Sequence[Launch], urls: Mapping[str, str]) -> Any:
         return self._story.room("relays", FakeDistances(self._story, urls))
@@ -138,30 +194,44 @@ class FakeGenerator:
     pid = 1
 
     def __init__(self, story: Story, plan: LoadPlan) -> None:
-        self._story = story
+        self.story = story
         self._plan = plan
 
     def targets_up(self) -> None:
-        self._story.step("generator makes its users")
+        self.story.step("generator makes its users")
 
     def wait_ready(self) -> tuple[str, ...]:
-        self._story.step("generator is ready")
+        self.story.step("generator is ready")
         return ("wait_time does not apply",)
 
     def go(self) -> int:
-        self._story.step("generator begins")
+        self.story.step("generator begins")
         return 1
 
     def wait(self, on_tick: Callable[[float], None]) -> LoadOutput:
-        for done_s in self._story.ticks_s:
+        for done_s in self.story.ticks_s:
             on_tick(done_s)
-        self._story.step("generator is done")
+        self.story.step("generator is done")
         return LoadOutput(
-            ledger=Ledger(tasks=(), endpoints=(), turns=()),
+            ledger=Ledger(tasks=(), endpoints=(), turns=tuple(map(_run, self._plan.turns))),
             start_ns=1,
             output_dir=self._plan.output_dir,
             notes=("wait_time does not apply", "one user was lost"),
         )
+
+
+def _run(turn: Turn) -> TurnRun:
+    """A turn that took no time."""
+    return TurnRun(
+        launch_id=turn.launch_id,
+        start_ns=1,
+        end_ns=1,
+        load_start_ns=0,
+        cut="end",
+        idle_ns=1,
+        idle=True,
+        in_flight_peak=0,
+    )
 
 
 class FakeDrive:
@@ -184,7 +254,7 @@ class FakeLog:
 
     def table(self) -> pd.DataFrame:
         self._story.step("read the server's log")
-        return no_server_readings()
+        return empty(SERVER_COLUMNS)
 
 
 class FakeObservation:
@@ -198,15 +268,39 @@ class FakeObservation:
 
     def finish(self) -> Observed:
         self._story.step("read what samplers and probes wrote")
-        tables = {
-            name: pd.DataFrame(columns=[*columns, "launch_id"])
-            for name, columns in (
-                ("activity", ACTIVITY_COLUMNS),
-                ("probe", PROBE_COLUMNS),
-                ("process", PROCESS_COLUMNS),
-            )
-        }
-        return Observed(**tables)
+        return Observed(
+            activity=empty(ACTIVITY_COLUMNS),
+            probe=empty(PROBE_COLUMNS),
+            process=empty(PROCESS_COLUMNS),
+            counts=empty(COUNT_COLUMNS),
+        )
+
+
+def empty(columns: Iterable[str]) -> pd.DataFrame:
+    """A table of readings before there is one."""
+    return pd.DataFrame(columns=[*columns, "launch_id"])
+
+
+class FakeSampler:
+    """Counts its readings; `act` decides what each one does."""
+
+    name = "fake"
+
+    def __init__(self, act: Callable[[int], None] = lambda _: None) -> None:
+        self.act = act
+        self.readings = 0
+        self.reached = threading.Condition()
+
+    def read(self) -> Sequence[Row]:
+        with self.reached:
+            self.readings += 1
+            self.reached.notify_all()
+        self.act(self.readings)
+        return [{"number": self.readings}]
+
+    def wait_for(self, readings: int) -> None:
+        with self.reached:
+            assert self.reached.wait_for(lambda: self.readings >= readings, timeout=20)
 
 
 class FakeObserve:

@@ -5,15 +5,18 @@ from __future__ import annotations
 import io
 import json
 import re
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from events_of_a_run import EVENTS, TICK
+from fakes import Story
 from rich.console import Console
 from rich.live import Live
 
 from harness import handlers
-from harness.domain.events import Note, SittingFinished
+from harness.domain.events import Emit, Note, SittingFinished
 from harness.errors import InfrastructureError, UsageError
 from harness.handlers import EventsFile, LiveView, PlainLines, telling
 
@@ -21,6 +24,28 @@ from harness.handlers import EventsFile, LiveView, PlainLines, telling
 def console(*, terminal: bool = False) -> tuple[Console, io.StringIO]:
     stream = io.StringIO()
     return Console(file=stream, width=100, force_terminal=terminal, color_system=None), stream
+
+
+@pytest.fixture(params=["plain lines", "live view", "events file", "fake"])
+def handle(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Emit]:
+    """Whoever listens, real or fake."""
+    with ExitStack() as stack:
+        if request.param == "plain lines":
+            yield PlainLines(console()[0]).handle
+        elif request.param == "live view":
+            yield LiveView(stack.enter_context(Live(console=console(terminal=True)[0], auto_refresh=False))).handle
+        elif request.param == "events file":
+            file = EventsFile(tmp_path / "events.ndjson")
+            stack.callback(file.close)
+            yield file.handle
+        else:
+            yield Story().emit
+
+
+def test_whoever_listens_takes_every_event_in_any_order(handle: Emit) -> None:
+    """What the one who tells relies on: a run does not end because something was told early, or twice."""
+    for event in (*EVENTS, *reversed(EVENTS)):
+        handle(event)
 
 
 def test_plain_lines_are_one_an_event_worth_one(monkeypatch: pytest.MonkeyPatch) -> None:

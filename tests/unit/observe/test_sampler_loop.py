@@ -4,36 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import pytest
+from fakes import FakeSampler
 
-from harness.observe.sampler import GapTracker, Row, SamplerLoop
+from harness.observe.sampler import GapTracker, SamplerLoop
 
 S = 1_000_000_000
-
-
-class FakeSampler:
-    """Counts its readings; `act` decides what each one does."""
-
-    name = "fake"
-
-    def __init__(self, act: Callable[[int], None] = lambda _: None) -> None:
-        self.act = act
-        self.readings = 0
-        self.reached = threading.Condition()
-
-    def read(self) -> Sequence[Row]:
-        with self.reached:
-            self.readings += 1
-            self.reached.notify_all()
-        self.act(self.readings)
-        return [{"number": self.readings}]
-
-    def wait_for(self, readings: int) -> None:
-        with self.reached:
-            assert self.reached.wait_for(lambda: self.readings >= readings, timeout=20)
 
 
 def test_each_reading_is_stamped_at_its_middle() -> None:

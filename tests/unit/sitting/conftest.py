@@ -1,8 +1,0 @@
-"""Lets the tests of this folder use the fakes."""
-
-from __future__ import annotations
-
-import sys
-from pathlib import Path
-
-sys.path.append(str(Path(__file__).parents[2]))

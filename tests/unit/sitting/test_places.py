@@ -1,0 +1,79 @@
+"""Where launches find their databases: which server is up when, told by fakes."""
+
+from __future__ import annotations
+
+import pytest
+from contracts import launches
+from fakes import FakeDeploy, Story
+
+from harness import places
+from harness.domain.experiment import Cell, DatabaseSpec, Target
+
+
+@pytest.fixture
+def story(monkeypatch: pytest.MonkeyPatch) -> Story:
+    """What is asked of deploy."""
+    told = Story()
+    monkeypatch.setattr(places, "deploy", FakeDeploy(told))
+    return told
+
+
+def cell(**database: object) -> Cell:
+    return launches(database=DatabaseSpec(**database))[0].cell  # type: ignore[arg-type]  # any field may be given
+
+
+def test_a_server_stays_for_as_long_as_cells_ask_for_it(story: Story) -> None:
+    with places.places("20261127T000000Z-x-ab12", story.emit) as place_for:
+        first = place_for(cell(rows=1))
+        assert place_for(cell(rows=1)) is first
+        assert place_for(cell(rows=2)) is not first
+    assert story.steps == [
+        step
+        for rows in (1, 2)  # the second server is started when the first one has stopped
+        for step in (
+            "tell ServerStarting",
+            "start import of the app",
+            "start embedded postgres:18",
+            "stop import of the app",
+            "tell DatabaseFilling",
+            f"start template of {rows}",
+            f"stop template of {rows}",
+            "stop embedded postgres:18",
+        )
+    ]
+
+
+def test_a_server_that_is_not_ours_keeps_its_templates_until_the_end(story: Story) -> None:
+    """Cells may come back to them; ours take theirs along."""
+    with places.places("20261127T000000Z-x-ab12", story.emit) as place_for:
+        for rows in (1, 2):
+            place_for(cell(provider="url", rows=rows))
+        assert "stop template of 1" not in story.steps
+    assert story.stopped[-2:] == ["template of 2", "template of 1"]
+
+
+def test_launches_have_clones_of_the_template_under_names_of_the_run(story: Story) -> None:
+    with places.places("20261127T000000Z-x-ab12", story.emit) as place_for:
+        place = place_for(cell(rows=1))
+        with place.databases(launches()) as urls:
+            place.checkpoint()
+        assert list(urls.values()) == [
+            f"postgresql://poolbench:a%20password@127.0.0.1:5432/poolbench_ab12_b1_{name}" for name in ("c1", "c2")
+        ]
+    clones = [f"poolbench_ab12_b1_{name} from template_1" for name in ("c1", "c2")]
+    begun = story.steps.index(f"start {clones[0]}")
+    assert story.steps[begun : begun + 5] == [
+        *(f"start {clone}" for clone in clones),
+        "checkpoint of embedded",
+        *(f"stop {clone}" for clone in reversed(clones)),
+    ]
+
+
+def test_a_service_that_runs_already_is_given_no_database(story: Story) -> None:
+    running = launches(target=Target(url="http://127.0.0.1:1"))
+    with places.places("20261127T000000Z-x-ab12", story.emit) as place_for:
+        place = place_for(running[0].cell)
+        with place.databases(running) as urls:
+            place.checkpoint()
+    assert urls == {}
+    assert story.steps == []
