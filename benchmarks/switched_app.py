@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from fastapi import FastAPI
 
-from harness.probe.process import process_probe
+from harness.probe import process_probe
 from target_app import main
 
 

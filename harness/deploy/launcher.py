@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import socket
 import sys
+from pathlib import Path
 
 from harness.domain.experiment import Cell
 from harness.errors import InfrastructureError
+
+PROBE = Path(__file__).parents[1] / "probe" / "__main__.py"
+"""Started by its path: a service's interpreter need not have poolbench, and may have a `harness` of its own."""
 
 BACKLOG = 2048
 """Above the in-flight cap: a dropped SYN comes back after a second and looks like latency."""
@@ -58,7 +62,7 @@ def _text(value: object) -> str:
 
 def command_of(cell: Cell, descriptor: int, *, probe: bool) -> list[str]:
     """The launcher's command line; it serves on the inherited socket `descriptor`."""
-    command = [sys.executable, "-m", "harness.probe", cell.target.app, "--fd", str(descriptor)]
+    command = [sys.executable, str(PROBE), cell.target.app, "--fd", str(descriptor)]
     command += ["--workers", str(cell.target.workers)]
     if cell.target.cpus:
         command += ["--cpus", ",".join(map(str, cell.target.cpus))]

@@ -1,11 +1,33 @@
-"""`python -m harness.probe APP --fd N`: serve an app, measured."""
+"""`python harness/probe/__main__.py APP --fd N`: serve an app, measured.
+
+Started by its path, in whichever interpreter the service has. A service may have a package called `harness` itself, and
+modules called like those beside this file: this package goes under a name of its own, and its folder off `sys.path`,
+before anything else is imported. Worker processes run this file once more, as `__mp_main__`, which loads the package.
+"""
 
 from __future__ import annotations
 
-import argparse
 import os
-import socket
 import sys
+
+_PACKAGE = "_poolbench_probe"
+_HERE = os.path.dirname(os.path.abspath(__file__))
+
+if sys.path and os.path.abspath(sys.path[0] or os.curdir) == _HERE:
+    sys.path[0] = os.getcwd()  # as `python -m` has it
+
+import argparse
+import importlib.util
+import socket
+
+if _PACKAGE not in sys.modules:
+    _spec = importlib.util.spec_from_file_location(
+        _PACKAGE, os.path.join(_HERE, "__init__.py"), submodule_search_locations=[_HERE]
+    )
+    assert _spec is not None
+    assert _spec.loader is not None
+    sys.modules[_PACKAGE] = _module = importlib.util.module_from_spec(_spec)
+    _spec.loader.exec_module(_module)
 
 
 def main() -> int:
@@ -25,20 +47,20 @@ def main() -> int:
     except OSError as error:
         parser.error(f"--fd {options.fd} is no socket ({error.strerror}): pass a listening one.")
 
-    from harness.probe.serve import serve
-
-    return serve(
+    serve = importlib.import_module(f"{_PACKAGE}.serve").serve
+    code: int = serve(
         options.app,
         listener=listener,
         workers=options.workers,
         probe=options.probe,
         log_level=options.log_level,
     )
+    return code
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m harness.probe",
+        prog="harness.probe",
         description="Serve an ASGI app with uvicorn on an inherited socket and measure its pools, loop and responses.",
     )
     parser.add_argument("app", metavar="APP", help='"pkg.module:attribute", an app or a function that makes one')

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine
+from sqlalchemy.engine import Engine
 
 
 def applied_of(engine: Engine) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from time import monotonic_ns
 
-from harness.probe.line import Reading
+from .line import Reading
 
 
 class Counters:

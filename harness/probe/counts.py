@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from harness.probe.accounting import Headers
+from .accounting import Headers
 
 ARRIVAL_HEADER = b"x-poolbench-arrival"
 NO_SEGMENT = -1
@@ -108,7 +108,7 @@ class Counts:
             total[4] += round_trips
         for (segment, method, endpoint, status), total in sums.items():
             key_of_line = {"segment": _number(segment), "method": method, "route": endpoint, "status": status}
-            yield json.dumps(key_of_line | dict(zip(_SUMS, map(_known, total), strict=True))) + "\n"
+            yield json.dumps(key_of_line | dict(zip(_SUMS, map(_known, total)))) + "\n"
 
 
 def _number(segment: bytes) -> int:

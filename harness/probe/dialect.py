@@ -17,10 +17,10 @@ from typing import Any
 from sqlalchemy.engine import Dialect
 from sqlalchemy.engine.default import DefaultDialect
 
-from harness.probe import drivers
-from harness.probe.accounting import current
-from harness.probe.counters import Counters
-from harness.probe.pool import NOT_BEGUN
+from . import drivers
+from .accounting import current
+from .counters import Counters
+from .pool import NOT_BEGUN
 
 _EXECUTE = ("do_execute", "do_executemany")
 _END = ("do_commit", "do_rollback")
@@ -146,7 +146,10 @@ def _watch_for_autocommit(dialect: Dialect, settings: dict[str, Any]) -> None:
 
 
 def _autocommit_check(dialect: Dialect) -> Callable[[Any], bool]:
-    if type(dialect).detect_autocommit_setting is Dialect.detect_autocommit_setting:
+    plain = getattr(Dialect, "detect_autocommit_setting", None)
+    if plain is None:  # before SQLAlchemy 2.0.43; asyncpg's adapter, psycopg and psycopg2 all say
+        return lambda connection: getattr(connection, "autocommit", False) is True
+    if type(dialect).detect_autocommit_setting is plain:
         return lambda _connection: False  # a dialect that cannot say
     return dialect.detect_autocommit_setting
 

@@ -23,7 +23,7 @@ from weakref import WeakSet
 
 from sqlalchemy.engine import Dialect
 
-from harness.probe.accounting import UNKNOWN, Account, current
+from .accounting import UNKNOWN, Account, current
 
 Method = Callable[..., Any]
 Wrap = Callable[[Method], Method]
@@ -336,7 +336,7 @@ def _psycopg2_setting(change: Method) -> Method:
         if status == _BEGUN and connection.status == _READY:  # it was rolled back for it
             account.round_trips += 1
         if connection.autocommit:
-            account.round_trips += sum(old != new for old, new in zip(before, _settings(connection), strict=True))
+            account.round_trips += sum(old != new for old, new in zip(before, _settings(connection)))
         elif was_automatic:
             account.round_trips += _settings_reset(before)
 

@@ -7,12 +7,12 @@ from time import monotonic_ns
 from typing import TYPE_CHECKING, Any
 from weakref import ref
 
-from sqlalchemy import Engine
+from sqlalchemy.engine import Engine
 
-from harness.probe import dialect, drivers
-from harness.probe.counters import Counters
-from harness.probe.line import Reading
-from harness.probe.pool import PoolInstrument, read_pool
+from . import dialect, drivers
+from .counters import Counters
+from .line import Reading
+from .pool import PoolInstrument, read_pool
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 Reading = tuple[int, ...]
 """the values of `COLUMNS`, or a part of them, in this order; times in nanoseconds"""
-Line = dict[str, int | float]
+Line = dict[str, float]
 
 _COUNT, _NS_A_SECOND, _NS_A_MILLISECOND = 1, 1e9, 1e6
 
@@ -49,10 +49,7 @@ COLUMNS: Mapping[str, float] = {
 
 def line_of(reading: Reading) -> Line:
     """A whole reading by name, in the names' units. Counts stay whole numbers."""
-    return {
-        name: value if unit == _COUNT else value / unit
-        for (name, unit), value in zip(COLUMNS.items(), reading, strict=True)
-    }
+    return {name: value if unit == _COUNT else value / unit for (name, unit), value in zip(COLUMNS.items(), reading)}
 
 
 def text_of(reading: Reading) -> str:

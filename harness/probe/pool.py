@@ -25,8 +25,8 @@ from sqlalchemy.pool import Pool, QueuePool
 from sqlalchemy.pool.base import _ConnectionFairy
 from sqlalchemy.util.queue import AsyncAdaptedQueue, Full
 
-from harness.probe.accounting import current
-from harness.probe.counters import Counters
+from .accounting import current
+from .counters import Counters
 
 NOT_USED = NOT_BEGUN = -1
 """Values of the marks left on a pool's connection record: `poolbench_used_since_ns`, when it was checked out, and
@@ -257,9 +257,10 @@ def _timed_return(plain: Any, counters: Counters) -> Callable[[Any, Any], None]:
 def _counted_close(plain: Any, counters: Counters) -> Callable[..., None]:
     plain_close = plain._close_connection
 
-    def _close_connection(pool: Any, connection: Any, *, terminate: bool = False) -> None:
+    # SQLAlchemy 1.4 passes `terminate` in its place, 2.x by name.
+    def _close_connection(pool: Any, connection: Any, *arguments: Any, **named: Any) -> None:
         counters.closed()
-        plain_close(pool, connection, terminate=terminate)
+        plain_close(pool, connection, *arguments, **named)
 
     return _close_connection
 

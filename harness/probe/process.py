@@ -10,15 +10,15 @@ from pathlib import Path
 from time import monotonic_ns
 from typing import TYPE_CHECKING
 
-from harness.probe.applied import write_applied
-from harness.probe.engines import Engines
-from harness.probe.line import Line, Reading, line_of
-from harness.probe.live import LiveCount
-from harness.probe.runtime import GcPauses, LoopLag, Threadpool
-from harness.probe.series import Series
+from .applied import write_applied
+from .engines import Engines
+from .line import Line, Reading, line_of
+from .live import LiveCount
+from .runtime import GcPauses, LoopLag, Threadpool
+from .series import Series
 
 if TYPE_CHECKING:
-    from sqlalchemy import Engine
+    from sqlalchemy.engine import Engine
     from sqlalchemy.ext.asyncio import AsyncEngine
 
 DIRECTORY_VARIABLE = "POOLBENCH_PROBE_DIR"

@@ -9,11 +9,11 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Any
 
-from harness.probe.accounting import Account, Headers, current
-from harness.probe.counts import ARRIVAL_HEADER
+from .accounting import Account, Headers, current
+from .counts import ARRIVAL_HEADER
 
 if TYPE_CHECKING:
-    from harness.probe.process import ProcessProbe
+    from .process import ProcessProbe
 
 Scope = MutableMapping[str, Any]
 Message = dict[str, Any]

@@ -9,7 +9,7 @@ import sys
 from time import monotonic_ns
 from typing import Any
 
-from harness.probe.line import Reading
+from .line import Reading
 
 BUSY_BEAT_S, IDLE_BEAT_S = 0.02, 0.1
 """Interval of the timer on the event loop while requests come and while none do: a block shorter than this may go

@@ -16,9 +16,9 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import TextIO, TypeVar
 
-from harness.probe.counts import Counted, Counts
-from harness.probe.line import Reading, text_of
-from harness.probe.request import Finished, completion_line
+from .counts import Counted, Counts
+from .line import Reading, text_of
+from .request import Finished, completion_line
 
 INTERVAL_S = 0.1
 READINGS_A_WRITE = 5

@@ -9,15 +9,19 @@ import signal
 import socket
 import sys
 import threading
+from collections.abc import Callable
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
-from uvicorn.config import STARTUP_FAILURE
+from uvicorn.importer import ImportFromStringError, import_from_string
 from uvicorn.supervisors import Multiprocess
 
 if TYPE_CHECKING:
-    from sqlalchemy import Engine
+    from sqlalchemy.engine import Engine
+
+STARTUP_FAILURE = 3
+"""uvicorn's own exit code for it, whose name moved between versions"""
 
 KEEP_ALIVE_S = 120
 """longer than any pause between segments: a connection closed under the generator would look like an error"""
@@ -28,6 +32,7 @@ END_AT_LATEST_S = 3.0
 
 def serve(app: str, *, listener: socket.socket, workers: int, probe: bool, log_level: str) -> int:
     """Serve `pkg.module:attribute` until SIGTERM or SIGINT; returns the exit code."""
+    options: dict[str, Any] = {"timeout_graceful_shutdown": GRACEFUL_S}  # not before uvicorn 0.22
     config = ProbeConfig(
         app,
         probe=probe,
@@ -35,16 +40,24 @@ def serve(app: str, *, listener: socket.socket, workers: int, probe: bool, log_l
         log_level=log_level,
         access_log=False,
         timeout_keep_alive=KEEP_ALIVE_S,
-        timeout_graceful_shutdown=GRACEFUL_S,
+        **_taken_by(uvicorn.Config, options),
     )
+    server = uvicorn.Server(config)
     if workers == 1:
-        server = uvicorn.Server(config)
         server.run(sockets=[listener])
         return 0 if server.started else STARTUP_FAILURE
-    supervisor = Multiprocess(config, sockets=[listener])
+    # Newer versions make the server in the worker.
+    supervisor = Multiprocess(config, sockets=[listener], **_taken_by(Multiprocess, {"target": server.run}))
     supervisor.run()
-    failed = any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes)
-    return STARTUP_FAILURE if failed else 0
+    # multiprocessing's own processes before uvicorn 0.30, since then uvicorn's around them
+    processes = [getattr(process, "process", process) for process in supervisor.processes]
+    return STARTUP_FAILURE if any(process.exitcode == STARTUP_FAILURE for process in processes) else 0
+
+
+def _taken_by(function: Callable[..., object], options: dict[str, Any]) -> dict[str, Any]:
+    """Those of the options that this version of a function knows."""
+    known = inspect.signature(function).parameters
+    return {name: value for name, value in options.items() if name in known}
 
 
 class ProbeConfig(uvicorn.Config):
@@ -58,20 +71,26 @@ class ProbeConfig(uvicorn.Config):
         end_promptly(limit_s=END_AT_LATEST_S)
         if self.probe:
             watch_every_engine()
+        # Not left to uvicorn, each of whose versions does it at another place.
+        self.app = _imported(self.app)
         super().load()
         if self.probe:
-            from harness.probe import asgi
+            from . import asgi
 
             self.loaded_app = asgi(self.loaded_app)
 
-    def load_app(self) -> Any:
-        """Import the app, or call what makes it. Exits with uvicorn's code for a failed start, so none is retried."""
-        try:
-            target = super().load_app()
-            return target() if is_factory(target) else target
-        except Exception:
-            logging.getLogger("uvicorn.error").exception("The app %s failed while it was imported or made", self.app)
-            sys.exit(STARTUP_FAILURE)
+
+def _imported(app: Any) -> Any:
+    """Import the app, or call what makes it. Exits with uvicorn's code for a failed start, so none is retried."""
+    log = logging.getLogger("uvicorn.error")
+    try:
+        target = import_from_string(app)
+        return target() if is_factory(target) else target
+    except ImportFromStringError as error:
+        log.error("Error loading ASGI app. %s", error)
+    except Exception:
+        log.exception("The app %s failed while it was imported or made", app)
+    sys.exit(STARTUP_FAILURE)
 
 
 def is_factory(target: Any) -> bool:
@@ -92,7 +111,7 @@ def watch_every_engine() -> None:
         from sqlalchemy.engine import Dialect
     except ImportError:
         return
-    from harness.probe import watch
+    from . import watch
 
     # All paths (create_engine, async engines, engine_from_config, SQLModel) end in create_engine, which calls this
     # hook with the finished engine. Engine.__init__ would not do: create_engine reads the names of its parameters.

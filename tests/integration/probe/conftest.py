@@ -25,10 +25,10 @@ from sqlalchemy import Engine, create_engine
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.util import greenlet_spawn
 
+from harness.deploy.launcher import PROBE
 from harness.probe.process import ProcessProbe
 
 HERE = Path(__file__).parent
-ROOT = HERE.parents[2]
 DRIVERS = ("asyncpg", "psycopg", "psycopg_sync")
 
 
@@ -144,6 +144,7 @@ class Launcher:
 
     probe_dir: Path
     environment: dict[str, str]
+    cwd: Path = HERE
     started: list[subprocess.Popen[str]] = field(default_factory=list)
 
     @contextmanager
@@ -158,8 +159,8 @@ class Launcher:
 
     def spawn(self, *arguments: str, fd: int | None = None, **environment: str) -> subprocess.Popen[str]:
         process = subprocess.Popen(
-            [sys.executable, "-m", "harness.probe", *arguments],
-            cwd=HERE,
+            [sys.executable, str(PROBE), *arguments],
+            cwd=self.cwd,
             env=self.environment | environment,
             pass_fds=() if fd is None else (fd,),
             stderr=subprocess.PIPE,
@@ -179,7 +180,6 @@ class Launcher:
 @pytest.fixture
 def launcher(tmp_path: Path, postgres_url: str) -> Iterator[Launcher]:
     environment = os.environ | {
-        "PYTHONPATH": str(ROOT),
         "POOLBENCH_PROBE_DIR": str(tmp_path),
         "DATABASE_URL": postgres_url,
     }

@@ -6,6 +6,7 @@ import re
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -212,7 +213,7 @@ def test_without_the_probe_nothing_is_loaded_or_written(launcher: Any) -> None:
         assert "server-timing" not in response.headers
         modules = response.json()["modules"]
     assert not [name for name in modules if name.startswith("sqlalchemy")]
-    assert {name for name in modules if name.startswith("harness.probe.")} == {"harness.probe.serve"}
+    assert {name for name in modules if name.startswith("_poolbench_probe.")} == {"_poolbench_probe.serve"}
     assert not list(launcher.probe_dir.iterdir())
 
 
@@ -220,6 +221,30 @@ def test_an_app_is_served_as_well_as_a_factory(launcher: Any) -> None:
     with launcher.start("plain_app:app") as served:
         assert server_timing(served.get("/ping"))[:2] == (0, 0)
         assert served.lines()
+
+
+CROWDED = """
+import harness, pool, request, serve
+async def app(scope, receive, send):
+    body = f"{harness.OWNER} {pool.OWNER} {request.OWNER} {serve.OWNER}".encode()
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(body))]})
+    await send({"type": "http.response.body", "body": body})
+"""
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_services_own_modules_are_imported_whatever_the_probe_calls_its_own(
+    launcher: Any, tmp_path: Path, workers: str
+) -> None:
+    launcher.cwd = tmp_path / "service"
+    launcher.cwd.mkdir()
+    (launcher.cwd / "crowded.py").write_text(CROWDED)
+    for name in ("harness", "pool", "request", "serve"):
+        (launcher.cwd / f"{name}.py").write_text('OWNER = "theirs"')
+    with launcher.start("crowded:app", "--workers", workers) as served:
+        answer = served.get("/ping")
+    assert answer.text == "theirs theirs theirs theirs"
+    assert server_timing(answer)[:2] == (0, 0)
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])

@@ -12,7 +12,7 @@ import pytest
 from harness.deploy.binaries import Account, Binaries, find_binaries, reachable_by_all, readable_by
 from harness.deploy.container import server_command
 from harness.deploy.databases import default_prepare, template_name
-from harness.deploy.launcher import command_of, environment_of
+from harness.deploy.launcher import PROBE, command_of, environment_of
 from harness.domain.experiment import Cell, DatabaseSpec, Load, Pool, Session, Target
 
 FORMATS = Path(__file__).parents[3] / "docs" / "formats.md"
@@ -53,7 +53,7 @@ def test_values_read_as_the_cell_says() -> None:
 def test_the_launcher_is_told_what_to_serve_and_where() -> None:
     given = cell(app="shop.main:app", workers=3, cpus=(0, 2))
     command = command_of(given, 7, probe=True)
-    assert command[1:] == ["-m", "harness.probe", "shop.main:app", "--fd", "7", "--workers", "3", "--cpus", "0,2"]
+    assert command[1:] == [str(PROBE), "shop.main:app", "--fd", "7", "--workers", "3", "--cpus", "0,2"]
     assert command_of(cell(), 7, probe=False)[-1] == "--no-probe"
 
 
