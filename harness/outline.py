@@ -34,13 +34,15 @@ class Outline:
     @property
     def notes(self) -> tuple[str, ...]:
         """What is to be known before it is started, in sentences."""
-        segments = [s for sitting in self.sittings if sitting.purpose == "measure" for s in sitting.segments]
+        measured = [sitting for sitting in self.sittings if sitting.purpose == "measure"]
+        shared = {o.id for s in measured for o in s.launches if o.cell.load.has_several_generators}
+        rates_rps = [s.rate_rps or 0.0 for sitting in measured for s in sitting.segments if s.launch_id not in shared]
         return present.plan_notes(
             cells=len(self.cells),
             detectable=self.detectable,
             why_blocked=self.why_blocked,
             arrivals=self.arrivals,
-            highest_rps=max((segment.rate_rps or 0.0 for segment in segments), default=0.0),
+            highest_rps=max(rates_rps, default=0.0),
             profile=self.profile,
         )
 

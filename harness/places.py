@@ -66,7 +66,8 @@ def places(run_id: str, emit: Emit) -> Iterator[PlaceFor]:
 def _place(stack: ExitStack, kept: ExitStack, cell: Cell, prefix: str, emit: Emit) -> Place:
     if cell.target.url is not None:
         return Place(server=None, template=None, prefix=prefix)
-    emit(ServerStarting(provider=cell.database.provider, rows=cell.database.rows))
+    rows = None if cell.database.prepare else cell.database.rows
+    emit(ServerStarting(provider=cell.database.provider, rows=rows))
     with deploy.importing(cell):
         server = stack.enter_context(deploy.start_database(cell.database))
 

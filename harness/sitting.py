@@ -139,7 +139,7 @@ class Kept:
 def trials(raw: Raw, experiment: Experiment, *, ceiling_rps: float | None) -> Iterator[Kept]:
     """The sitting divided: one trial for each launch.
 
-    `ceiling_rps` is what the generator can send on this machine, None where that is not known.
+    `ceiling_rps` is what one generator can send on this machine, None where that is not known.
     """
     for launch in raw.sitting.launches:
         yield _trial(raw, launch, experiment, ceiling_rps)
@@ -157,7 +157,7 @@ def _trial(raw: Raw, launch: Launch, experiment: Experiment, ceiling_rps: float 
         probe=experiment.observe.probe,
         lost_workers=raw.output.lost_workers,
         clock_uncertainty_ms=max(environment.clock_uncertainty_ms(), raw.output.clock_uncertainty_ms),
-        generator_ceiling_rps=ceiling_rps,
+        generator_ceiling_rps=None if launch.cell.load.has_several_generators else ceiling_rps,
         environment=raw.environment,
     )
     trial = Trial(

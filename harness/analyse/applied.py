@@ -8,6 +8,8 @@ from typing import Any
 from harness.domain.evidence import Trial
 
 KEYS = ("pool_size", "max_overflow", "pool_timeout_s", "pool_recycle_s", "pool_pre_ping", "pool_use_lifo")
+SIZE_KEYS = {"pool.pool_class", "pool.pool_size", "pool.max_overflow"}
+"""Without these nobody knows how many connections a cell's pools may hold."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

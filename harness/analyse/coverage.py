@@ -10,13 +10,15 @@ from harness.domain.verdict import Coverage
 
 
 def coverage_of(run: Run, launches: Launches) -> Coverage:
+    trials = [evidence.trial for evidence in run.trials]
     return Coverage(
         measured=len(run.trials),
         planned=run.planned_trials,
         excluded=Counter(code for launch in launches.excluded for code in launch.codes),
         fewest_requests=min((launch.all.requests for launch in launches.counted), default=None),
         postgres_processes=_postgres_processes(run),
-        relays=tuple(evidence.trial.relay for evidence in run.trials if evidence.trial.relay is not None),
+        relays=tuple(trial.relay for trial in trials if trial.relay is not None),
+        drivers=tuple(dict.fromkeys(engine.driver for trial in trials for engine in trial.applied)),
     )
 
 

@@ -34,9 +34,9 @@ UNSETTLED_STANDARD_ERRORS = 4.0
 
 
 def dropped(evidence: Judged) -> Reason | None:
-    """Arrivals found the in-flight cap reached: the target is saturated."""
+    """Arrivals found as many in flight as may be: the target does not keep up, or stood still."""
     value = share_of(evidence, "dropped")
-    message = f"saturated: {value:.1%} of the arrivals were dropped because too many were in flight"
+    message = f"{value:.1%} of the arrivals were dropped because as many were in flight as may be"
     return above("finding", "dropped", value, 0.0, message)
 
 
@@ -137,7 +137,7 @@ def steal(evidence: Judged) -> Reason | None:
 def throttled(evidence: Judged) -> Reason | None:
     """The control group's CPU limit made its processes stand still."""
     value = increase(evidence, "cgroup_throttled_s") / evidence.seconds
-    message = f"the container's CPU limit held its processes up for {value:.1%} of the time"
+    message = f"a CPU limit held poolbench's processes up for {value:.1%} of the time"
     return above("finding", "throttled", value, THROTTLED_SHARE_MAX, message)
 
 

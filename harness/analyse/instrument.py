@@ -18,13 +18,13 @@ from harness.analyse.judged import Judged
 from harness.analyse.littles_law import held, postgres_difference, probe_difference
 from harness.analyse.reasons import above, first_death, last_reading
 from harness.domain.evidence import Reason
+from harness.domain.profile import CEILING_SHARE_MAX
 
 GENERATOR_CPU_SHARE_MAX = 0.9
 STALL_SHARE_MAX = 0.05
 SCHEDULE_SHARE_MIN = 0.98
 SCHEDULE_SIGMAS = 5.0
 """Arrivals are random: a schedule falls short only beyond this many standard deviations of a Poisson count."""
-CEILING_SHARE_MAX = 0.9
 CLOCK_UNCERTAINTY_MS_MAX = 1.0
 RELAY_LATE_MS_MAX = 5.0
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from harness.analyse.applied import not_applied
+from harness.analyse.applied import SIZE_KEYS, not_applied
 from harness.analyse.compare import Comparison
 from harness.analyse.estimate import over_launches
 from harness.analyse.failures import most_frequent
@@ -71,6 +71,8 @@ def summarise_cell(
     used = [launch.connections for launch in launches]
     queue = judge_queue([launch.queue for launch in launches if launch.queue is not None])
     allowed = FAILING_SHARE if slo.error_rate is None else slo.error_rate
+    wrong = {own.key: own.found for launch in launches for own in not_applied(launch.trial)}
+    ceiling = None if wrong.keys() & SIZE_KEYS else cell.connection_ceiling
     return CellSummary(
         cell=cell,
         rank=0,
@@ -80,7 +82,7 @@ def summarise_cell(
         versus_best=None,
         connections_peak=max((readings.peak for readings in used), default=0),
         connections_active_mean=_mean([readings.active_mean for readings in used]),
-        pool_used_share=_ratio(_mean([launch.pool_used_mean for launch in launches]), cell.connection_ceiling or 0),
+        pool_used_share=_ratio(_mean([launch.pool_used_mean for launch in launches]), ceiling or 0),
         cpu_ms_per_request=_cpu_ms_per_request(launches),
         slo=_in_the_long_run(_slo(cell.id, launches, slo, percentiles), queue),
         failing=everything.error_rate > allowed or math.isinf(everything.p95_ms.value),
@@ -95,7 +97,7 @@ def summarise_cell(
         valid=bool(launches),
         invalid_launches=len(excluded),
         findings=_findings(launches, excluded, queue),
-        not_applied={own.key: own.found for launch in launches for own in not_applied(launch.trial)},
+        not_applied=wrong,
         failures=most_frequent([launch.failures for launch in launches]),
     )
 

@@ -80,12 +80,19 @@ def read_observer(path: Path) -> Mapping[str, Any]:
     return kept
 
 
+def _ceiling(profile: MachineProfile) -> str:
+    kept_up = [rung for rung in profile.generator if rung.kept_up]
+    if not kept_up:
+        lowest = min(rung.rate_rps for rung in profile.generator)
+        return f"The generator kept up with no rate that was tried, the lowest {lowest:.0f} arrivals/s."
+    fastest = max(kept_up, key=lambda rung: rung.rate_rps)
+    return f"The generator keeps up with {fastest.rate_rps:.0f} arrivals/s (lag p99 {fastest.lag_p99_ms:.1f} ms)."
+
+
 def sentences(profile: MachineProfile) -> tuple[str, ...]:
     """The profile in words."""
-    ceiling_rps = profile.generator_ceiling_rps or 0.0
-    slowest = next(rung for rung in profile.generator if rung.rate_rps == ceiling_rps)
     told = [
-        f"The generator keeps up with {ceiling_rps:.0f} arrivals/s (lag p99 {slowest.lag_p99_ms:.1f} ms).",
+        _ceiling(profile),
         *(
             f"{noise.percentile}: {noise.launch_sd:.1%} between launches, {noise.within_sd:.1%} within one; "
             f"the ratio of two measured in turns {noise.ratio_sd:.1%}."

@@ -39,7 +39,7 @@ def against_turns(cells: Sequence[Cell]) -> Iterator[str]:
                 yield f"database.settings.{name} counts the time between turns"
         if cell.session.mistake == "global_session":
             yield "session.mistake keeps a transaction open between turns"
-        if cell.load.workers is not None or cell.load.processes > 1:
+        if cell.load.has_several_generators:
             yield "several generator processes share the arrivals"
     for cell in cells[1:]:
         differing = _differences(cells[0].database, cell.database)

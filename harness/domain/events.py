@@ -44,7 +44,8 @@ class ServerStarting(Event):
     """A Postgres is about to be started and filled."""
 
     provider: str
-    rows: int
+    rows: int | None
+    """heroes that are seeded; None where a command of the user's fills the database"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -31,6 +31,7 @@ Mistake = Literal["none", "global_session", "missing_commit"]
 ProviderName = Literal["embedded", "container", "url"]
 OnIdle = Literal["reset", "blackhole"]
 
+REFERENCE_APP = "target_app.main:create_app"
 DAY_S = 86_400
 MAX_LAUNCHES = 10_000
 """cells x launches"""
@@ -111,7 +112,7 @@ class Target:
 
     __pydantic_config__: ClassVar[Mapping[str, Any]] = _STRICT
 
-    app: str = "target_app.main:create_app"
+    app: str = REFERENCE_APP
     """pkg.module:attribute, an ASGI app or a factory without arguments"""
     driver: DriverMode = "asyncpg"
     """asyncpg, psycopg, psycopg_sync and psycopg2 (def endpoints), psycopg_blocking (the mistake: sync in async)"""
@@ -228,6 +229,11 @@ class Load:
     workers: Workers | None = None
     """generators on other machines instead: { expect = 2, bind = "0.0.0.0:5557" }"""
 
+    @property
+    def has_several_generators(self) -> bool:
+        """Whether generator processes share the arrivals."""
+        return self.workers is not None or self.processes > 1
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Design:
@@ -320,6 +326,16 @@ class Cell:
     database: DatabaseSpec
     load: Load
     network: Network = field(default_factory=Network)
+
+    @property
+    def takes_settings(self) -> bool:
+        """Whether the service is started here: one that runs already has a driver, a pool and workers of its own."""
+        return self.target.url is None
+
+    @property
+    def is_reference(self) -> bool:
+        """Whether the service is the reference app, which takes every setting; another has a driver of its own."""
+        return self.takes_settings and self.target.app == REFERENCE_APP
 
     @property
     def connection_ceiling(self) -> int | None:

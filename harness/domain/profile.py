@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 PROFILE_SCHEMA_VERSION = 1
+CEILING_SHARE_MAX = 0.9
+"""Of what the generator was found to send at most: a launch that asks for more is invalid."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

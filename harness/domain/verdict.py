@@ -219,6 +219,8 @@ class Coverage:
     """whether the server's processes were seen; None where there was no server or no launch"""
     relays: tuple[RelayReadings, ...]
     """of every launch that had one between target and Postgres"""
+    drivers: tuple[str, ...] = ()
+    """that the engines of the services have, as their processes said; empty where they were not seen"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

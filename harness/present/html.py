@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from harness.domain.evidence import Reason
 from harness.domain.verdict import CellSummary, EndpointSummary, Report
 from harness.present import numbers, view
+from harness.present.findings import findings, own_findings, reasons
 from harness.present.notes import notes
-from harness.present.phrases import failures_text, verdict_text
+from harness.present.phrases import PARTIAL, failures_text, verdict_text
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -29,6 +29,7 @@ def render_html(report: Report) -> bytes:
         info=report.info,
         summary=report.summary,
         verdict=verdict_text(report),
+        partial=PARTIAL,
         chosen=view.chosen_cell(report.summary),
         notes=notes(report),
         facts=view.facts(report),
@@ -37,8 +38,9 @@ def render_html(report: Report) -> bytes:
         outcome_rows=tuple(_cell_rows(report, "outcomes")),
         exact_rows=tuple(_cell_rows(report, "exact")),
         endpoint_rows=tuple(_endpoint_rows(report)),
-        invalid=tuple(_reasons(report, "instrument")),
-        found=tuple(_reasons(report, "finding")),
+        invalid=tuple(reasons(report, "instrument")),
+        found=tuple(reasons(report, "finding")),
+        meanings=tuple(findings(report)),
         fingerprint=view.fingerprint(report.info.environment),
     )
     return page.encode("utf-8")
@@ -66,6 +68,7 @@ def _template() -> Template:
         ties=view.ties_text,
         peak=view.peak_text,
         failures=failures_text,
+        findings=own_findings,
     )
     return environment.get_template("report.html.j2")
 
@@ -90,12 +93,3 @@ def _endpoint_rows(report: Report) -> Iterator[tuple[CellSummary, EndpointSummar
     for cell in report.summary.cells:
         for endpoint in cell.endpoints:
             yield cell, endpoint
-
-
-def _reasons(report: Report, kind: str) -> Iterator[tuple[str, str, Reason]]:
-    """Trial, cell label and reason, of every certificate's reasons of one kind."""
-    labels = {launch.id: launch.cell.label for sitting in report.info.sittings for launch in sitting.launches}
-    for trial, certificate in report.summary.certificates.items():
-        for reason in certificate.reasons:
-            if reason.kind == kind:
-                yield trial, labels.get(trial, ""), reason

@@ -13,6 +13,8 @@ from harness.present.numbers import count, number
 from harness.present.phrases import blocked_text, listed, rate_rps, settings_text
 
 FEW_LAUNCHES = 5
+WIDE = 1.25
+"""How many times its lower end the upper one of an interval is from which on more launches are advised."""
 FEW_REQUESTS_FOR_P99 = 1000
 LATE_SHARE = 0.1
 """The generator's share of a p95 from which on it is worth a note."""
@@ -31,6 +33,7 @@ def notes(report: Report) -> tuple[str, ...]:
         _empty_tasks(report),
         _closed(report),
         _different_loads(report),
+        _different_servers(report),
         _few_launches(report),
         _few_requests(report),
         _late(report),
@@ -52,12 +55,15 @@ def _partial(report: Report) -> str:
 
 
 def _excluded(report: Report) -> str:
-    coverage, left_out = report.summary.coverage, sum(cell.invalid_launches for cell in report.summary.cells)
+    coverage, cells = report.summary.coverage, report.summary.cells
+    left_out = sum(cell.invalid_launches for cell in cells)
     if not left_out:
         return ""
+    own = [cell for cell in cells if cell.invalid_launches]
+    of = f" ({_named(own)})" if len(own) < len(cells) else ""
     why = ", ".join(f"{code} {times}x" for code, times in sorted(coverage.excluded.items(), key=lambda item: -item[1]))
     are = "is invalid and feeds" if left_out == 1 else "are invalid and feed"
-    return f"{left_out} of {coverage.measured} launches {are} no figure: {why}."
+    return f"{left_out} of {coverage.measured} launches {are} no figure{of}: {why}."
 
 
 def _blocked(report: Report) -> str:
@@ -114,6 +120,14 @@ def _different_loads(report: Report) -> str:
     return "The cells carry different loads: their latencies differ for that reason too." if len(loads) > 1 else ""
 
 
+def _different_servers(report: Report) -> str:
+    """The fingerprint is of the server that was up as the run began."""
+    specs = {repr(cell.database) for cell in report.info.cells if cell.takes_settings}
+    if len(specs) < 2:
+        return ""
+    return f"The environment names the Postgres of {settings_text(report.info.cells[0])}; others have one of their own."
+
+
 def _few_launches(report: Report) -> str:
     fewest = min((cell.all.launches for cell in _valid(report)), default=FEW_LAUNCHES)
     if fewest >= FEW_LAUNCHES:
@@ -121,7 +135,16 @@ def _few_launches(report: Report) -> str:
     if fewest == 1:
         once = [cell for cell in _valid(report) if cell.all.launches == 1]
         return f"One launch has no interval ({_which(once, report)}): how much a fresh start changes is unknown."
-    return f"{fewest} launches give wide intervals; five or more narrow them markedly."
+    wide = [cell for cell in _valid(report) if _width(cell) > WIDE]
+    if not wide:
+        return ""
+    return f"{fewest} launches leave the p95 of {_which(wide, report)} a wide interval; five or more narrow it."
+
+
+def _width(cell: CellSummary) -> float:
+    """How many times the lower end of its p95's interval the upper one is; infinite where the interval is open."""
+    p95 = cell.all.p95_ms
+    return p95.high / p95.low if p95.low and p95.high else math.inf
 
 
 def _few_requests(report: Report) -> str:
@@ -170,9 +193,11 @@ def _from_outside(report: Report) -> str:
     if not urls:
         return ""
     was, its = ("was", "its") if len(urls) == 1 else ("were", "their")
+    outside = [cell for cell in _valid(report) if not cell.cell.takes_settings]
+    waits = f"{its} pool waits, " if all(math.isnan(cell.all.pool_share) for cell in outside) else ""
     return (
-        f"{listed(urls)} ran already and {was} measured from outside: {its} pool waits, {its} connections and {its} "
-        "processes were not seen."
+        f"{listed(urls)} ran already and {was} measured from outside: {waits}{its} connections and {its} processes "
+        "were not seen."
     )
 
 
@@ -222,7 +247,7 @@ def _valid(report: Report) -> list[CellSummary]:
 
 def _deployed(report: Report) -> list[CellSummary]:
     """Valid cells whose service poolbench started itself: there was something to see."""
-    return [cell for cell in _valid(report) if cell.cell.target.url is None]
+    return [cell for cell in _valid(report) if cell.cell.takes_settings]
 
 
 def _which(some: Sequence[CellSummary], report: Report, *, every: str = "every cell") -> str:

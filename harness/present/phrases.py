@@ -21,6 +21,7 @@ from harness.domain.verdict import (
 )
 from harness.present.numbers import UNKNOWN, interval, number, percent
 
+PARTIAL = "This run is not complete: only the launches that are over are shown."
 MOST_NAMED = 3
 """Cells that a sentence names one by one."""
 TENFOLD = 9.0
@@ -36,6 +37,8 @@ def verdict_text(report: Report) -> str:
     if verdict.state == "nothing_complete":
         return "Nothing is measured yet: no launch is complete."
     if verdict.state == "all_invalid":
+        if report.summary.coverage.excluded.keys() == {"nothing_sent"}:
+            return "Nothing can be concluded: no launch sent a request."
         return "Nothing can be concluded: the measurement is invalid in every launch; the certificates say why."
     if verdict.state == "not_applied":
         return _not_applied(valid)
@@ -46,9 +49,15 @@ def verdict_text(report: Report) -> str:
         *_overwhelmed(valid, info),
         _visible(verdict, valid),
         _unknown(summary.cells, valid),
-        "This holds for this machine and this load.",
+        _holds(summary.verdict, valid),
     ]
     return " ".join(part for part in parts if part)
+
+
+def _holds(verdict: Verdict, valid: Sequence[CellSummary]) -> str:
+    """What the figures hold for; where a service runs that was not started here is not known."""
+    where = "this machine" if all(cell.cell.takes_settings for cell in valid) else "the service as it was set up"
+    return f"This holds for {where} and {'these loads' if verdict.state == 'different_loads' else 'this load'}."
 
 
 def _not_applied(valid: Sequence[CellSummary]) -> str:
@@ -282,11 +291,11 @@ def _slo(verdict: Verdict, cells: Mapping[str, CellSummary], valid: Sequence[Cel
     if verdict.cell_id is not None and verdict.state != "different_loads":
         if cells[verdict.cell_id].slo == "met":
             return f"It meets the SLO ({promise})."
-        return f"Whether it meets the SLO ({promise}) is unclear: more launches would tell."
+        return f"Whether it meets the SLO ({promise}) is unclear: more launches may tell."
     meeting = [settings_text(cell.cell) for cell in valid if cell.slo == "met"]
     if meeting:
         return f"The SLO ({promise}) is met by {listed(meeting)}."
-    if any(cell.slo == "unclear" for cell in valid):
+    if any(cell.slo != "not_met" for cell in valid):
         return f"Whether the SLO ({promise}) is met is unclear."
     return f"The SLO ({promise}) is met by none." if len(valid) > 1 else f"The SLO ({promise}) is not met."
 
@@ -324,7 +333,7 @@ def failure_text(failure: Failure) -> str:
     said = failure.message or {"dropped": "dropped, as many were in flight as may be"}.get(
         failure.outcome, f"{failure.outcome}, without a message"
     )
-    return f"{failure.count} {failure.endpoint or 'arrivals'}: {said}"
+    return f"{failure.count} {failure.endpoint or _plural('arrival', failure.count)}: {said}"
 
 
 def settings_text(cell: Cell) -> str:

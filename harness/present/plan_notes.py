@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from harness.domain.profile import MachineProfile
+from harness.domain.profile import CEILING_SHARE_MAX, MachineProfile
 from harness.present.numbers import count, number
 from harness.present.phrases import TENFOLD, blocked_text, percent_text
 
@@ -25,7 +25,7 @@ def plan_notes(
         detectable: percentile -> smallest difference that is found four times in five, as a share; None without one.
         why_blocked: why launches do not take turns although the experiment leaves the choice; "" otherwise.
         arrivals: that are offered in all; None while the rate is not known.
-        highest_rps: the highest rate of any launch, 0 where it is not known.
+        highest_rps: the highest rate that one generator process is asked for, 0 where it is not known.
         profile: what calibration found of this machine, if it was calibrated.
     """
     return (
@@ -55,10 +55,10 @@ def _apart(cells: int, detectable: Mapping[str, float | None], profile: MachineP
 
 def _ceiling(highest_rps: float, profile: MachineProfile | None) -> Iterator[str]:
     ceiling_rps = profile.generator_ceiling_rps if profile else None
-    if ceiling_rps is not None and highest_rps > ceiling_rps:
+    if ceiling_rps is not None and highest_rps > CEILING_SHARE_MAX * ceiling_rps:
         yield (
-            f"The launches will be invalid: {number(highest_rps)} arrivals/s are asked of a generator that sends at "
-            f"most {number(ceiling_rps)} here."
+            f"Launches will be invalid: {number(highest_rps)} arrivals/s are asked of a generator that sends at most "
+            f"{number(ceiling_rps)} here, of which {percent_text(CEILING_SHARE_MAX)} may be used."
         )
 
 

@@ -15,7 +15,8 @@ def line_of(event: events.Event) -> str:
         case events.RunStarted():
             text = f"run {event.path}"
         case events.ServerStarting():
-            text = f"Postgres ({event.provider}), {count(event.rows)} rows to seed"
+            rows = "" if event.rows is None else f", {count(event.rows)} rows to seed"
+            text = f"Postgres ({event.provider}){rows}"
         case events.DatabaseFilling():
             last = f": {event.last_line}" if event.last_line else ""
             text = f"filling the database, {event.elapsed_s:.0f} s so far: {event.command}{last}"

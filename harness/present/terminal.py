@@ -19,10 +19,11 @@ from rich.text import Text
 from harness.domain.experiment import Cell
 from harness.domain.load import Sitting
 from harness.domain.verdict import CellSummary, Report
+from harness.present.findings import findings
 from harness.present.notes import notes
-from harness.present.numbers import INFINITE, duration, interval, number, percent, promise_word
-from harness.present.phrases import failures_text, verdict_text
-from harness.present.view import chosen_cell, findings_text, peak_text, quantity, rank_text, ties_text
+from harness.present.numbers import INFINITE, UNKNOWN, duration, interval, number, percent, promise_word
+from harness.present.phrases import PARTIAL, failures_text, verdict_text
+from harness.present.view import chosen_cell, driver_text, peak_text, quantity, rank_text, ties_text
 
 _GAP = 2
 """Between two columns: one of padding, one that the box draws."""
@@ -99,12 +100,10 @@ def print_report(report: Report, console: Console, paths: Mapping[str, str]) -> 
     """Verdict, ranked table, findings, doubts, and where the files are."""
     console.print(Text(verdict_text(report), style="bold"))
     if not report.complete:
-        console.print(
-            Text("This run is partial: it was cut short, and only what is complete is shown.", style="yellow")
-        )
+        console.print(Text(PARTIAL, style="yellow"))
     console.print()
     console.print(ranked_table(report.summary.cells, chosen_cell(report.summary)))
-    _print_findings(report.summary.cells, console)
+    _print_findings(report, console)
     for note in notes(report):
         console.print(_bullet("note", note))
     console.print()
@@ -164,12 +163,15 @@ def _cell_table(cells: Sequence[Cell]) -> FittingTable:
     def values(of: Callable[[Cell], Any]) -> tuple[str, ...]:
         return tuple(str(of(cell)) for cell in cells)
 
+    def asked(of: Callable[[Cell], Any]) -> tuple[str, ...]:
+        return values(lambda cell: of(cell) if cell.takes_settings else UNKNOWN)
+
     columns = (
         Column(header="id", values=values(lambda c: c.id), need=100, left=True),
         Column(header="cell", values=values(lambda c: c.label), need=100, left=True),
-        Column(header="driver", values=values(lambda c: c.target.driver), need=40, left=True),
-        Column(header="workers", values=values(lambda c: c.target.workers), need=60),
-        Column(header="pool_size\n+ overflow", values=values(_pool_text), need=70),
+        Column(header="driver", values=values(driver_text), need=40, left=True),
+        Column(header="workers", values=asked(lambda c: c.target.workers), need=60),
+        Column(header="pool_size\n+ overflow", values=asked(_pool_text), need=70),
         Column(header="connections\nat most", values=values(lambda c: _ceiling_text([c])), need=90),
         Column(header="scenario", values=values(lambda c: c.load.scenario), need=30, left=True),
     )
@@ -204,11 +206,13 @@ def _order_text(block: Sequence[Sitting]) -> str:
 
 def _most_connections(block: Sequence[Sitting]) -> str:
     totals = [_ceiling_text([launch.cell for launch in sitting.launches]) for sitting in block]
-    return INFINITE if INFINITE in totals else max(totals, key=int)
+    return next((text for text in (INFINITE, UNKNOWN) if text in totals), "") or max(totals, key=int)
 
 
 def _ceiling_text(cells: Sequence[Cell]) -> str:
-    """Connections these cells may make Postgres hold at once."""
+    """Connections these cells may make Postgres hold at once; unknown of a service that runs already."""
+    if not all(cell.takes_settings for cell in cells):
+        return UNKNOWN
     ceilings = [cell.server_ceiling for cell in cells]
     return INFINITE if None in ceilings else str(sum(ceiling for ceiling in ceilings if ceiling is not None))
 
@@ -217,13 +221,13 @@ def _pool_text(cell: Cell) -> str:
     return "no pool" if cell.pool.ceiling is None else f"{cell.pool.pool_size} + {cell.pool.max_overflow}"
 
 
-def _print_findings(cells: Sequence[CellSummary], console: Console) -> None:
-    found = [(cell.cell.label, text) for cell in cells if (text := findings_text(cell))]
+def _print_findings(report: Report, console: Console) -> None:
+    found = list(findings(report))
     if found:
         console.print()
-    for label, text in found:
-        console.print(_bullet(label, text))
-    for cell in cells:
+    for code, text in found:
+        console.print(_bullet(code, text))
+    for cell in report.summary.cells:
         if text := failures_text(cell):
             console.print(_bullet(f"{cell.cell.label} failed", text))
 

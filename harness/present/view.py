@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from harness.domain.design import design_kind
 from harness.domain.evidence import RunInfo
-from harness.domain.experiment import Cell
+from harness.domain.experiment import Cell, DatabaseSpec
 from harness.domain.verdict import CellSummary, Report, Summary
 from harness.present.numbers import UNKNOWN, count, duration, number
-from harness.present.phrases import promise_text
+from harness.present.phrases import promise_text, rate_rps
 
 if TYPE_CHECKING:
     import pandas as pd
+
+T = TypeVar("T")
 
 
 def rank_text(cell: CellSummary) -> str:
@@ -39,14 +42,13 @@ def chosen_cell(summary: Summary) -> str | None:
 
 
 def peak_text(cell: CellSummary) -> str:
-    """Most connections at once; none seen means that nobody looked, since a service that answers holds some."""
-    return count(cell.connections_peak or None)
+    """Most connections at once, as far as anybody looked."""
+    return count(None if math.isnan(cell.connections_active_mean) else cell.connections_peak)
 
 
-def findings_text(cell: CellSummary) -> str:
-    """Everything found about a cell, invalid launches first."""
-    invalid = (quantity(cell.invalid_launches, "invalid launch"),)
-    return "; ".join((*(invalid if cell.invalid_launches else ()), *cell.findings))
+def driver_text(cell: Cell) -> str:
+    """The driver that the reference app is asked to use; another app has one of its own."""
+    return cell.target.driver if cell.is_reference else UNKNOWN
 
 
 def titled(cell: CellSummary) -> str:
@@ -92,7 +94,7 @@ def facts(report: Report) -> tuple[tuple[str, str], ...]:
         ("Time", _time_fact(info)),
         ("Order", _design_fact(info)),
         ("Promise (SLO)", slo_text(info)),
-        ("Service", _service_fact(info)),
+        ("Service", _service_fact(report)),
         ("Database", _database_fact(info)),
         ("Machine", _machine_fact(info.environment)),
     )
@@ -130,65 +132,99 @@ def _cells_fact(report: Report) -> str:
 
 
 def _load_fact(info: RunInfo) -> str:
-    load = info.experiment.load
-    scenario = _distinct(info.cells, lambda cell: cell.load.scenario)
-    model = _distinct(info.cells, lambda cell: cell.load.model)
-    if model != "open":
-        users = _distinct(info.cells, lambda cell: cell.load.users)
-        return f"scenario {scenario}; {model}: {users} users that wait for each answer, latency from send"
-    rate = number(info.rate_rps) if info.rate_rps is not None else _distinct(info.cells, lambda c: c.load.rate_rps)
-    source = f" ({info.rate_source})" if info.rate_source else ""
-    return (
-        f"scenario {scenario}; open: {rate} arrivals/s, {load.arrivals} gaps{source}; "
-        f"latency from the intended time, timeout {duration(load.request_timeout_s)}"
+    return "; ".join((*_open_load(info), *_closed_load(info)))
+
+
+def _open_load(info: RunInfo) -> Iterator[str]:
+    cells = [cell for cell in info.cells if cell.load.model == "open"]
+    if not cells:
+        return
+    source = info.rate_source if any(cell.load.rate_rps is None for cell in cells) else "given"
+    yield (
+        f"scenario {_distinct(cells, lambda c: c.load.scenario)}; "
+        f"open: {_distinct(cells, lambda c: number(rate_rps(c, info)))} arrivals/s, "
+        f"{_distinct(cells, lambda c: c.load.arrivals)} gaps{f' ({source})' if source else ''}; "
+        f"latency from the intended time, timeout {_distinct(cells, lambda c: duration(c.load.request_timeout_s))}"
     )
 
 
+def _closed_load(info: RunInfo) -> Iterator[str]:
+    cells = [cell for cell in info.cells if cell.load.model == "closed"]
+    if cells:
+        yield (
+            f"scenario {_distinct(cells, lambda c: c.load.scenario)}; "
+            f"closed: {_distinct(cells, lambda c: c.load.users)} users that wait for each answer, "
+            f"latency from send, timeout {_distinct(cells, lambda c: duration(c.load.request_timeout_s))}"
+        )
+
+
 def _time_fact(info: RunInfo) -> str:
-    load = info.experiment.load
+    measured, warmup = (
+        _distinct(info.cells, lambda c: duration(c.load.measure_s)),
+        _distinct(info.cells, lambda c: duration(c.load.warmup_s)),
+    )
     total_s = sum(sitting.duration_s for sitting in info.sittings)
     return (
-        f"{duration(load.measure_s)} measured after {duration(load.warmup_s)} of warm-up per launch, "
-        f"{duration(total_s)} of load in all; {info.created_utc}"
+        f"{measured} measured after {warmup} of warm-up per launch, {duration(total_s)} of load planned; "
+        f"{info.created_utc}"
     )
 
 
 def _design_fact(info: RunInfo) -> str:
+    """How launches were ordered; a single cell has nothing to take turns with."""
     design = info.experiment.design
+    if len(info.cells) == 1:
+        return f"one cell, one launch after the other; seed {design.seed}"
     kind, why_blocked = design_kind(info.experiment, info.cells)
     if kind == "interleaved":
+        closed = any(cell.load.model == "closed" for cell in info.cells)
+        clear = "the service has nothing in progress" if info.experiment.observe.probe else "its requests are answered"
         return (
             f"interleaved: the cells of a block run side by side and take turns of at least "
             f"{duration(design.segment_s)}, in balanced order, so that the machine's drift touches all alike; a turn "
-            f"ends where the service has nothing in progress, so that all turns together are one run; "
-            f"seed {design.seed}"
+            f"ends where {'its users have their answers' if closed else clear}, so that all turns together are one "
+            f"run; seed {design.seed}"
         )
     because = f" (because {why_blocked})" if why_blocked else ""
     return f"blocked{because}: one cell at a time, in balanced order over the blocks; seed {design.seed}"
 
 
-def _service_fact(info: RunInfo) -> str:
-    url = info.experiment.target.url
-    if url:
-        return f"already running at {url}"
-    app = _distinct(info.cells, lambda cell: cell.target.app)
-    driver = _distinct(info.cells, lambda cell: cell.target.driver)
-    workers = _distinct(info.cells, lambda cell: cell.target.workers)
-    return f"{app}; driver {driver}; workers {workers}"
+def _service_fact(report: Report) -> str:
+    cells = report.info.cells
+    urls = list(dict.fromkeys(cell.target.url for cell in cells if cell.target.url))
+    started = [cell for cell in cells if cell.takes_settings]
+    parts = [f"already running at {', '.join(urls)}"] if urls else []
+    if started:
+        reference = [cell for cell in started if cell.is_reference]
+        drivers = _distinct(reference, driver_text) or ", ".join(report.summary.coverage.drivers)
+        parts.append(_distinct(started, lambda cell: cell.target.app))
+        parts += [f"driver {drivers}"] if drivers else []
+        parts.append(f"workers {_distinct(started, lambda cell: cell.target.workers)}")
+    return "; ".join(parts)
 
 
 def _database_fact(info: RunInfo) -> str:
-    database = info.experiment.database
-    server = _section(info.environment, "postgres")
-    version = server.get("version")
+    """The databases that were made for the launches; "" where the service has one of its own."""
+    specs = [cell.database for cell in info.cells if cell.takes_settings]
+    if not specs:
+        return ""
+    # the fingerprint is that of the first cell's server
+    alike = len({(spec.provider, spec.url, spec.image) for spec in specs}) == 1
+    server = _section(info.environment, "postgres") if alike else {}
+    settings = {key: [spec.settings.get(key) for spec in specs] for spec in specs for key in spec.settings}
     parts = (
-        f"Postgres {version}" if version else "Postgres",
-        f"{count(database.rows)} rows",
+        f"Postgres {server['version']}" if server.get("version") else "Postgres",
+        *dict.fromkeys(filled_text(spec) for spec in specs),
         str(server.get("transport", "")),
-        f"provider {database.provider}",
-        *(f"{key} = {value}" for key, value in database.settings.items()),
+        f"provider {_distinct(specs, lambda spec: spec.provider)}",
+        *(f"{key} = {_distinct(values, str)}" for key, values in settings.items()),
     )
     return "; ".join(part for part in parts if part)
+
+
+def filled_text(database: DatabaseSpec) -> str:
+    """What a launch's database holds: how much a command of the user's puts there is not known."""
+    return f"filled by {' '.join(database.prepare)}" if database.prepare else f"{count(database.rows)} rows"
 
 
 def _machine_fact(environment: Mapping[str, Any]) -> str:
@@ -210,7 +246,7 @@ def _section(environment: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     return section if isinstance(section, Mapping) else {}
 
 
-def _distinct(cells: Sequence[Cell], of: Callable[[Cell], Any]) -> str:
-    """The value all cells share, or every value there is."""
-    values = dict.fromkeys(of(cell) for cell in cells)
+def _distinct(things: Sequence[T], of: Callable[[T], Any]) -> str:
+    """The value all things share, or every value there is."""
+    values = dict.fromkeys(of(thing) for thing in things)
     return ", ".join(UNKNOWN if value is None else str(value) for value in values)

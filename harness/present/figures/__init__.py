@@ -24,8 +24,8 @@ class FigureKind:
     title: str
     caption: str
     draw: Callable[[Report, pd.DataFrame], Figure | None]
-    missing: str
-    """what is said instead when there is no data"""
+    missing: Callable[[Report], str]
+    """what is said instead when there is nothing to draw"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,54 +34,89 @@ class Picture:
 
     kind: FigureKind
     svg: str
+    missing: str
+
+
+def _nothing_counts(report: Report) -> str:
+    """Why no launch feeds any figure, as the end of a sentence; "" where one does."""
+    if any(cell.valid for cell in report.summary.cells):
+        return ""
+    return "no launch is valid." if report.summary.certificates else "no launch is complete."
+
+
+def _no_latency(report: Report) -> str:
+    return f"There is no latency to show: {_nothing_counts(report) or 'no arrival was measured.'}"
+
+
+def _no_connections(report: Report) -> str:
+    if why := _nothing_counts(report):
+        return f"There are no connections to show: {why}"
+    if not any(cell.takes_settings for cell in report.info.cells):
+        return "Connections could not be seen: the service ran already, and its database is its own."
+    return "Connections could not be seen: pg_stat_activity gave nothing."
+
+
+def _no_breakdown(report: Report) -> str:
+    if why := _nothing_counts(report):
+        return f"There is no latency to divide: {why}"
+    if not any(cell.takes_settings for cell in report.info.cells):
+        return "Pool wait could not be seen: the service ran already, without the probe."
+    if not report.info.experiment.observe.probe:
+        return "Pool wait could not be seen: the target ran without the probe."
+    return "Pool wait could not be seen: no good answer carried the probe's figures."
+
+
+def _no_failures(report: Report) -> str:
+    why = _nothing_counts(report)
+    return f"There are no arrivals to show: {why}" if why else "No arrival failed: no errors, timeouts or drops."
 
 
 FIGURES: tuple[FigureKind, ...] = (
     FigureKind(
         series="latency_percentiles",
         title="Latency percentiles by cell",
-        caption="Each dot is a percentile of offered arrivals and the bar through it the 95 % interval over launches; "
-        "further left is better, and bars that overlap leave the order open.",
+        caption="Each dot is a percentile of what was offered, a bar through it the 95 % interval over launches where "
+        "there is one; further left is better. The table says which cells are told apart, not the bars' overlap.",
         draw=latency_percentiles,
-        missing="There is no latency to show: no arrival was measured.",
+        missing=_no_latency,
     ),
     FigureKind(
         series="latency_cdf",
         title="The whole distribution, tail stretched",
-        caption="The share of arrivals answered within a time, this cell in blue and others behind it in grey; "
+        caption="The share of arrivals answered within a time: a panel's own cell in blue, others in grey behind it; "
         "a curve that ends below the top is one whose remaining arrivals failed.",
         draw=latency_cdf,
-        missing="There is no latency to show: no arrival was measured.",
+        missing=_no_latency,
     ),
     FigureKind(
         series="latency_over_time",
         title="Latency over time",
         caption="Median and 95th percentile as the measurement went on: a level line is a steady state, "
-        "a rising one a queue that grows.",
+        "one that keeps rising may be a queue that grows.",
         draw=latency_over_time,
-        missing="There is no latency to show: no arrival was measured.",
+        missing=_no_latency,
     ),
     FigureKind(
         series="connections",
         title="Connections by state",
-        caption="What Postgres saw of each cell's connections, with the limits that apply; "
-        "every panel has its own scale, and an arrow names a limit above it.",
+        caption="What Postgres saw of each cell's connections in the launch in the middle by p95, with the limits that "
+        "settings ask for and the server sets; every panel has its own scale, and an arrow names a limit above it.",
         draw=connections,
-        missing="Connections could not be seen: pg_stat_activity was not sampled.",
+        missing=_no_connections,
     ),
     FigureKind(
         series="breakdown",
         title="Pool wait as a share of latency",
         caption="Where the mean latency was spent; a long hatched part is time lost before the query even started.",
         draw=breakdown,
-        missing="Pool wait could not be seen: the target ran without the probe.",
+        missing=_no_breakdown,
     ),
     FigureKind(
         series="outcomes",
         title="Share of arrivals that failed",
         caption="The share of offered arrivals that got no good answer, by what happened to them.",
         draw=outcomes,
-        missing="Every offered arrival was answered: no errors, timeouts or drops.",
+        missing=_no_failures,
     ),
 )
 
@@ -90,7 +125,9 @@ def draw(kind: FigureKind, report: Report) -> Picture:
     """One figure as SVG; empty when its series is missing, empty, or not worth a picture."""
     frame = report.series.get(kind.series)
     if frame is None or frame.empty:
-        return Picture(kind=kind, svg="")
+        return Picture(kind=kind, svg="", missing=kind.missing(report))
     with house_style(salt=kind.series):
         figure = kind.draw(report, frame)
-        return Picture(kind=kind, svg="" if figure is None else to_svg(figure))
+        return Picture(
+            kind=kind, svg="" if figure is None else to_svg(figure), missing="" if figure else kind.missing(report)
+        )

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from harness.domain.experiment import Cell
-from harness.domain.verdict import Report
+from harness.domain.verdict import CellSummary, Report
 from harness.present.figures import style
 from harness.present.figures.style import BLUE, GREEN, INK, MUTED, ORANGE, PALE, PAPER, PURPLE, RED, SKY
 from harness.present.numbers import count, number, percent
@@ -54,7 +54,7 @@ def connections(report: Report, frame: pd.DataFrame) -> Figure:
     for index, (cell, axes) in enumerate(zip(cells, panels, strict=True)):
         own = frame[frame["cell_id"] == cell.cell.id]
         peak = _stack(axes, own, looks)
-        _limits(axes, cell.cell, peak, max_connections(report, cell.cell))
+        _limits(axes, limit_lines(cell, max_connections(report, cell.cell)), peak)
         if panels.is_left(index):
             axes.set_ylabel("connections")
         if panels.is_bottom(index):
@@ -142,11 +142,10 @@ def _stack(axes: Axes, own: pd.DataFrame, looks: tuple[tuple[str, str, str], ...
     return float(table.sum(axis=1).max())
 
 
-def _limits(axes: Axes, cell: Cell, peak: float, server_limit: int | None) -> None:
+def _limits(axes: Axes, limits: Sequence[Limit], peak: float) -> None:
     """Lines at the limits near the data, labels with an arrow at the top edge for those far above it."""
     from matplotlib.ticker import MaxNLocator
 
-    limits = limit_lines(cell, server_limit)
     near = [limit for limit in limits if limit.value <= _FAR * max(peak, 1)]
     far = [limit for limit in limits if limit not in near]
     tallest = max([peak, 1.0, *(limit.value for limit in near)])
@@ -181,11 +180,15 @@ class Limit:
     dash: str
 
 
-def limit_lines(cell: Cell, server_limit: int | None) -> list[Limit]:
-    """What limits a cell's connections, lowest first; a pool without a limit leaves the server's alone."""
+def limit_lines(summary: CellSummary, server_limit: int | None) -> list[Limit]:
+    """What limits a cell's connections, lowest first.
+
+    A pool without a limit, or with another one than was asked for, leaves the server's alone.
+    """
+    cell = summary.cell
     workers, pool = cell.target.workers, cell.pool
     limits = []
-    if cell.connection_ceiling is not None:
+    if cell.connection_ceiling is not None and not any(key.startswith("pool.") for key in summary.not_applied):
         kept = workers * pool.pool_size
         name = f"{workers} {_TIMES} pool_size = {kept}" if workers > 1 else f"pool_size {kept}"
         limits.append(Limit(name=name, value=kept, dash="--"))

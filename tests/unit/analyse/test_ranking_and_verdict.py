@@ -224,10 +224,10 @@ def test_the_closed_model_is_labelled(build: ModuleType) -> None:
 
 def test_thin_evidence_is_noted(build: ModuleType) -> None:
     thin = notes(analyse(build.blocked_run({1: [[1.0] * 300] * 3})))
-    assert "3 launches give wide intervals; five or more narrow them markedly." in thin
+    assert not any("interval" in note for note in thin), "all three came out alike"
     assert "p99 is thin: a launch has as few as 300 arrivals, of which 3 lie beyond it." in thin
     plenty = notes(analyse(build.blocked_run({1: [[1.0] * 1000] * 5})))
-    assert not any("launches give" in note or "p99" in note for note in plenty)
+    assert not any("interval" in note or "p99" in note for note in plenty)
 
 
 def test_a_single_launch_names_the_fastest_and_whether_its_slo_is_known(build: ModuleType) -> None:

@@ -146,8 +146,9 @@ def test_a_calibration_of_more_launches_finds_smaller_differences() -> None:
 
 
 def test_plan_warns_of_a_rate_beyond_the_generator() -> None:
-    for rate_rps, warned in ((1900, False), (2100, True)):
-        experiment = plan.parse_experiment(EXPERIMENT.format(rate_rps=rate_rps, kind="blocked"), source="e")
+    for rate_rps, processes, warned in ((1799, 1, False), (1801, 1, True), (1801, 2, False)):
+        text = EXPERIMENT.format(rate_rps=rate_rps, kind="blocked")
+        experiment = plan.parse_experiment(text, source="e", overrides=[f"load.processes={processes}"])
         notes = outline(experiment, profile()).notes
         assert any("will be invalid" in note for note in notes) is warned
 

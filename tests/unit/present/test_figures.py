@@ -141,7 +141,7 @@ def test_connections_name_what_is_far_above_without_a_line(make_report: MakeRepo
     ],
 )
 def test_limits(make_report: MakeReport, pool: Pool, workers: int, limit: int | None, expected: list[int]) -> None:
-    cell = with_pool(make_report(drivers=1, sizes=1), pool, workers=workers).summary.cells[0].cell
+    cell = with_pool(make_report(drivers=1, sizes=1), pool, workers=workers).summary.cells[0]
     assert [line.value for line in limit_lines(cell, limit)] == expected
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from harness.domain.evidence import RelayReadings
-from harness.domain.experiment import Design, Load, Observe, Pool, Target
+from harness.domain.experiment import DatabaseSpec, Design, Load, Observe, Pool, Target
 from harness.domain.verdict import Bounds, CellSummary, EndpointSummary, Report
 from harness.present.notes import notes
 
@@ -50,7 +50,7 @@ def with_cells(report: Report, *changes: dict[str, Any]) -> Report:
 
 def changed(own: CellSummary, **changes: Any) -> CellSummary:
     of_all = {name: changes.pop(name) for name in list(changes) if name in EndpointSummary.__dataclass_fields__}
-    of_cell = {name: changes.pop(name) for name in list(changes) if name in ("load", "target", "pool")}
+    of_cell = {name: changes.pop(name) for name in list(changes) if name in ("load", "target", "pool", "database")}
     return replace(own, all=replace(own.all, **of_all), cell=replace(own.cell, **of_cell), **changes)
 
 
@@ -84,7 +84,7 @@ def test_a_partial_run_is_counted(report: Report, measured: int) -> None:
     ("left_out", "excluded", "said"),
     [
         ((0, 0), {}, ""),
-        ((1, 0), {"lag": 1}, "1 of 10 launches is invalid and feeds no figure: lag 1x."),
+        ((1, 0), {"lag": 1}, "1 of 10 launches is invalid and feeds no figure (pool_size 2): lag 1x."),
         ((2, 1), {"stall": 1, "lag": 2}, "3 of 10 launches are invalid and feed no figure: lag 2x, stall 1x."),
     ],
 )
@@ -116,7 +116,10 @@ def test_work_that_goes_on_in_others_turns_is_told_apart_from_work_that_disturbs
 
 def test_a_queue_that_had_not_settled_is_named_but_a_saturated_one_is_more_than_that(report: Report) -> None:
     said = about(with_cells(report, {"from_empty": True}), "settled")
-    assert said.startswith("The queue had not settled with pool_size 2: in a steady state latency is higher.")
+    assert said == (
+        "The queue had not settled with pool_size 2: in a steady state latency is higher. A longer load.measure_s "
+        "comes closer."
+    )
     both = about(with_cells(report, {"from_empty": True}, {"from_empty": True}), "settled")
     assert "with every cell:" in both
     assert about(with_cells(report, {"from_empty": True, "saturated": True}), "settled") == ""
@@ -141,7 +144,10 @@ def test_tasks_that_sent_nothing_are_counted(report: Report, empty: int, said: s
 def test_a_closed_load_is_labelled(report: Report) -> None:
     closed = Load(model="closed", users=8)
     note = about(with_cells(report, {"load": closed}, {"load": closed}), "Closed model")
-    assert note.startswith("Closed model: latency counts from the send.")
+    assert note == (
+        "Closed model: latency counts from the send. Users who wait for an answer send nothing meanwhile, so a pause "
+        "of the target delays few requests here; do not compare with an open model's figures."
+    )
     assert about(report, "Closed model") == ""
 
 
@@ -149,19 +155,37 @@ def test_different_loads_are_a_reason_of_their_own(report: Report) -> None:
     other = with_cells(report, {"load": Load(rate_rps=1.0)}, {"load": Load(rate_rps=2.0)})
     assert about(other, "different loads").endswith("their latencies differ for that reason too.")
     assert about(report, "different loads") == ""
+    assert about(other, "loads") == "The cells carry different loads: their latencies differ for that reason too."
+
+
+def test_a_server_that_not_all_cells_had_is_named_as_the_first_ones(report: Report) -> None:
+    said = "The environment names the Postgres of pool_size 2; others have one of their own."
+    images = with_cells(report, {"database": DatabaseSpec()}, {"database": DatabaseSpec(image="postgres:17")})
+    assert about(images, "Postgres of") == said
+    assert about(report, "Postgres of") == ""
 
 
 @pytest.mark.parametrize(
     ("launches", "said"),
     [
         ((5, 5), ""),
-        ((4, 5), "4 launches give wide intervals; five or more narrow them markedly."),
+        ((4, 5), "4 launches leave the p95 of every cell a wide interval; five or more narrow it."),
         ((1, 5), "One launch has no interval (pool_size 2): how much a fresh start changes is unknown."),
         ((1, 1), "One launch has no interval (every cell): how much a fresh start changes is unknown."),
     ],
 )
 def test_few_launches(report: Report, launches: tuple[int, int], said: str) -> None:
-    assert about(with_cells(report, *({"launches": count} for count in launches)), "interval") == said
+    wide = {"p95_ms": Bounds(value=10.0, low=8.0, high=12.0)}
+    assert about(with_cells(report, *({"launches": count} | wide for count in launches)), "interval") == said
+
+
+def test_launches_that_agree_are_not_called_few(report: Report) -> None:
+    close, apart, unknown = (Bounds(value=10.0, low=low, high=high) for low, high in ((9, 11), (8, 12), (None, None)))
+    few = [{"launches": 3, "p95_ms": bounds} for bounds in (close, close)]
+    assert about(with_cells(report, *few), "interval") == ""
+    for bounds in (apart, unknown):
+        said = about(with_cells(report, few[0], few[1] | {"p95_ms": bounds}), "interval")
+        assert said == "3 launches leave the p95 of pool_size 5 a wide interval; five or more narrow it."
 
 
 @pytest.mark.parametrize(
@@ -209,19 +233,25 @@ def test_a_late_generator_says_how_much_it_can_have_moved(
 def test_what_tasks_take_for_themselves(report: Report) -> None:
     p50 = Bounds(value=10.0, low=None, high=None)
     slow, quick = {"own_mean_ms": 1.2, "p50_ms": p50}, {"own_mean_ms": 0.9, "p50_ms": p50}
-    assert "for up to 1.20 ms on average" in about(with_cells(report, slow, quick), "pause or compute")
+    assert about(with_cells(report, slow, quick), "pause or compute") == (
+        "The scenario's tasks pause or compute for up to 1.20 ms on average before and between their requests; that is "
+        "part of the latency of a task (the row for everything), and of no endpoint's."
+    )
     assert about(with_cells(report, quick, quick), "pause or compute") == ""
     assert about(with_cells(report, slow | {"own_mean_ms": math.nan}), "pause or compute") == ""
 
 
 def test_a_service_that_runs_already_was_seen_from_outside(report: Report) -> None:
-    one, two = ({"target": Target(url=f"http://{name}")} for name in "ab")
+    one, two = ({"target": Target(url=f"http://{name}"), "pool_share": math.nan} for name in "ab")
     said = about(with_cells(report, one, one), "measured from outside")
     assert said.startswith("http://a ran already and was measured from outside: its pool waits")
     said = about(with_cells(report, one, two), "measured from outside")
     assert said.startswith("http://a; http://b ran already and were measured from outside: their pool waits")
-    unseen = with_cells(report, *({**each, "pool_share": math.nan} for each in (one, two)))
-    assert about(unseen, "Pool wait and database time") == "", "it is said once"
+    assert about(with_cells(report, one, two), "Pool wait and database time") == "", "it is said once"
+    probed = about(with_cells(report, one | {"pool_share": 0.1}, one), "measured from outside")
+    assert (
+        probed == "http://a ran already and was measured from outside: its connections and its processes were not seen."
+    )
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from harness.domain.experiment import Load, Pool, Slo
+from harness.domain.experiment import Load, Pool, Slo, Target
 from harness.domain.verdict import (
     Bounds,
     CellSummary,
@@ -214,6 +214,10 @@ def test_the_cause_stands_beside_the_symptom(three: Make, changes: dict[str, Any
         ((other(20, gain_at_most=-0.2),), "16 more connections (pool_size 20) do not lower p95."),
         ((other(20, gain_at_most=None),), ""),
         ((other(math.inf, cell_id="c20"),), "No limit on connections (pool_size 20) lowers p95 by at most 9.1 %."),
+        (
+            (other(math.inf, cell_id="c20", gain_at_most=0.0),),
+            "No limit on connections (pool_size 20) does not lower p95.",
+        ),
         ((), ""),
     ],
 )
@@ -231,6 +235,9 @@ def test_a_cell_that_differs_in_more_than_its_pool_is_not_credited_with_its_conn
     text = verdict_text(replace(report, summary=replace(report.summary, cells=tuple(cells))))
     assert "driver psycopg, pool_size 20, with 16 more connections, lowers p95 by at most 9.1 %." in text
     assert "connections (" not in text
+    endless = three(larger=(other(math.inf, cell_id="c20", gain_at_most=0.0),))
+    text = verdict_text(replace(endless, summary=replace(endless.summary, cells=tuple(cells))))
+    assert "driver psycopg, pool_size 20, with no limit on connections, does not lower p95." in text
 
 
 @pytest.mark.parametrize(
@@ -277,6 +284,32 @@ def test_why_a_smaller_one_is_passed_over(three: Make, changes: dict[str, Any], 
     assert ("passed over" in text) == bool(said)
 
 
+@pytest.mark.parametrize(
+    ("load", "target", "loads"),
+    [
+        (None, None, "this machine and this load"),
+        ("different_loads", None, "this machine and these loads"),
+        (None, Target(url="http://shop"), "the service as it was set up and this load"),
+    ],
+)
+def test_what_the_verdict_holds_for(three: Make, load: State | None, target: Target | None, loads: str) -> None:
+    report = three(load or "recommended")
+    if target is not None:
+        cells = tuple(replace(own, cell=replace(own.cell, target=target)) for own in report.summary.cells)
+        report = replace(report, summary=replace(report.summary, cells=cells))
+    assert verdict_text(report).endswith(f" This holds for {loads}.")
+
+
+def test_launches_that_sent_nothing_are_not_called_invalid(three: Make) -> None:
+    report = three("all_invalid", None)
+    for excluded, said in (
+        ({"nothing_sent": 9}, "Nothing can be concluded: no launch sent a request."),
+        ({"nothing_sent": 8, "stall": 1}, "the measurement is invalid in every launch"),
+    ):
+        coverage = replace(report.summary.coverage, excluded=excluded)
+        assert said in verdict_text(replace(report, summary=replace(report.summary, coverage=coverage)))
+
+
 SATURATED, FAILING = {"saturated": True}, {"failing": True}
 
 
@@ -297,6 +330,15 @@ SATURATED, FAILING = {"saturated": True}, {"failing": True}
             ),
         ),
         ({1: FAILING, 4: FAILING, 20: FAILING}, SIZES, "of 3 cells 3 fail too often."),
+        (
+            {1: {"from_empty": True}, 4: {"from_empty": True}, 20: {}},
+            SIZES,
+            (
+                "of 3 cells 2 had growing queues, which make them slower in the long run and 1 has no latency to "
+                "judge by."
+            ),
+        ),
+        ({}, SIZES, "of 3 cells 3 have no latency to judge by."),
         ({20: SATURATED}, (20,), "pool_size 20 cannot be recommended at 110 arrivals/s of mixed: it is saturated."),
         ({20: {"slo": "not_met"}}, (20,), "it does not meet the SLO."),
         ({20: {"saturated": True, "from_empty": True, "slo": "not_met"}}, (20,), "it is saturated."),
@@ -366,7 +408,9 @@ def test_one_cell_has_nothing_to_be_compared_to(three: Make) -> None:
 
 def test_different_loads_are_not_judged_as_settings(three: Make) -> None:
     text = verdict_text(three("different_loads", 4, slo=Slo(p95_ms=50), cells={4: {"slo": "met"}}))
-    assert text.startswith("The cells carry different loads, so none is recommended")
+    assert text.startswith(
+        "The cells carry different loads, so none is recommended: what differs is not their settings alone."
+    )
     assert "It meets" not in text
     assert "The SLO (p95 at most 50 ms) is met by pool_size 4." in text
 
@@ -404,17 +448,24 @@ PROMISED = Slo(p95_ms=50, error_rate=0.001)
     ("pick", "promises", "said"),
     [
         (4, {4: "met"}, "It meets the SLO (p95 at most 50 ms, at most 0.1 % failed)."),
-        (4, {4: "unclear"}, "Whether it meets the SLO (p95 at most 50 ms, at most 0.1 % failed) is unclear: more "),
+        (
+            4,
+            {4: "unclear"},
+            "Whether it meets the SLO (p95 at most 50 ms, at most 0.1 % failed) is unclear: more launches may tell.",
+        ),
         (
             None,
             {1: "not_met", 4: "unclear", 20: "not_met"},
-            "Whether the SLO (p95 at most 50 ms, at most 0.1 % failed) ",
+            "Whether the SLO (p95 at most 50 ms, at most 0.1 % failed) is met is unclear.",
         ),
+        (None, {1: "not_met", 4: None, 20: "not_met"}, "at most 0.1 % failed) is met is unclear."),
         (None, {1: "not_met", 4: "not_met", 20: "not_met"}, "at most 0.1 % failed) is met by none."),
         (None, {1: "not_met", 4: "not_met", 20: "met"}, "at most 0.1 % failed) is met by pool_size 20."),
     ],
 )
-def test_the_slo_is_met_not_met_or_unclear(three: Make, pick: int | None, promises: dict[int, str], said: str) -> None:
+def test_the_slo_is_met_not_met_or_unclear(
+    three: Make, pick: int | None, promises: dict[int, str | None], said: str
+) -> None:
     state: State = "recommended" if pick else "undecided"
     cells = {size: {"slo": promise} for size, promise in promises.items()}
     assert said in verdict_text(three(state, pick, slo=PROMISED, cells=cells))
@@ -434,7 +485,7 @@ def test_what_could_have_been_seen(three: Make, share: float | None, said: str) 
     text = verdict_text(three(smallest_visible=share))
     assert said in text
     assert ("typically told apart" in text) == bool(said)
-    assert "With 3 launches, differences" in verdict_text(three(smallest_visible=0.2))
+    assert "With 3 launches, differences in p95 from about 20 % on are" in verdict_text(three(smallest_visible=0.2))
     assert "even a tenfold difference in p95 may be missed" in verdict_text(three(smallest_visible=9.1))
 
 
@@ -507,10 +558,11 @@ def test_failures_are_told_with_their_cause(three: Make) -> None:
         Failure(endpoint="GET /heroes", outcome="error", status=503, message="HTTP 503", count=12),
         Failure(endpoint="", outcome="dropped", status=0, message="", count=3),
         Failure(endpoint="GET /heroes", outcome="timeout", status=0, message="", count=1),
+        Failure(endpoint="", outcome="error", status=0, message="KeyError: 'id'", count=1),
     )
     assert failures_text(replace(cell, failures=failures)) == (
         "12 GET /heroes: HTTP 503; 3 arrivals: dropped, as many were in flight as may be; "
-        "1 GET /heroes: timeout, without a message"
+        "1 GET /heroes: timeout, without a message; 1 arrival: KeyError: 'id'"
     )
 
 

@@ -53,11 +53,11 @@ def test_without_a_calibration_the_noise_is_assumed_and_calibrating_advised() ->
 
 
 def test_one_launch_tells_nothing_apart_and_the_rest_is_said_all_the_same() -> None:
-    assert said(detectable={"p50": None, "p95": None}, highest_rps=2100.0) == (
+    assert said(detectable={"p50": None, "p95": None}, highest_rps=1810.0) == (
         "One launch tells no difference apart: set design.launches to 3 or more.",
         (
-            "The launches will be invalid: 2\u202f100 arrivals/s are asked of a generator that sends at most "
-            "2\u202f000 here."
+            "Launches will be invalid: 1\u202f810 arrivals/s are asked of a generator that sends at most "
+            "2\u202f000 here, of which 90 % may be used."
         ),
         "It offers about 4\u202f500 arrivals in all.",
     )
@@ -92,7 +92,7 @@ def test_arrivals_are_told_where_they_are_known(arrivals: int | None, note: str)
     assert "".join(found for found in said(arrivals=arrivals) if "offers" in found) == note
 
 
-@pytest.mark.parametrize(("rate_rps", "warned"), [(2000.0, False), (2001.0, True)])
+@pytest.mark.parametrize(("rate_rps", "warned"), [(1800.0, False), (1801.0, True)])
 def test_a_rate_beyond_the_generator_is_warned_of(rate_rps: float, warned: bool) -> None:
     assert any("will be invalid" in note for note in said(highest_rps=rate_rps)) is warned
     assert not any("will be invalid" in note for note in said(highest_rps=rate_rps, profile=None))

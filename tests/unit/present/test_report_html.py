@@ -170,7 +170,7 @@ def test_without_probe_and_activity_the_report_says_so(make_report: MakeReport) 
     assert "Connections could not be seen" in figures
     assert "Pool wait could not be seen" in figures
     assert page.tags.count("svg") == 3
-    assert "Every offered arrival was answered" in page.text("errors")
+    assert "No arrival failed: no errors, timeouts or drops." in page.text("errors")
     assert {(row[9], row[10]) for row in page.body("ranking")} == {("\u2013", "\u2013")}
 
 
@@ -221,7 +221,7 @@ def test_a_run_that_measured_nothing_still_has_a_report(make_report: MakeReport)
     empty = replace(report.summary, cells=(), pairs=(), certificates={}, coverage=coverage, verdict=nothing)
     page = read(replace(report, summary=empty, series={}, complete=False))
     assert "Nothing is measured yet: no launch is complete." in page.text("")
-    assert "This run is partial" in page.text("")
+    assert "This run is not complete" in page.text("")
     assert page.tags.count("svg") == 0
     assert page.text("notes") == "Doubts Partial run: 0 of 18 launches."
 

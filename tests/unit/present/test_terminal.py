@@ -90,14 +90,16 @@ def test_a_long_label_folds_between_words(make_report: MakeReport) -> None:
 
 def test_findings_notes_and_invalid_launches_are_listed(make_report: MakeReport) -> None:
     text = "\n".join(shown(make_report(failing=frozenset({5}), invalid=frozenset({4})), 100))
-    assert "psycopg_sync, pool 5: dropped; errors" in text
-    assert "psycopg_sync, pool 2: 3 invalid launches" in text
-    assert "note: 3 launches give wide intervals; five or more narrow them markedly." in text
-    assert "This run is partial" not in text
+    assert "errors: driver psycopg_sync, pool_size 5: more failed than may" in text
+    assert "3 of 18 launches are invalid and feed no figure (driver psycopg_sync, pool_size 2): lag 3x." in text
+    assert "This run is not complete" not in text
 
 
 def test_a_partial_run_says_so(make_report: MakeReport) -> None:
-    assert any("This run is partial" in line for line in shown(replace(make_report(), complete=False), 100))
+    assert any(
+        "This run is not complete: only the launches that are over are shown." in line
+        for line in shown(replace(make_report(), complete=False), 100)
+    )
 
 
 def test_brackets_in_labels_are_text(make_report: MakeReport) -> None:
