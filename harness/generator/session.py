@@ -23,6 +23,7 @@ from harness.generator.monitor import watching
 from harness.generator.recorder import Recorder
 from harness.generator.scenario import Scenario, load_scenario
 from harness.generator.tally import Tally
+from harness.generator.uncaught import uncaught
 
 SEED_VARIABLE = "POOLBENCH_SEED"
 """What scenarios draw from: the same for all cells of a block, another for each process."""
@@ -95,6 +96,7 @@ def execute(plan: LoadPlan, control: Control, parsed_options: Any, share: Share 
         heat = partial(_heat, stack, plan=plan, tally=tally, parsed_options=parsed_options, share=share)
         launches = [heat(load) for load in plan.launches]
         engine = Engine(plan, launches, tally, share=share, pace=control)
+        stack.enter_context(uncaught(engine.fail))
         flushes = [hot.book.recorder.flush for hot in launches]
         stack.enter_context(watching(output_dir / "generator.jsonl", engine, flushes))
         control.wait_for_targets()

@@ -96,6 +96,25 @@ REFUSED = {
         """,
         "stopped the test in read: StopTest: licence expired",
     ),
+    "a greenlet of its own": (
+        """
+        import gevent
+        from locust import FastHttpUser, events, task
+
+        def refresh():
+            raise ValueError("no such token")
+
+        @events.test_start.add_listener
+        def start(**_):
+            gevent.spawn(refresh)
+
+        class User(FastHttpUser):
+            @task
+            def read(self):
+                self.client.get("/")
+        """,
+        r"A greenlet of the scenario raised ValueError: no such token \(refresh, line 6\)",
+    ),
     "exits in a task": (
         """
         import sys
