@@ -117,6 +117,12 @@ class StoredTrial:
     def counts(self) -> pd.DataFrame:
         return self._read("counts", None)
 
+    @property
+    def target_log(self) -> str:
+        with suppress(FileNotFoundError):
+            return (self.folder / "target.log").read_text(encoding="utf-8", errors="replace")
+        return ""
+
     def table(self, name: str, columns: Sequence[str]) -> pd.DataFrame:
         """Some columns of one table ("requests")."""
         return self._read(name, columns)

@@ -21,7 +21,7 @@ from harness.analyse.arrays import NEVER, Floats, Times, Where
 from harness.analyse.certificate import certificate_of
 from harness.analyse.estimate import quantile, quantile_of, quantiles
 from harness.analyse.exact_counts import exact_of
-from harness.analyse.failures import failures_of
+from harness.analyse.failures import errors_logged, failures_of
 from harness.analyse.lateness import lateness_bound_ns
 from harness.analyse.measured import (
     MEASURED_COLUMNS,
@@ -109,6 +109,8 @@ class LaunchFigures:
     """what an average request took of the database, by metric; empty where the probe counted none"""
     failures: Counter[tuple[str, str, int, str]]
     """of requests, by endpoint, outcome, status and message"""
+    logged: Counter[str]
+    """errors in the service's log; none where nothing failed"""
     empty: int
     """arrivals beside these whose task sent nothing"""
     own_mean_ms: float
@@ -223,6 +225,7 @@ def launch_figures(evidence: Evidence, rows: pd.DataFrame, owners: Mapping[str, 
     task_ms = arrivals.own_ms[arrivals.measured]
     bound_ns = lateness_bound_ns(arrivals.due_ns, arrivals.gone_ns, arrivals.late_ns)
     least_ms = np.sort((arrivals.latency_ms - bound_ns / 1e6)[arrivals.measured])
+    failures = failures_of(rows, spans)
     return LaunchFigures(
         trial=trial,
         certificate=certificate_of(evidence, rows, arrivals, probe, slo),
@@ -234,7 +237,8 @@ def launch_figures(evidence: Evidence, rows: pd.DataFrame, owners: Mapping[str, 
         least_ms=tuple(max(0.0, quantile(least_ms, share)) for share in SHARES),
         late_p99_ms=quantile_of(arrivals.late_ns[arrivals.measured] / 1e6, 0.99),
         exact=exact_of(evidence.counts, measured_segments(trial.segments)),
-        failures=failures_of(rows, spans),
+        failures=failures,
+        logged=errors_logged(evidence.target_log) if failures else Counter(),
         empty=arrivals.empty,
         own_mean_ms=float(np.nanmean(task_ms)) if np.isfinite(task_ms).any() else math.nan,
         queue=_queue(requests, len(arrivals.outcome), trial, loaded, _cpu(cpu_s, arrivals, trial, spans)),

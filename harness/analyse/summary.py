@@ -15,7 +15,7 @@ from statistics import fmean
 from harness.analyse.applied import SIZE_KEYS, not_applied
 from harness.analyse.compare import Comparison
 from harness.analyse.estimate import over_launches
-from harness.analyse.failures import most_frequent
+from harness.analyse.failures import most_frequent, most_logged
 from harness.analyse.findings import FAILING_SHARE
 from harness.analyse.launches import ALL, SHARES, EndpointFigures, Excluded, LaunchFigures
 from harness.analyse.metrics import METRICS, compare_by
@@ -99,6 +99,7 @@ def summarise_cell(
         findings=_findings(launches, excluded, queue),
         not_applied=wrong,
         failures=most_frequent([launch.failures for launch in launches]),
+        logged=most_logged([launch.logged for launch in launches]),
     )
 
 

@@ -400,6 +400,10 @@ class Evidence(Protocol):
     def generator(self) -> pd.DataFrame: ...
     @property
     def counts(self) -> pd.DataFrame: ...
+    @property
+    def target_log(self) -> str:
+        """What the service wrote; "" where it was not started here."""
+        ...
 
     def table(self, name: str, columns: Sequence[str]) -> pd.DataFrame:
         """Some columns of one table ("requests")."""
@@ -418,6 +422,7 @@ class TrialEvidence:
     server: pd.DataFrame = field(default_factory=no_server_readings)
     generator: pd.DataFrame = field(default_factory=no_generator_readings)
     counts: pd.DataFrame = field(default_factory=no_counts)
+    target_log: str = ""
 
     def table(self, name: str, columns: Sequence[str]) -> pd.DataFrame:
         """Some columns of one table ("requests")."""

@@ -173,6 +173,8 @@ class CellSummary:
     """settings that the service does not have, by key: what it has instead"""
     failures: tuple[Failure, ...] = ()
     """the most frequent kinds, most frequent first"""
+    logged: Mapping[str, int] = field(default_factory=dict)
+    """errors in the log of the service where anything failed, how often each, most frequent first"""
 
 
 State = Literal[

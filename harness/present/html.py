@@ -10,7 +10,7 @@ from harness.domain.verdict import CellSummary, EndpointSummary, Report
 from harness.present import numbers, view
 from harness.present.findings import findings, own_findings, reasons
 from harness.present.notes import notes
-from harness.present.phrases import PARTIAL, failures_text, verdict_text
+from harness.present.phrases import PARTIAL, failures_text, logged_text, verdict_text
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -68,6 +68,7 @@ def _template() -> Template:
         ties=view.ties_text,
         peak=view.peak_text,
         failures=failures_text,
+        logged=logged_text,
         findings=own_findings,
     )
     return environment.get_template("report.html.j2")

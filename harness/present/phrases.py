@@ -329,6 +329,11 @@ def failures_text(cell: CellSummary) -> str:
     return "; ".join(failure_text(failure) for failure in cell.failures)
 
 
+def logged_text(cell: CellSummary) -> str:
+    """What the service logged of it: "312x RuntimeError: no such table"; empty where nothing failed or it is silent."""
+    return "; ".join(f"{count}x {line}" for line, count in cell.logged.items())
+
+
 def failure_text(failure: Failure) -> str:
     said = failure.message or {"dropped": "dropped, as many were in flight as may be"}.get(
         failure.outcome, f"{failure.outcome}, without a message"

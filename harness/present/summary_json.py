@@ -56,6 +56,7 @@ def _cell(cell: CellSummary) -> Mapping[str, Any]:
         "findings": list(cell.findings),
         "not_applied": {key: list(found) for key, found in cell.not_applied.items()},
         "failures": [asdict(failure) for failure in cell.failures],
+        "logged": dict(cell.logged),
         "endpoints": [{"endpoint": each.endpoint, **_endpoint(each)} for each in cell.endpoints],
     }
 

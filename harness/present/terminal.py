@@ -22,7 +22,7 @@ from harness.domain.verdict import CellSummary, Report
 from harness.present.findings import findings
 from harness.present.notes import notes
 from harness.present.numbers import INFINITE, UNKNOWN, duration, interval, number, percent, promise_word
-from harness.present.phrases import PARTIAL, failures_text, verdict_text
+from harness.present.phrases import PARTIAL, failures_text, logged_text, verdict_text
 from harness.present.view import chosen_cell, driver_text, peak_text, quantity, rank_text, ties_text
 
 _GAP = 2
@@ -230,6 +230,8 @@ def _print_findings(report: Report, console: Console) -> None:
     for cell in report.summary.cells:
         if text := failures_text(cell):
             console.print(_bullet(f"{cell.cell.label} failed", text))
+        if text := logged_text(cell):
+            console.print(_bullet(f"{cell.cell.label} logged", text))
 
 
 def _bullet(name: str, text: str) -> RenderableType:

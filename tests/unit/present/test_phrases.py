@@ -27,6 +27,7 @@ from harness.present.phrases import (
     launches_text,
     listed,
     load_text,
+    logged_text,
     p95_text,
     percent_text,
     promise_text,
@@ -564,6 +565,12 @@ def test_failures_are_told_with_their_cause(three: Make) -> None:
         "12 GET /heroes: HTTP 503; 3 arrivals: dropped, as many were in flight as may be; "
         "1 GET /heroes: timeout, without a message; 1 arrival: KeyError: 'id'"
     )
+
+
+def test_what_the_service_logged_of_its_failures(three: Make) -> None:
+    cell = three().summary.cells[0]
+    assert logged_text(cell) == ""
+    assert logged_text(replace(cell, logged={"KeyError: 'id'": 12, "OSError": 1})) == "12x KeyError: 'id'; 1x OSError"
 
 
 def test_many_names_are_cut_short() -> None:
