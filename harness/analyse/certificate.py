@@ -39,6 +39,7 @@ def certify(
     generator_ceiling_rps: float | None = None,
     relay: RelayReadings | None = None,
     pgbouncer: bool = False,
+    prepared_at_most: float = 0.0,
     deaths: tuple[Death, ...] = (),
     arrivals: Arrivals | None = None,
     wrong_settings: tuple[NotApplied, ...] = (),
@@ -60,6 +61,8 @@ def certify(
         generator_ceiling_rps: what the generator sends at most on this machine; None when not calibrated.
         relay: what lay between the target and Postgres; None when nothing did.
         pgbouncer: whether a PgBouncer did, where transactions may wait for Postgres.
+        prepared_at_most: statements that the driver prepared and executed in two steps, which Postgres does not time
+            whole; NaN when not known.
         deaths: processes that ended while they were needed.
         arrivals: of the rows, where they were worked out already.
         wrong_settings: settings that the service does not have.
@@ -80,6 +83,7 @@ def certify(
             generator_ceiling_rps=generator_ceiling_rps,
             relay=relay,
             pgbouncer=pgbouncer,
+            prepared_at_most=prepared_at_most,
             deaths=deaths,
             arrivals=arrivals,
             wrong_settings=wrong_settings,
@@ -119,7 +123,15 @@ def certificate_of(
         generator_ceiling_rps=context.generator_ceiling_rps,
         relay=trial.relay,
         pgbouncer=trial.launch.cell.target.pgbouncer,
+        prepared_at_most=_prepared_at_most(evidence),
         deaths=trial.deaths,
         arrivals=arrivals,
         wrong_settings=not_applied(trial),
     )
+
+
+def _prepared_at_most(evidence: StoredEvidence) -> float:
+    """Statements of asyncpg that took two steps: each takes two round trips. Other drivers' steps are timed apart."""
+    if all(pool.driver != "asyncpg" for pool in evidence.trial.applied):
+        return 0.0
+    return float(evidence.counts["round_trips"].sum(skipna=False)) / 2

@@ -15,7 +15,7 @@ import numpy as np
 
 from harness.analyse.estimate import quantile
 from harness.analyse.judged import Judged
-from harness.analyse.littles_law import held, postgres_difference, probe_difference
+from harness.analyse.littles_law import SHARE_MAX, held, postgres_share, probe_share
 from harness.analyse.reasons import above, first_death, last_reading
 from harness.domain.evidence import Reason
 from harness.domain.profile import CEILING_SHARE_MAX
@@ -129,27 +129,31 @@ def littles_law_probe(evidence: Judged) -> Reason | None:
     counted = held(evidence.probe_life)
     if counted is None:
         return None
-    found = probe_difference(counted)
     message = (
         f"the probe's connections were in use for {counted.integral_s:.2f} s, but held for {counted.use_s:.2f} s in "
         f"{counted.checkouts} checkouts"
     )
-    return above("instrument", "littles_law_probe", found.share, found.allowed, message)
+    return above("instrument", "littles_law_probe", probe_share(counted), SHARE_MAX, message)
 
 
 def littles_law_postgres(evidence: Judged) -> Reason | None:
-    """Postgres saw more, or far less, connection time than the probe."""
-    counted = held(evidence.probe_life)
+    """Postgres saw more, or far less, connection time than the probe.
+
+    Not looked at where a process died: what it had counted and not yet written, or kept in memory, went with it.
+    """
+    counted = None if evidence.deaths else held(evidence.probe_life)
     postgres_s = sum(last_reading(evidence, key) for key in ("active_s", "idle_in_transaction_s"))
     if counted is None or math.isnan(postgres_s):
         return None
     rtt_ms = 0.0 if evidence.relay is None else evidence.relay.rtt_ms
-    found = postgres_difference(counted, postgres_s, rtt_ms=rtt_ms, queue=evidence.pgbouncer)
+    share = postgres_share(
+        counted, postgres_s, rtt_ms=rtt_ms, prepared=evidence.prepared_at_most, queue=evidence.pgbouncer
+    )
     message = (
         f"Postgres saw connections busy for {postgres_s:.2f} s, the pool held them for {counted.use_s:.2f} s, "
         f"{counted.transaction_s:.2f} s of that in transactions"
     )
-    return above("instrument", "littles_law_postgres", found.share, found.allowed, message)
+    return above("instrument", "littles_law_postgres", share, SHARE_MAX, message)
 
 
 INSTRUMENT: tuple[Callable[[Judged], Reason | None], ...] = (

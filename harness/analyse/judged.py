@@ -36,6 +36,7 @@ class Evidence:
     generator_ceiling_rps: float | None
     relay: RelayReadings | None
     pgbouncer: bool
+    prepared_at_most: float
     deaths: tuple[Death, ...]
     arrivals: Arrivals | None
     wrong_settings: tuple[NotApplied, ...]
@@ -61,6 +62,7 @@ class Judged:
     generator_ceiling_rps: float | None
     relay: RelayReadings | None
     pgbouncer: bool
+    prepared_at_most: float
     deaths: tuple[Death, ...]
     wrong_settings: tuple[NotApplied, ...]
     began_ns: int
@@ -118,6 +120,7 @@ def judged(evidence: Evidence) -> Judged:
         generator_ceiling_rps=evidence.generator_ceiling_rps,
         relay=evidence.relay,
         pgbouncer=evidence.pgbouncer,
+        prepared_at_most=evidence.prepared_at_most,
         deaths=evidence.deaths,
         wrong_settings=evidence.wrong_settings,
         began_ns=min((turn.start_ns for turn in evidence.ledger.turns), default=0),

@@ -4,10 +4,14 @@ Multiplied by the time observed, it says that the integral of connections in use
 parties count: the probe's integral, which it keeps as the number changes; the probe's hold times, which it adds at
 each checkin; and Postgres, with the time its backends were active or idle in a transaction. All are taken over the
 launch's whole life, from a fresh pool and a fresh database to the last reading, so that no edge cuts a checkout in two;
-what is still checked out at the end has an integral but no hold time yet, and is allowed for.
+what is still checked out at the end has an integral but no hold time yet, and is allowed for. So nothing here is a
+sample, and nothing scatters: what is allowed for is what the parties do not mean alike, and SHARE_MAX for the rest.
 
-Postgres can only see less than the hold time: a checkout begins before BEGIN arrives and ends after the answer to
-COMMIT is read. How much less is the way there and back, and the time the application takes to notice.
+Postgres can see more than the hold times by what a connection does before it is handed out: the first words on a new
+one, and pings (asyncpg pings in a transaction). It sees less by the way there and back: a transaction begins before
+BEGIN arrives, and ends when the application has noticed the answer to COMMIT. And it forgets the time between the two
+steps in which asyncpg prepares and executes a statement: a backend's state is then active twice in a row, and only
+the second time is added up.
 """
 
 from __future__ import annotations
@@ -18,15 +22,11 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from harness.analyse.arrays import Floats, Times
-
-BIN_NS = 1_000_000_000
 LEAST_HELD_S = 0.1
 """with less connection time than this, a single checkout decides"""
 SHARE_MAX = 0.05
-STANDARD_ERRORS = 3.0
 TRANSIT_MS_MAX = 10.0
-"""per transaction, on its way to Postgres and back; the event loop's lag comes on top"""
+"""of a step on its way to Postgres and back, on a machine with others at work; the event loop's lag comes on top"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,64 +37,55 @@ class Held:
     use_s: float
     open_s: float
     """at most that long were the connections held that are still checked out at the end"""
+    before_s: float
+    """spent on connections before they were handed out: dialled, spoken to for the first time, pinged"""
     transaction_s: float
     checkouts: int
-    loop_lag_s: float
-    """the largest seen: as late may the application have noticed each answer"""
-    standard_error_s: float
-    """of integral - use, from how it scatters between seconds"""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Difference:
-    """By what share two counts differ beyond what is explained, and by what share they may."""
-
-    share: float
-    allowed: float
+    lag_s: float
+    """mean over the checkouts of the event loop's largest lag while they ended: so late an answer may be noticed"""
 
 
 def held(probe: pd.DataFrame) -> Held | None:
     """None without two lines, or when connections were hardly used."""
     lines = [own.sort_values("t_ns") for _, own in probe.groupby("pid", observed=True)]
     lines = [own for own in lines if len(own) > 1]
-    last = [own.iloc[-1] for own in lines]
-    integral_s = sum(float(line["connection_used_integral_s"]) for line in last)
-    if integral_s < LEAST_HELD_S:
+    last = pd.DataFrame([own.iloc[-1] for own in lines], columns=probe.columns).sum()
+    if last["connection_used_integral_s"] < LEAST_HELD_S:
         return None
     return Held(
-        integral_s=integral_s,
-        use_s=sum(float(line["connection_use_time_s"]) for line in last),
+        integral_s=float(last["connection_used_integral_s"]),
+        use_s=float(last["connection_use_time_s"]),
         open_s=sum(_open_s(own) for own in lines),
-        transaction_s=sum(float(line["transaction_time_s"]) for line in last),
-        checkouts=sum(int(line["connection_checkouts"]) for line in last),
-        loop_lag_s=float(probe["loop_lag_max_ms"].max()) / 1000,
-        standard_error_s=math.hypot(*(_standard_error_s(own) for own in lines)),
+        before_s=float(last["connection_create_time_s"] + last["connection_ping_time_s"]),
+        transaction_s=float(last["transaction_time_s"]),
+        checkouts=int(last["connection_checkouts"]),
+        lag_s=sum(_lags_s(own) for own in lines) / max(1.0, last["connection_checkouts"]),
     )
 
 
-def probe_difference(counted: Held) -> Difference:
-    """The probe's integral against its own hold times."""
+def probe_share(counted: Held) -> float:
+    """By what share of them the probe's hold times differ from its integral, beyond what is still checked out."""
     more_s = counted.integral_s - counted.use_s
-    unexplained_s = max(more_s - counted.open_s, -more_s, 0.0)
-    return _difference(unexplained_s, counted.use_s + counted.open_s, counted.standard_error_s)
+    return max(more_s - counted.open_s, -more_s, 0.0) / (counted.use_s + counted.open_s)
 
 
-def postgres_difference(counted: Held, postgres_s: float, *, rtt_ms: float = 0.0, queue: bool = False) -> Difference:
-    """Postgres's time in use against the probe's: more than all hold times, or less than its transactions explain.
+def postgres_share(
+    counted: Held, postgres_s: float, *, rtt_ms: float = 0.0, prepared: float = 0.0, queue: bool = False
+) -> float:
+    """By what share of the hold times Postgres's time in use is more than these explain, or less than transactions do.
 
-    `rtt_ms` is a round trip between the two that was added on purpose. With a `queue` between them (PgBouncer) a
-    transaction may wait for Postgres for as long as it likes, and only more time than the pool's is wrong.
+    Args:
+        counted: what the probes say.
+        postgres_s: time of the launch's backends, active or idle in a transaction.
+        rtt_ms: a round trip between the two that was added on purpose.
+        prepared: statements that took two steps, at most; NaN where nobody can say.
+        queue: PgBouncer stands between, where a transaction may wait for Postgres for as long as it likes. Where it
+            does, or steps are not known, only more time than the pool's is wrong.
     """
     most_s = counted.use_s + counted.open_s
-    transit_s = counted.checkouts * ((TRANSIT_MS_MAX + rtt_ms) / 1000 + counted.loop_lag_s)
-    missing_s = 0.0 if queue else counted.transaction_s - transit_s - postgres_s
-    unexplained_s = max(postgres_s - most_s, missing_s, 0.0)
-    return _difference(unexplained_s, most_s, counted.standard_error_s)
-
-
-def _difference(unexplained_s: float, whole_s: float, standard_error_s: float) -> Difference:
-    allowed = max(SHARE_MAX, STANDARD_ERRORS * standard_error_s / whole_s) if whole_s else SHARE_MAX
-    return Difference(share=unexplained_s / whole_s if whole_s else math.inf, allowed=allowed)
+    transit_s = (counted.checkouts + prepared) * ((TRANSIT_MS_MAX + rtt_ms) / 1000 + counted.lag_s)
+    missing_s = 0.0 if queue or math.isnan(prepared) else counted.transaction_s - transit_s - postgres_s
+    return max(postgres_s - most_s - counted.before_s, missing_s, 0.0) / most_s
 
 
 def _open_s(lines: pd.DataFrame) -> float:
@@ -103,9 +94,7 @@ def _open_s(lines: pd.DataFrame) -> float:
     return float(lines["connection_count_used"].iloc[-1]) * float(t_ns[-1] - t_ns[0]) / 1e9
 
 
-def _standard_error_s(lines: pd.DataFrame) -> float:
-    t_ns: Times = lines["t_ns"].to_numpy()
-    drift: Floats = (lines["connection_used_integral_s"] - lines["connection_use_time_s"]).to_numpy(dtype=np.float64)
-    ends = np.searchsorted(t_ns, np.arange(t_ns[0], t_ns[-1] + 1, BIN_NS))
-    steps = np.diff(drift[ends])
-    return float(np.std(steps, ddof=1)) * math.sqrt(len(steps)) if len(steps) > 1 else 0.0
+def _lags_s(lines: pd.DataFrame) -> float:
+    """Summed over the checkouts of a process."""
+    checkouts = np.diff(lines["connection_checkouts"].to_numpy(), prepend=0)
+    return float(checkouts @ lines["loop_lag_max_ms"].to_numpy(dtype=np.float64)) / 1000

@@ -68,7 +68,7 @@ PROBE_COLUMNS: Mapping[str, str] = {
     "connection_closes": "int64",
     "connection_invalidations": "int64",
     "connection_wait_time_s": "float64",  # in the queue only
-    "connection_create_time_s": "float64",  # dial and handshake
+    "connection_create_time_s": "float64",  # dial, handshake and the first words of dialect and app
     "connection_ping_time_s": "float64",  # pre-ping
     "connection_use_time_s": "float64",  # checkout to checkin, of finished checkouts
     "connection_used_integral_s": "float64",  # time integral of connection_count_used

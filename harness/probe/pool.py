@@ -8,6 +8,8 @@ the counters, which live outside the pool, go on. Where each quantity is taken:
 - wait: the queue's `get(block=True)`, which `_do_get` calls only when nothing more may be opened; that of async engines
   only where the queue is empty;
 - dial: the creator, which reconnects (recycle, invalidation) use too; only successful ones count;
+- creation: the dial and what follows it until the end of `connect()`: listeners of dialect and app say their first
+  words to the server there, which takes as long as the dial where the server is far;
 - use: from the end of `connect()` to `_do_return_conn`, which runs after the rollback on return;
 - close: `_close_connection`, through which every close goes, overflow included.
 """
@@ -28,10 +30,10 @@ from sqlalchemy.util.queue import AsyncAdaptedQueue, Full
 from .accounting import current
 from .counters import Counters
 
-NOT_USED = NOT_BEGUN = -1
-"""Values of the marks left on a pool's connection record: `poolbench_used_since_ns`, when it was checked out, and
-`poolbench_began_ns`, when its transaction began. Absent before the first; never deleted, because a dictionary that
-loses and gains keys is laid out anew again and again."""
+NOT_USED = NOT_BEGUN = NOT_NEW = -1
+"""Values of the marks left on a pool's connection record: `poolbench_used_since_ns`, when it was checked out,
+`poolbench_began_ns`, when its transaction began, and `poolbench_dialled_ns`, when its dial was over. Absent before the
+first; never deleted, because a dictionary that loses and gains keys is laid out anew again and again."""
 
 _PLAIN = "_poolbench_plain_class"
 
@@ -103,7 +105,8 @@ class PoolInstrument:
             current.set(None)
             began_ns = monotonic_ns()
             connection = dial(record)
-            counters.connected(monotonic_ns() - began_ns)
+            record.poolbench_dialled_ns = dialled_ns = monotonic_ns()
+            counters.connected(dialled_ns - began_ns)
             return connection
 
         return timed_dial
@@ -205,6 +208,14 @@ def _timed_connect(plain: Any, counters: Counters) -> Callable[[Any], Any]:
         except AttributeError:  # the record's first
             since_ns = NOT_USED
             record.poolbench_began_ns = NOT_BEGUN
+        try:
+            dialled_ns = record.poolbench_dialled_ns
+        except AttributeError:  # dialled while nobody looked
+            dialled_ns = record.poolbench_dialled_ns = NOT_NEW
+        if dialled_ns != NOT_NEW:
+            record.poolbench_dialled_ns = NOT_NEW
+            if dialled_ns >= counters.enabled_ns:
+                counters.create_ns += ended_ns - dialled_ns
         # Pools that hand one record to several holders (StaticPool) count it once, until its first checkin.
         if since_ns < counters.enabled_ns:
             record.poolbench_used_since_ns = ended_ns

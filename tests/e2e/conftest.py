@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -91,6 +92,15 @@ class Poolbench:
             except psutil.Error:
                 continue
         return [line for line in found if line]
+
+
+@pytest.fixture(scope="session")
+def pgbouncer() -> None:
+    """Skipped by name where it is not installed; in CI, which installs it, that is a failure."""
+    if shutil.which("pgbouncer", path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin") is None:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(
+            "pgbouncer is not installed (Debian's package pgbouncer)"
+        )
 
 
 @pytest.fixture

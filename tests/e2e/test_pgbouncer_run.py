@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 
 import pandas as pd
 import pytest
 
-pytestmark = pytest.mark.postgres
+pytestmark = [pytest.mark.postgres, pytest.mark.usefixtures("pgbouncer")]
 
 DIRECT = """\
 schema_version = 1
@@ -36,15 +34,6 @@ guard_s = 0.3
 [database]
 rows = 500
 """
-
-
-@pytest.fixture(autouse=True)
-def installed() -> None:
-    """Skipped by name where it is not installed; in CI, which installs it, that is a failure."""
-    if shutil.which("pgbouncer", path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin") is None:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(
-            "pgbouncer is not installed (Debian's package pgbouncer)"
-        )
 
 
 def test_a_run_with_and_without_it(poolbench) -> None:

@@ -10,7 +10,7 @@ from time import monotonic
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, Engine, event, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import NullPool
@@ -118,6 +118,23 @@ def test_a_dial_counts_as_creation_not_as_wait_or_database_time(make_service: Ma
     assert line["connection_wait_time_s"] < line["connection_create_time_s"]
     # The dialect's own statements on a first connection are part of the checkout, never of the request's statements.
     assert timing.account.db_ns / 1e9 <= timing.held_s
+
+
+def test_the_first_words_on_a_connection_belong_to_its_creation(make_service: Make) -> None:
+    """A listener of the app's, such as one that sets the time zone, runs within the checkout and before its use."""
+    service = make_service()
+
+    @event.listens_for(service.engine, "connect")
+    def first_words(connection: Any, _record: object) -> None:
+        cursor = connection.cursor()
+        cursor.execute(f"SELECT pg_sleep({SLEEP_S})")
+        cursor.close()
+
+    service.run(use(0.0))
+    created = service.probe.read()
+    service.run(use(0.0))
+    assert created["connection_create_time_s"] > SLEEP_S
+    assert service.probe.read()["connection_create_time_s"] == created["connection_create_time_s"]
 
 
 def test_a_failed_dial_leaves_nothing_in_use(make_service: Make, postgres_url: str) -> None:
