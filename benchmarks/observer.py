@@ -38,6 +38,7 @@ name = "observer"
 [target]
 app = "benchmarks.switched_app:create_app"
 cpus = {cores}
+gc_freeze = true
 [pool]
 pool_size = 10
 max_overflow = 0

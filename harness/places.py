@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from harness import deploy
 from harness.domain.events import DatabaseFilling, Emit, ServerStarting
 from harness.domain.evidence import Server
-from harness.domain.experiment import Cell, DatabaseSpec
+from harness.domain.experiment import Cell
 from harness.domain.load import Launch
 
 
@@ -50,11 +50,12 @@ def places(run_id: str, emit: Emit) -> Iterator[PlaceFor]:
     """
     # a server that is not ours keeps its templates until the end: cells may come back to them
     with ExitStack() as kept, ExitStack() as stack:
-        current: tuple[tuple[DatabaseSpec, bool], Place] | None = None
+        current: tuple[tuple[object, ...], Place] | None = None
 
         def place_for(cell: Cell) -> Place:
             nonlocal current
-            wanted = (cell.database, cell.target.url is None)
+            target = cell.target
+            wanted = (cell.database, target.url is None, target.is_reference, target.dir)
             if current is None or current[0] != wanted:
                 stack.close()
                 current = (wanted, _place(stack, kept, cell, f"poolbench_{run_id[-4:]}_", emit))
@@ -74,6 +75,8 @@ def _place(stack: ExitStack, kept: ExitStack, cell: Cell, prefix: str, emit: Emi
     def said(elapsed_s: float, last_line: str) -> None:
         emit(DatabaseFilling(elapsed_s=elapsed_s, command=" ".join(cell.database.prepare), last_line=last_line))
 
-    filled = deploy.template(server, cell.database, cell.database.prepare, say=said)
+    # An own app without a command gets an empty database: heroes are the reference app's.
+    prepare = cell.database.prepare or (None if cell.target.is_reference else ())
+    filled = deploy.template(server, cell.database, prepare, folder=cell.target.dir, say=said)
     template = (stack if server.owned else kept).enter_context(filled)
     return Place(server=server, template=template, prefix=prefix)

@@ -50,9 +50,12 @@ def template(
     spec: DatabaseSpec,
     prepare: Sequence[str] | None = None,
     *,
+    folder: str | None = None,
     say: Say = lambda *_: None,
 ) -> Iterator[str]:
     """The name of a filled template database within the block, made by running `prepare` unless this run has made it.
+
+    `prepare` None is the reference app's own; an empty one leaves the database empty. It is run in `folder`.
 
     A template is never taken from another run: what a command reads, such as the migrations of `alembic upgrade head`,
     cannot be known, and the schema of last week would be measured without a word. So on a server that is not ours it
@@ -62,14 +65,14 @@ def template(
     Raises:
         InfrastructureError: `prepare` failed or took too long; its last lines are the detail.
     """
-    command = tuple(prepare or default_prepare(spec))
-    name = template_name(command, spec)
+    command = default_prepare(spec) if prepare is None else tuple(prepare)
+    name = template_name(command, spec, folder)
     with admin(server) as connection:
         # a thread that asks for the same at once waits here and then finds it made
         connection.execute("SELECT pg_advisory_lock(hashtext(%s))", [f"{PREFIX}template"])
         made = not _exists(connection, name)
         if made:
-            _build(connection, server, name, command, say)
+            _build(connection, server, name, command, folder=folder, say=say)
     try:
         yield name
     finally:
@@ -132,19 +135,22 @@ def drop_leftovers(server: Server) -> tuple[str, ...]:
     return gone
 
 
-def template_name(command: Sequence[str], spec: DatabaseSpec) -> str:
+def template_name(command: Sequence[str], spec: DatabaseSpec, folder: str | None = None) -> str:
     """Return a name that changes with the run, the whole command, the folder it runs in and the rows."""
-    key = "\0".join((current_owner().token, str(Path.cwd()), str(spec.rows), *command))
+    key = "\0".join((current_owner().token, folder or str(Path.cwd()), str(spec.rows), *command))
     return f"{PREFIX}template_{hashlib.sha256(key.encode()).hexdigest()[:12]}"
 
 
-def _build(connection: Connection, server: Server, name: str, command: Sequence[str], say: Say) -> None:
+def _build(
+    connection: Connection, server: Server, name: str, command: Sequence[str], *, folder: str | None, say: Say
+) -> None:
     building = f"{PREFIX}building_{uuid4().hex[:12]}"
     connection.execute(SQL("CREATE DATABASE {} OWNER {}").format(Identifier(building), Identifier(_owner(server))))
     try:
         _sign(connection, building)
-        with _as_administrator(connection, server):
-            _prepare(server.app_url(building), command, say)
+        if command:
+            with _as_administrator(connection, server):
+                _prepare(server.app_url(building), command, folder, say)
         # a connection would make every clone fail
         connection.execute(SQL("ALTER DATABASE {} WITH ALLOW_CONNECTIONS false").format(Identifier(building)))
         connection.execute(SQL("ALTER DATABASE {} RENAME TO {}").format(Identifier(building), Identifier(name)))
@@ -174,16 +180,18 @@ def _as_administrator(connection: Connection, server: Server) -> Iterator[None]:
         connection.execute(SQL("ALTER ROLE {} NOSUPERUSER").format(role))
 
 
-def _prepare(url: str, command: Sequence[str], say: Say) -> None:
+def _prepare(url: str, command: Sequence[str], folder: str | None, say: Say) -> None:
     """Run `command`, and whatever it started, to its end."""
     mark = uuid4().hex
     with tempfile.TemporaryFile() as output:
         try:
-            process = start_marked(command, environment={**os.environ, "DATABASE_URL": url}, output=output, mark=mark)
+            process = start_marked(
+                command, environment={**os.environ, "DATABASE_URL": url}, output=output, mark=mark, folder=folder
+            )
         except OSError as error:
             raise InfrastructureError(
                 f"Filling the database failed: {command[0]} cannot be run: {error.strerror}.",
-                next_step="Correct [database] prepare; it is run without a shell, in the folder of this command.",
+                next_step="Correct [database] prepare; it is run without a shell, in [target] dir or where you are.",
             ) from error
         try:
             code = _wait(process, command, output, say)

@@ -26,12 +26,17 @@ _CODE = f"""
 import importlib, sys, traceback
 module, _, attribute = sys.argv[1].partition(":")
 try:
+    import uvicorn
+except ImportError:
+    print("its interpreter has no uvicorn, which is to serve it")
+    sys.exit({_CANNOT})
+try:
     found = importlib.import_module(module)
 except (ImportError, SyntaxError) as error:
     frames = traceback.extract_tb(error.__traceback__)
     theirs = [frame for frame in frames if frame.filename != "<string>" and "importlib" not in frame.filename]
     first, *further = f"{{type(error).__name__}}: {{error}}".splitlines()
-    print(*traceback.format_list(theirs), *traceback.format_exception_only(error)[:-1], sep="", end="")
+    print(*traceback.format_list(theirs), *traceback.format_exception_only(type(error), error)[:-1], sep="", end="")
     print(*further, first, sep="\\n")
     sys.exit({_CANNOT})
 except BaseException:
@@ -59,8 +64,14 @@ def importing(cell: Cell) -> Iterator[None]:
     environment = {**os.environ, **environment_of(cell, launch_id="import", database_url=_NOWHERE)}
     mark = uuid4().hex
     with tempfile.TemporaryFile() as output:
-        command = [sys.executable, "-c", _CODE, cell.target.app]
-        process = start_marked(command, environment=environment, output=output, mark=mark)
+        command = [cell.target.python or sys.executable, "-c", _CODE, cell.target.app]
+        try:
+            process = start_marked(command, environment=environment, output=output, mark=mark, folder=cell.target.dir)
+        except OSError as error:
+            raise UsageError(
+                f"The interpreter {command[0]} cannot be run: {error.strerror}.",
+                next_step="Check [target] python and dir.",
+            ) from error
         try:
             yield
             try:

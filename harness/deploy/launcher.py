@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import sys
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
-from harness.domain.experiment import Cell
+from harness.domain.experiment import Cell, Pool
 from harness.errors import InfrastructureError
 
+OVERRIDES = "POOLBENCH_OVERRIDES"
+"""`harness.probe.override.VARIABLE`: nothing of the probe is imported here"""
 PROBE = Path(__file__).parents[1] / "probe" / "__main__.py"
 """Started by its path: a service's interpreter need not have poolbench, and may have a `harness` of its own."""
 
@@ -16,44 +21,54 @@ BACKLOG = 2048
 """Above the in-flight cap: a dropped SYN comes back after a second and looks like latency."""
 
 
+_OF_TARGET = (
+    "driver",
+    "threadpool_tokens",
+    "gc_freeze",
+    "workers",
+    "prepared_statement_cache_size",
+    "statement_cache_size",
+    "prepare_threshold",
+    "pgbouncer",
+    "lab",
+)
+_OVERRIDDEN = (
+    *(f"pool.{field.name}" for field in fields(Pool) if field.name != "pool_prewarm"),
+    "session.expire_on_commit",
+    "target.threadpool_tokens",
+    "target.gc_freeze",
+    "target.prepared_statement_cache_size",
+    "target.statement_cache_size",
+    "target.prepare_threshold",
+    "target.engine",
+)
+"""What `harness.probe.override` gives an own app, whether it reads its environment or not."""
+
+
 def environment_of(cell: Cell, *, launch_id: str, database_url: str | None) -> dict[str, str]:
-    """The variables the target reads, as docs/formats.md lists them; `[target] env` has the last word."""
-    values: dict[str, object] = {
-        "DRIVER": cell.target.driver,
-        "POOL_SIZE": cell.pool.pool_size,
-        "MAX_OVERFLOW": cell.pool.max_overflow,
-        "POOL_TIMEOUT_S": cell.pool.pool_timeout_s,
-        "POOL_RECYCLE_S": cell.pool.pool_recycle_s,
-        "POOL_PRE_PING": cell.pool.pool_pre_ping,
-        "POOL_USE_LIFO": cell.pool.pool_use_lifo,
-        "POOL_PREWARM": cell.pool.pool_prewarm,
-        "POOL_CLASS": cell.pool.pool_class,
-        "SESSION_SCOPE": cell.session.session_scope,
-        "REPOSITORY": cell.session.repository,
-        "EXPIRE_ON_COMMIT": cell.session.expire_on_commit,
-        "REFRESH_AFTER_WRITE": cell.session.refresh_after_write,
-        "RETURNING": cell.session.returning,
-        "ISOLATION": cell.session.isolation,
-        "AUTOCOMMIT_READS": cell.session.autocommit_reads,
-        "UPDATE_MODE": cell.session.update_mode,
-        "DELETE_MODE": cell.session.delete_mode,
-        "TEAM_LOADER": cell.session.team_loader,
-        "STATEMENT_TIMEOUT_MS": cell.session.statement_timeout_ms,
-        "IDLE_IN_TRANSACTION_SESSION_TIMEOUT_MS": cell.session.idle_in_transaction_session_timeout_ms,
-        "MISTAKE": cell.session.mistake,
-        "THREADPOOL_TOKENS": cell.target.threadpool_tokens,
-        "GC_FREEZE": cell.target.gc_freeze,
-        "WORKERS": cell.target.workers,
-        "PREPARED_STATEMENT_CACHE_SIZE": cell.target.prepared_statement_cache_size,
-        "STATEMENT_CACHE_SIZE": cell.target.statement_cache_size,
-        "PREPARE_THRESHOLD": cell.target.prepare_threshold,
-        "PGBOUNCER": cell.target.pgbouncer,
-        "LAB": cell.target.lab,
-        "APPLICATION_NAME": f"poolbench {launch_id}",
-    }
+    """The variables the target reads, as docs/formats.md lists them; `[target] env` has the last word.
+
+    Of an own app only what the experiment names: everything else stays as the service has it.
+    """
+    keys = [f"{name}.{field.name}" for name in ("pool", "session") for field in fields(getattr(cell, name))]
+    keys += [f"target.{name}" for name in _OF_TARGET]
+    values: dict[str, object] = {_last(key).upper(): _value(cell, key) for key in keys if cell.has_say(key)}
+    values["APPLICATION_NAME"] = f"poolbench {launch_id}"
     if database_url is not None:
         values["DATABASE_URL"] = database_url
+    if not cell.target.is_reference:
+        overrides = {_last(key): _value(cell, key) for key in _OVERRIDDEN if cell.has_say(key)}
+        values[OVERRIDES] = json.dumps(overrides)
     return {**{name: _text(value) for name, value in values.items()}, **cell.target.env}
+
+
+def _last(key: str) -> str:
+    return key.partition(".")[2]
+
+
+def _value(cell: Cell, key: str) -> Any:
+    section, _, name = key.partition(".")
+    return getattr(getattr(cell, section), name)
 
 
 def _text(value: object) -> str:
@@ -62,7 +77,7 @@ def _text(value: object) -> str:
 
 def command_of(cell: Cell, descriptor: int, *, probe: bool) -> list[str]:
     """The launcher's command line; it serves on the inherited socket `descriptor`."""
-    command = [sys.executable, str(PROBE), cell.target.app, "--fd", str(descriptor)]
+    command = [cell.target.python or sys.executable, str(PROBE), cell.target.app, "--fd", str(descriptor)]
     command += ["--workers", str(cell.target.workers)]
     if cell.target.cpus:
         command += ["--cpus", ",".join(map(str, cell.target.cpus))]

@@ -24,12 +24,20 @@ Process = subprocess.Popen[bytes]
 
 
 def start_group(
-    command: Sequence[str], *, environment: Mapping[str, str], log: Path, mark: str = "", pass_fds: Sequence[int] = ()
+    command: Sequence[str],
+    *,
+    environment: Mapping[str, str],
+    log: Path,
+    mark: str = "",
+    folder: str | None = None,
+    pass_fds: Sequence[int] = (),
 ) -> Process:
     """Start `command` in a session of its own, so that Ctrl-C in the terminal reaches only us; output goes to `log`."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
-        return start_marked(command, environment=environment, output=output, mark=mark, pass_fds=pass_fds)
+        return start_marked(
+            command, environment=environment, output=output, mark=mark, folder=folder, pass_fds=pass_fds
+        )
 
 
 def start_marked(
@@ -38,11 +46,16 @@ def start_marked(
     environment: Mapping[str, str],
     output: IO[bytes],
     mark: str,
+    folder: str | None = None,
     pass_fds: Sequence[int] = (),
 ) -> Process:
-    """Start `command` likewise, its output to an open file. `mark` is what `sweep` finds it and its descendants by."""
+    """Start `command` likewise, its output to an open file, in `folder` if one is given.
+
+    `mark` is what `sweep` finds it and its descendants by.
+    """
     return subprocess.Popen(
         command,
+        cwd=folder,
         env={**environment, **owned_environment(), MARK_VARIABLE: mark},
         stdin=subprocess.DEVNULL,
         stdout=output,

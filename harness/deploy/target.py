@@ -139,6 +139,7 @@ def _start(start: TargetStart, number: int, mark: str, *, probe: bool) -> _Start
             environment={**os.environ, **environment},
             log=start.log,
             mark=mark,
+            folder=cell.target.dir,
             pass_fds=[listener.fileno()],
         )
         return _Started(

@@ -40,6 +40,8 @@ MAX_TURNS = 100_000
 MAX_ARRIVALS = 100_000_000
 """of a run, whose rows take about 70 bytes each while it goes on"""
 
+NOT_A_KEY: Mapping[str, bool] = {"not_a_key": True}
+"""of a field that no experiment file can set"""
 _STRICT: Mapping[str, Any] = {"extra": "forbid"}
 
 
@@ -114,6 +116,12 @@ class Target:
 
     app: str = REFERENCE_APP
     """pkg.module:attribute, an ASGI app or a factory without arguments"""
+    dir: str | None = None
+    """the service's folder, where it is started; a relative path counts from the experiment file"""
+    python: str | None = None
+    """the service's interpreter, such as .venv/bin/python; a relative path counts from the experiment file"""
+    engine: str = ""
+    """which of an own app's engines are meant: by order (1 is the first), database or driver; empty: all"""
     driver: DriverMode = "asyncpg"
     """asyncpg, psycopg, psycopg_sync and psycopg2 (def endpoints), psycopg_blocking (the mistake: sync in async)"""
     workers: Annotated[int, Ge(1), Le(1000)] = 1
@@ -148,6 +156,11 @@ class Target:
     """a target.url on another machine is yours, and a load is welcome there"""
     env: Annotated[Mapping[str, str], MaxLen(200)] = field(default_factory=dict)
     """further environment variables of the target"""
+
+    @property
+    def is_reference(self) -> bool:
+        """The reference app reads each setting from its environment; of an own app those that are named are changed."""
+        return self.app.startswith("target_app.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -311,6 +324,8 @@ class Experiment:
     design: Design = field(default_factory=Design)
     slo: Slo = field(default_factory=Slo)
     observe: Observe = field(default_factory=Observe)
+    named: tuple[str, ...] = field(default=(), metadata=NOT_A_KEY)
+    """the dotted keys that the file, its matrix or --set name; no key itself"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -326,6 +341,12 @@ class Cell:
     database: DatabaseSpec
     load: Load
     network: Network = field(default_factory=Network)
+    named: tuple[str, ...] = ()
+    """the dotted keys that the experiment names: of an own app, all others keep the service's values"""
+
+    def has_say(self, key: str) -> bool:
+        """Whether the experiment decides this setting of the service."""
+        return self.target.is_reference or key in self.named
 
     @property
     def takes_settings(self) -> bool:

@@ -73,6 +73,7 @@ def _cell(
     return Cell(
         id=cell_id,
         label=", ".join(_words(factor.key, factor.shown) for factor in factors if factor.key in varied) or name,
+        named=experiment.named,
         factors=tuple((factor.key, factor.shown) for factor in factors),
         **{section: getattr(varying if section in raw else experiment, section) for section in VARIABLE_SECTIONS},
     )

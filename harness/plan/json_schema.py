@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import fields
 from typing import Any
 
 from pydantic.json_schema import GenerateJsonSchema
 
+from harness.domain.experiment import Experiment
 from harness.plan.rules import NAME, SHARE
 from harness.plan.schema import OPEN_KEYS, SECTIONS, adapter, meanings, variable_keys
 
@@ -29,6 +31,9 @@ def json_schema_text() -> str:
 def json_schema() -> _Schema:
     """Return the schema of an experiment file, in draft 7, which editors know."""
     schema = adapter().json_schema(schema_generator=_OfToml, union_format="primitive_type_array")
+    for field in fields(Experiment):
+        if field.metadata:  # it says that this is no key
+            del schema["properties"][field.name]
     keys = {section: schema["$defs"][kind.__name__]["properties"] for section, kind in SECTIONS.items()}
     schema["properties"]["name"]["pattern"] = f"^{NAME.pattern}$"
     keys["load"]["rate"]["pattern"] = rf"^\s*{SHARE.pattern}\s*$"

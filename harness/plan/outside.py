@@ -18,16 +18,25 @@ DATABASE_URL_VARIABLE = "POOLBENCH_DATABASE_URL"
 
 
 def with_scenarios(experiment: Experiment, folder: Path, source: Source) -> Experiment:
-    """The experiment with every scenario found: a shipped one keeps its name, another becomes an absolute path.
+    """The experiment with every scenario found, and with the service's folder and interpreter.
 
-    Raises UsageError, naming the line, for one that does not exist.
+    A shipped scenario keeps its name, everything else becomes an absolute path. Raises UsageError, naming the line, for
+    what does not exist.
     """
     load = replace(experiment.load, scenario=_found(experiment.load.scenario, folder, source, "load.scenario"))
     matrix = dict(experiment.matrix)
     if "load.scenario" in matrix:
         names = matrix["load.scenario"]
         matrix["load.scenario"] = tuple(_found(name, folder, source, "matrix.load.scenario") for name in names)
-    return replace(experiment, load=load, matrix=matrix)
+    target = replace(
+        experiment.target,
+        dir=_service_path("dir", experiment.target.dir, folder, source, "target.dir"),
+        python=_service_path("python", experiment.target.python, folder, source, "target.python"),
+    )
+    for kind in ("dir", "python"):
+        if (key := f"target.{kind}") in matrix:
+            matrix[key] = tuple(_service_path(kind, path, folder, source, f"matrix.{key}") for path in matrix[key])
+    return replace(experiment, load=load, target=target, matrix=matrix)
 
 
 def take_database_url(raw: dict[str, Any]) -> None:
@@ -77,6 +86,24 @@ def _differing(one: Experiment, other: Experiment) -> list[str]:
         elif mine != theirs:
             keys.append(field.name)
     return keys
+
+
+def _service_path(kind: str, path: str | None, folder: Path, source: Source, key: str) -> str | None:
+    """A path of the service, seen from the experiment's folder; links stay, since they make a virtual environment."""
+    if path is None:
+        return None
+    found = Path(os.path.abspath(folder / Path(path).expanduser()))  # noqa: PTH100 -- resolve() follows links
+    if kind == "dir" and not found.is_dir():
+        raise UsageError(
+            f"{source.where(key)}: the service's folder {found} does not exist.",
+            next_step="A relative path counts from the experiment file.",
+        )
+    if kind == "python" and not os.access(found, os.X_OK):
+        raise UsageError(
+            f"{source.where(key)}: there is no interpreter {found}.",
+            next_step="A relative path, such as .venv/bin/python, counts from the experiment file.",
+        )
+    return str(found)
 
 
 def _found(name: str, folder: Path, source: Source, key: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -54,12 +55,14 @@ def parse_experiment(
     _check_depth(raw, "--set")
     origin = Source(name=source, lines=origin.lines, overridden=overridden)
     _check_version(raw, origin)
+    if "named" in raw:
+        raise UsageError(f"{origin.where('named')}: unknown key 'named'.", next_step="Take it out.")
     take_database_url(raw)
     base = validate(raw, origin)
     rules.check_cells(matrix, origin)
     for key, values in matrix.items():
         _check_factor(base, key, values, origin)
-    experiment = validate(raw | {"matrix": matrix}, origin)
+    experiment = replace(validate(raw | {"matrix": matrix}, origin), named=_named(raw, matrix))
     cells = expand(experiment)
     rules.check_size(experiment, cells, origin)
     rules.check(experiment, cells, origin)
@@ -151,6 +154,12 @@ def _joined(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, A
             yield from _joined(value, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", value
+
+
+def _named(raw: Mapping[str, Any], matrix: Mapping[str, Any]) -> tuple[str, ...]:
+    """Every dotted key that is given a value, in the file's order."""
+    given = (f"{section}.{key}" for section, keys in raw.items() if isinstance(keys, Mapping) for key in keys)
+    return tuple(dict.fromkeys((*given, *matrix)))
 
 
 def _check_factor(base: Experiment, key: str, values: Sequence[Any], source: Source) -> None:

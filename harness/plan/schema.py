@@ -78,7 +78,7 @@ _ALLOWED: Mapping[str, str] = {
 
 def known_keys() -> tuple[str, ...]:
     """Every dotted key of an experiment file."""
-    top = [f.name for f in dataclasses.fields(Experiment) if f.name not in SECTIONS]
+    top = [f.name for f in dataclasses.fields(Experiment) if f.name not in SECTIONS and not f.metadata]
     return (*top, *(f"{name}.{f.name}" for name, kind in SECTIONS.items() for f in dataclasses.fields(kind)))
 
 

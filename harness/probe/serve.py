@@ -69,6 +69,10 @@ class ProbeConfig(uvicorn.Config):
 
     def load(self) -> None:
         end_promptly(limit_s=END_AT_LATEST_S)
+        if "POOLBENCH_OVERRIDES" in os.environ:
+            from . import override
+
+            override.install()
         if self.probe:
             watch_every_engine()
         # Not left to uvicorn, each of whose versions does it at another place.

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,7 @@ import pytest
 from harness.deploy.binaries import Account, Binaries, find_binaries, reachable_by_all, readable_by
 from harness.deploy.container import server_command
 from harness.deploy.databases import default_prepare, template_name
-from harness.deploy.launcher import PROBE, command_of, environment_of
+from harness.deploy.launcher import OVERRIDES, PROBE, command_of, environment_of
 from harness.domain.experiment import Cell, DatabaseSpec, Load, Pool, Session, Target
 
 FORMATS = Path(__file__).parents[3] / "docs" / "formats.md"
@@ -48,6 +50,26 @@ def test_values_read_as_the_cell_says() -> None:
     assert environment["ISOLATION"] == "REPEATABLE READ"
     assert (environment["DRIVER"], environment["EXTRA"]) == ("mine", "1")
     assert "DATABASE_URL" not in environment
+
+
+def test_an_own_app_is_told_what_the_experiment_names_and_nothing_else() -> None:
+    named = ("pool.pool_size", "session.isolation", "target.threadpool_tokens", "target.app", "load.rate_rps")
+    given = replace(cell(app="shop.main:app", env={"EXTRA": "1"}), named=named)
+    environment = environment_of(given, launch_id="b1-c1", database_url=None)
+    overrides = json.loads(environment.pop(OVERRIDES))
+    assert overrides == {"pool_size": 7, "threadpool_tokens": 40}
+    assert environment == {
+        "POOL_SIZE": "7",
+        "ISOLATION": "REPEATABLE READ",
+        "THREADPOOL_TOKENS": "40",
+        "APPLICATION_NAME": "poolbench b1-c1",
+        "EXTRA": "1",
+    }
+
+
+def test_the_launcher_runs_in_the_services_own_interpreter() -> None:
+    command = command_of(cell(app="shop.main:app", python="/srv/shop/.venv/bin/python"), 7, probe=True)
+    assert command[:2] == ["/srv/shop/.venv/bin/python", str(PROBE)]
 
 
 def test_the_launcher_is_told_what_to_serve_and_where() -> None:

@@ -14,6 +14,8 @@ from harness.domain.design import Kind
 from harness.domain.experiment import Cell, Experiment, Load, Pool, Target
 from harness.errors import UsageError
 from harness.plan import check_ceilings, expand, parse_experiment
+from harness.plan.json_schema import json_schema
+from harness.plan.schema import known_keys
 
 
 def experiment(matrix: str, more: str = "") -> Experiment:
@@ -31,6 +33,26 @@ def test_cells_are_the_product_in_the_order_of_the_file() -> None:
     ]
     assert cells[2].factors == (("target.driver", "psycopg"), ("pool.pool_size", 5))
     assert (cells[2].target.driver, cells[2].pool.pool_size) == ("psycopg", 5)
+
+
+def test_cells_know_what_their_experiment_names() -> None:
+    text = (
+        'schema_version = 1\nname = "one"\n[matrix]\n"pool.pool_size" = [5, 6]\n[pool]\nmax_overflow = 10\n'
+        '[target]\napp = "shop:app"\n[load]\nrate_rps = 100\n'
+    )
+    first, second = expand(parse_experiment(text, source="x.toml", overrides=["session.expire_on_commit=true"]))
+    named = {"pool.pool_size", "pool.max_overflow", "target.app", "load.rate_rps", "session.expire_on_commit"}
+    assert set(first.named) == set(second.named) == named
+    assert first.has_say("pool.max_overflow")  # with its default's value all the same
+    assert not first.has_say("pool.pool_timeout_s")
+    assert replace(first, target=Target()).has_say("pool.pool_timeout_s")
+
+
+def test_what_an_experiment_names_is_no_key_of_it() -> None:
+    with pytest.raises(UsageError, match=r"x.toml:2: unknown key 'named'"):
+        parse_experiment('schema_version = 1\nnamed = ["a"]\nname = "one"\n[load]\nrate_rps = 1\n', source="x.toml")
+    assert "named" not in known_keys()
+    assert "named" not in json_schema()["properties"]
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -67,3 +68,32 @@ def test_a_byte_order_mark_is_no_mistake(tmp_path: Path) -> None:
     file = tmp_path / "x.toml"
     file.write_bytes(b'\xef\xbb\xbfschema_version = 1\r\nname = "x"\r\n[load]\r\nrate_rps = 5\r\n')
     assert load_experiment(file).load.rate_rps == 5
+
+
+SERVICE = 'schema_version = 1\nname = "one"\n[load]\nrate_rps = 1\n[target]\napp = "shop:app"\n'
+
+
+def test_a_services_folder_and_interpreter_are_seen_from_the_experiment(tmp_path: Path) -> None:
+    """A virtual environment's interpreter is a link, and is one only under its own name."""
+    (tmp_path / "service" / "bin").mkdir(parents=True)
+    (tmp_path / "service" / "bin" / "python").symlink_to(sys.executable)
+    file = tmp_path / "experiments" / "one.toml"
+    file.parent.mkdir()
+    file.write_text(SERVICE + 'dir = "../service"\npython = "../service/bin/python"\n')
+    target = load_experiment(file).target
+    assert (target.dir, target.python) == (str(tmp_path / "service"), str(tmp_path / "service" / "bin" / "python"))
+
+
+@pytest.mark.parametrize(
+    ("line", "cause"),
+    [
+        ('dir = "nowhere"', r"one.toml:7: the service's folder .*/nowhere does not exist"),
+        ('python = "nowhere/python"', r"one.toml:7: there is no interpreter .*/nowhere/python"),
+        ('python = "one.toml"', r"one.toml:7: there is no interpreter"),
+    ],
+)
+def test_what_a_service_does_not_have_is_said_with_its_line(tmp_path: Path, line: str, cause: str) -> None:
+    file = tmp_path / "one.toml"
+    file.write_text(f"{SERVICE}{line}\n")
+    with pytest.raises(UsageError, match=cause):
+        load_experiment(file)
