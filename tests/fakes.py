@@ -167,9 +167,12 @@ class FakeDeploy:
     def start_database(self, spec: DatabaseSpec) -> Any:
         return FakeProvider(self._story).start(spec)
 
-    def template(self, _server: Server, spec: DatabaseSpec, _prepare: Sequence[str], *, say: Any) -> Any:
+    def template(
+        self, _server: Server, spec: DatabaseSpec, prepare: Sequence[str] | None, *, folder: str | None, say: Any
+    ) -> Any:
         say(11.0, "at work")
-        return self._story.room(f"template of {spec.rows}", f"template_{spec.rows}")
+        own = "" if prepare is None else f" by [{' '.join(prepare)}] in {folder}"
+        return self._story.room(f"template of {spec.rows}{own}", f"template_{spec.rows}")
 
     def clone(self, _server: Server, template: str, name: str) -> Any:
         return self._story.room(f"{name} from {template}", name)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from contracts import launches
 from fakes import FakeDeploy, Story
@@ -40,6 +42,22 @@ def test_a_server_stays_for_as_long_as_cells_ask_for_it(story: Story) -> None:
             f"stop template of {rows}",
             "stop embedded postgres:18",
         )
+    ]
+
+
+def test_an_own_app_has_its_own_command_in_its_own_folder_and_never_heroes(story: Story) -> None:
+    def own(**database: object) -> Cell:
+        one = cell(**database)
+        return replace(one, target=replace(one.target, app="shop:app", dir="/srv/shop"))
+
+    with places.places("20261127T000000Z-x-ab12", story.emit) as place_for:
+        place_for(own())
+        place_for(own(prepare=("make", "db")))
+        place_for(cell(prepare=("make", "db")))
+    assert [step for step in story.steps if step.startswith("start template")] == [
+        "start template of 10000 by [] in /srv/shop",
+        "start template of 10000 by [make db] in /srv/shop",
+        "start template of 10000 by [make db] in None",
     ]
 
 
