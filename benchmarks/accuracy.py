@@ -207,12 +207,10 @@ def _expected_ms(served: pd.DataFrame, log: pd.DataFrame, frozen_ns: tuple[int, 
 
 
 def percentiles(latencies_ms: np.ndarray) -> dict[str, float]:
-    """Of n latencies the q percentile is number ceil(n q)."""
-    import numpy as np
+    """The percentiles by name, each as reports define it."""
+    from harness.analyse.estimate import quantile_of
 
-    return {
-        name: round(float(np.quantile(latencies_ms, share, method="inverted_cdf")), 3) for name, share in SHARES.items()
-    }
+    return {name: round(quantile_of(latencies_ms, share), 3) for name, share in SHARES.items()}
 
 
 def replayed_drops(case: Case, rows: pd.DataFrame, log: pd.DataFrame) -> int:
@@ -240,7 +238,7 @@ def _beyond_the_server(driven: Driven, stub: Stub) -> Figures:
         "way_there": own["received_ns"] - served["started_ns"],
         "way_back": served["finished_ns"] - own["sent_ns"],
     }
-    return {name: round(float(ns.quantile(0.99)) / 1e6, 3) for name, ns in stretches_ns.items()}
+    return {name: percentiles(ns.to_numpy() / 1e6)["p99_ms"] for name, ns in stretches_ns.items()}
 
 
 def error(expected: Figures, measured: Figures) -> float:

@@ -18,6 +18,7 @@ from typing import Any
 from benchmarks import others
 from benchmarks.driving import Driven, drive_plan, open_segment
 from benchmarks.fast_stub import serving_fast
+from harness.analyse.estimate import quantile_of
 
 CONNECTIONS = (16, 128)
 ROUNDS = 5
@@ -127,5 +128,5 @@ def _lag_ms(url: str) -> tuple[float, float]:
         segment = open_segment(rate_rps=LAG_RATE_RPS, duration_s=WARMUP_S + MEASURE_S)
         driven = drive_plan(url, [segment], Path(folder), max_in_flight=LAG_CAP)
     rows = driven.rows[driven.rows["intended_ns"] >= driven.output.start_ns + round(WARMUP_S * 1e9)]
-    lag_ms = (rows["started_ns"] - rows["intended_ns"]) / 1e6
-    return float(lag_ms.quantile(0.5)), float(lag_ms.quantile(0.99))
+    lag_ms = ((rows["started_ns"] - rows["intended_ns"]) / 1e6).to_numpy()
+    return quantile_of(lag_ms, 0.5), quantile_of(lag_ms, 0.99)

@@ -75,6 +75,7 @@ def steady_percentiles_ms(holds: Holds, rate_rps: float, permits: int) -> list[f
 
 
 def _percentiles(latencies_ms: Sequence[float]) -> list[float]:
+    """By the definition of reports, without their code: it is what is put to the test."""
     ascending = sorted(latencies_ms)
     return [ascending[max(0, math.ceil(len(ascending) * share - 1e-9) - 1)] for share in SHARES]
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import io
-import json
-import math
 import os
 import re
 import shlex
@@ -19,12 +17,13 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 from rich.console import Console
 
 from harness import __version__
+from harness.domain.strict_json import strict_json
 from harness.errors import (
     AnswerIsNo,
     Inconclusive,
@@ -312,17 +311,7 @@ def _open(path: Path) -> RunStore:
 
 def _print_json(value: object) -> None:
     """Strict JSON: figures that are infinite or missing become null."""
-    typer.echo(json.dumps(_strict(value), indent=1, default=str))
-
-
-def _strict(value: Any) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, dict):
-        return {key: _strict(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_strict(item) for item in value]
-    return value
+    typer.echo(strict_json(value, indent=1))
 
 
 def _version(wanted: bool) -> None:

@@ -22,16 +22,10 @@ from typing import Any
 import harness
 from harness.collect import read_generator_log, read_rows, read_workers
 from harness.domain.ledger import check_ledger
-from harness.domain.load import (
-    EndpointCount,
-    Ledger,
-    LoadOutput,
-    LoadPlan,
-    TaskCount,
-    TurnRun,
-)
+from harness.domain.load import LoadOutput, LoadPlan
 from harness.domain.secrets import masked
-from harness.errors import InfrastructureError, PoolbenchError, UsageError
+from harness.errors import InfrastructureError
+from harness.signals import error_of, ledger_of, publish
 
 __all__ = ["Generator", "check_ledger", "read_generator_log", "read_rows", "start"]
 
@@ -43,7 +37,6 @@ _SERVICE_PATIENCE = 3
 _LOG_LINES = 15
 _REMOTE_DELAY_S = 0.5
 """Before the load begins, so that every worker knows when."""
-_ERRORS: dict[str, type[PoolbenchError]] = {"usage": UsageError, "infrastructure": InfrastructureError}
 
 
 class Generator:
@@ -61,7 +54,7 @@ class Generator:
 
     def targets_up(self) -> None:
         """Say that every target answers: users may be made and run on_start."""
-        _publish(self._output_dir / "targets_up.json", {})
+        publish(self._output_dir / "targets_up.json", {})
 
     def wait_ready(self, timeout_s: float = 60.0) -> tuple[str, ...]:
         """Wait until the users are made. Returns what is to be told the user once.
@@ -76,7 +69,7 @@ class Generator:
         if self._plan.workers is not None:
             delay_s = max(delay_s, _REMOTE_DELAY_S)
         self._start_ns = time.monotonic_ns() + round(delay_s * 1e9)
-        _publish(self._output_dir / "go.json", {"start_ns": self._start_ns})
+        publish(self._output_dir / "go.json", {"start_ns": self._start_ns})
         return self._start_ns
 
     def wait(self, on_tick: Callable[[float], None] | None = None, *, timeout_s: float | None = None) -> LoadOutput:
@@ -92,7 +85,7 @@ class Generator:
         workers = read_workers(self._output_dir)
         offsets = [offset for worker in workers for offset in worker["offsets"]]
         return LoadOutput(
-            ledger=_ledger(raw),
+            ledger=ledger_of(raw),
             start_ns=raw["start_ns"],
             output_dir=self._output_dir,
             notes=tuple(raw["notes"]),
@@ -127,9 +120,7 @@ class Generator:
         path = self._output_dir / "failed.json"
         if not path.exists():
             return
-        failure = json.loads(path.read_text(encoding="utf-8"))
-        error = _ERRORS.get(failure["kind"], PoolbenchError)
-        raise error(failure["cause"], next_step=failure["next_step"], detail=failure["detail"])
+        raise error_of(json.loads(path.read_text(encoding="utf-8")))
 
     def _infrastructure(self, cause: str) -> InfrastructureError:
         log = self._output_dir / "generator.log"
@@ -153,7 +144,7 @@ def start(plan: LoadPlan) -> Iterator[Generator]:
     plan.output_dir.mkdir(parents=True, exist_ok=True)
     for stale in ("targets_up.json", "ready.json", "go.json", "failed.json", "ledger.json", "workers.json"):
         (plan.output_dir / stale).unlink(missing_ok=True)
-    _publish(plan.output_dir / "loadplan.json", _plain(plan))
+    publish(plan.output_dir / "loadplan.json", _plain(plan))
     with (plan.output_dir / "generator.log").open("wb") as log:
         process = subprocess.Popen(
             _command(plan),
@@ -225,13 +216,6 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def _publish(path: Path, value: Any) -> None:
-    """Write JSON beside the path and rename it there: the generator sees the whole file or none."""
-    beside = path.with_name(path.name + ".part")
-    beside.write_text(json.dumps(value), encoding="utf-8")
-    beside.replace(path)
-
-
 def _plain(plan: LoadPlan) -> dict[str, Any]:
     raw = dataclasses.asdict(plan)
     for launch in raw["launches"]:
@@ -239,11 +223,3 @@ def _plain(plan: LoadPlan) -> dict[str, Any]:
         launch["gauges"] = None if launch["gauges"] is None else str(launch["gauges"].resolve())
         launch["host"] = masked(launch["host"])  # the file stays in the run's folder
     return {**raw, "output_dir": str(plan.output_dir.resolve())}
-
-
-def _ledger(raw: dict[str, Any]) -> Ledger:
-    return Ledger(
-        tasks=tuple(TaskCount(**count) for count in raw["tasks"]),
-        endpoints=tuple(EndpointCount(**count) for count in raw["endpoints"]),
-        turns=tuple(TurnRun(**run) for run in raw["turns"]),
-    )

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import environment
+from harness.codec import decode, encode
 from harness.domain.profile import PROFILE_SCHEMA_VERSION, MachineProfile
 from harness.errors import UsageError
 
@@ -39,7 +40,7 @@ def save_profile(profile: MachineProfile) -> Path:
     beside = path.with_suffix(".partial")
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        beside.write_text(json.dumps(_adapter().dump_python(profile, mode="json"), indent=1))
+        beside.write_text(encode(profile))
         beside.replace(path)
     except OSError as error:
         raise UsageError(
@@ -60,11 +61,9 @@ def load_profile() -> MachineProfile | None:
     if not path.is_file():
         return None
     try:
-        raw = json.loads(path.read_text())
-        version = raw["schema_version"]
-        profile: MachineProfile | None = None
-        if version == PROFILE_SCHEMA_VERSION:
-            profile = _adapter().validate_python(raw)
+        text = path.read_text()
+        version = json.loads(text)["schema_version"]
+        profile = decode(MachineProfile, text) if version == PROFILE_SCHEMA_VERSION else None
     except (ValueError, KeyError, TypeError, OSError) as error:
         raise UsageError(f"The machine profile {path} is damaged: {type(error).__name__}.", next_step=_AGAIN) from error
     if profile is None:
@@ -78,9 +77,3 @@ def load_profile() -> MachineProfile | None:
             next_step=_AGAIN,
         )
     return profile
-
-
-def _adapter() -> Any:
-    from pydantic import TypeAdapter
-
-    return TypeAdapter(MachineProfile)

@@ -26,8 +26,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
+from harness.codec import decode, encode
 from harness.domain.evidence import (
     ACTIVITY_COLUMNS,
     COUNT_COLUMNS,
@@ -60,21 +61,6 @@ WRITTEN_FOR_EVERY_TRIAL = ("trial.json", *(f"{name}.parquet" for name in TABLES)
 FORGOTTEN_AFTER_S = 3600.0
 """A run in which nothing was measured is kept this long for its logs; the next run that starts removes it."""
 _RUN_ID = re.compile(r"\d{8}T\d{6}Z-.+-[0-9a-f]{4}")
-T = TypeVar("T")
-
-
-def encode(value: object) -> str:
-    """A frozen domain value as indented JSON; infinities and NaN as Python's json writes them."""
-    from pydantic import TypeAdapter
-
-    return json.dumps(TypeAdapter(type(value)).dump_python(value, mode="json"), indent=1)
-
-
-def decode(kind: type[T], text: str) -> T:
-    """The inverse of `encode`."""
-    from pydantic import TypeAdapter
-
-    return TypeAdapter(kind).validate_python(json.loads(text))
 
 
 def new_run_id(name: str) -> str:

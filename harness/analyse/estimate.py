@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.analyse.arrays import Floats
+from harness.domain.rank import rank
 
 SMALLEST_MS = 1e-6
 """One clock tick: keeps a latency of zero out of the logarithm."""
@@ -34,7 +35,7 @@ def quantile_of(values: NDArray[np.floating], share: float) -> float:
     """`quantile` of values in any order, without sorting them all."""
     if len(values) == 0:
         return math.nan
-    place = _place(len(values), share)
+    place = rank(len(values), share) - 1
     return float(np.partition(values, place)[place])
 
 
@@ -43,12 +44,7 @@ def quantiles(ascending: Floats, shares: Floats) -> Floats:
     count = len(ascending)
     if count == 0:
         return np.full(len(shares), np.nan)
-    return ascending[[_place(count, share) for share in shares]]
-
-
-def _place(count: int, share: float) -> int:
-    # n q can come out a rounding error above a whole number
-    return max(0, math.ceil(count * share - 1e-9) - 1)
+    return ascending[[rank(count, share) - 1 for share in shares]]
 
 
 def geometric_mean(by_launch: Floats) -> Floats:

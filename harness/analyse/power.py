@@ -8,6 +8,7 @@ from functools import lru_cache
 import numpy as np
 
 from harness.analyse.critical import all_pairs, each
+from harness.analyse.estimate import quantile_of
 from harness.analyse.spread import Prior, weigh
 
 POWER = 0.80
@@ -45,4 +46,4 @@ def smallest_findable(cells: int, launches: int, noise_sd: float, prior_freedom:
     satterthwaite = np.minimum((first + second) ** 2 / by_freedom, spread.run_freedom[:, None])
     needed = each(all_pairs, cells, satterthwaite) * np.sqrt((first + second) / launches)
     chance = means[:, other] - means[:, one]
-    return math.expm1(float(np.quantile(needed - chance, POWER)))
+    return math.expm1(quantile_of((needed - chance).ravel(), POWER))

@@ -7,13 +7,13 @@ No event but Note holds a sentence, so no program has to read one: what a person
 from __future__ import annotations
 
 import dataclasses
-import json
-import math
 import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
+
+from harness.domain.strict_json import strict_json
 
 EVENT_VERSION = 1
 
@@ -146,14 +146,4 @@ class StageStarted(Event):
 def as_line(event: Event) -> str:
     """One JSON object: version, event (its type in snake case), at_ns, and its own fields; unknown figures are null."""
     name = re.sub(r"(?<!^)(?=[A-Z])", "_", type(event).__name__).lower()
-    return json.dumps({"version": EVENT_VERSION, "event": name, **_plain(dataclasses.asdict(event))})
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return value
+    return strict_json({"version": EVENT_VERSION, "event": name, **dataclasses.asdict(event)})

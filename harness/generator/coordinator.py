@@ -17,11 +17,12 @@ from typing import Any
 from harness.domain.load import LoadPlan
 from harness.errors import InfrastructureError
 from harness.generator.arrivals import is_saturated
-from harness.generator.exchange import ledger_of, plan_of, publish, read_raw_plan, wait_for
+from harness.generator.exchange import plan_of, read_raw_plan, wait_for
 from harness.generator.fleet import Fleet, Worker, WorkerLostError
 from harness.generator.merge import is_silent, merge_ledgers
 from harness.generator.scenario import silence
 from harness.generator.session import reporting
+from harness.signals import ledger_of, publish
 
 HEARD_NS = 20_000_000
 """how long a message to a worker takes at most, unless its machine is far away or overloaded"""

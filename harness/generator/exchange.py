@@ -1,4 +1,4 @@
-"""The files by which the generator and the orchestrator signal each other (docs/formats.md), and what is in them."""
+"""The generator's side of the files by which it and the orchestrator signal each other (docs/formats.md)."""
 
 from __future__ import annotations
 
@@ -11,22 +11,9 @@ from typing import Any
 import gevent
 
 from harness.domain.experiment import Workers
-from harness.domain.load import EndpointCount, LaunchLoad, Ledger, LoadPlan, Segment, TaskCount, Turn, TurnRun
-from harness.errors import InfrastructureError, PoolbenchError, UsageError
+from harness.domain.load import LaunchLoad, LoadPlan, Segment, Turn
 
 POLL_S = 0.002
-_KINDS: Mapping[str, type[PoolbenchError]] = {
-    "usage": UsageError,
-    "infrastructure": InfrastructureError,
-    "bug": PoolbenchError,
-}
-
-
-def publish(path: Path, value: Any) -> None:
-    """Write JSON beside the path and rename it there: a reader sees the whole file or none."""
-    beside = path.with_name(path.name + ".part")
-    beside.write_text(json.dumps(value), encoding="utf-8")
-    beside.replace(path)
 
 
 def wait_for(path: Path, meanwhile: Callable[[], None] = lambda: None) -> Any:
@@ -70,23 +57,3 @@ def _launch_load(raw: Mapping[str, Any]) -> LaunchLoad:
     gauges = raw.get("gauges")
     paths = {"scenario": Path(raw["scenario"]), "gauges": None if gauges is None else Path(gauges)}
     return LaunchLoad(**{**raw, **paths})
-
-
-def ledger_of(raw: Mapping[str, Any]) -> Ledger:
-    """A ledger from plain values."""
-    return Ledger(
-        tasks=tuple(TaskCount(**count) for count in raw["tasks"]),
-        endpoints=tuple(EndpointCount(**count) for count in raw["endpoints"]),
-        turns=tuple(TurnRun(**run) for run in raw["turns"]),
-    )
-
-
-def failure(error: PoolbenchError) -> dict[str, str]:
-    """An error as plain values."""
-    kind = next((name for name, error_type in _KINDS.items() if isinstance(error, error_type)), "bug")
-    return {"kind": kind, "cause": error.cause, "next_step": error.next_step, "detail": error.detail}
-
-
-def error_of(raw: Mapping[str, str]) -> PoolbenchError:
-    """The error that `failure` described."""
-    return _KINDS[raw["kind"]](raw["cause"], next_step=raw["next_step"], detail=raw["detail"])

@@ -16,8 +16,8 @@ from locust.runners import STATE_MISSING
 from harness import __version__
 from harness.errors import InfrastructureError, UsageError
 from harness.generator.clocks import SAME, Offset, Ping, identity, offset_from
-from harness.generator.exchange import error_of, failure
 from harness.generator.member import POOLBENCH
+from harness.signals import error_of, failure
 
 PINGS = 15
 GATHER_S = float(os.environ.get("POOLBENCH_GATHER_S", "45"))

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Self
 
 from harness.domain.rows import RECORD_BYTES, RECORD_FORMAT, names_file, rows_file
-from harness.generator.exchange import publish
+from harness.signals import publish
 
 RECORD = struct.Struct(RECORD_FORMAT)
 SPILL_BYTES = 1024 * RECORD_BYTES

@@ -17,13 +17,14 @@ from harness.errors import PoolbenchError
 from harness.generator.arrivals import WHOLE, InFlight, Share, is_saturated
 from harness.generator.book import Book, SegmentAccount
 from harness.generator.engine import Engine, Pace
-from harness.generator.exchange import failure, publish, read_plan, wait_for
+from harness.generator.exchange import read_plan, wait_for
 from harness.generator.launch import HotLaunch
 from harness.generator.monitor import watching
 from harness.generator.recorder import Recorder
 from harness.generator.scenario import Scenario, load_scenario
 from harness.generator.tally import Tally
 from harness.generator.uncaught import uncaught
+from harness.signals import failure, publish
 
 SEED_VARIABLE = "POOLBENCH_SEED"
 """What scenarios draw from: the same for all cells of a block, another for each process."""

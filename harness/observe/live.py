@@ -16,6 +16,7 @@ import numpy as np
 
 from harness.domain.events import CellTick
 from harness.domain.load import SETUP_SEGMENT
+from harness.domain.rank import rank
 from harness.domain.rows import DROPPED, OK, RECORD_BYTES, RECORD_FIELDS
 
 _BINS_A_DECADE = 50
@@ -83,7 +84,7 @@ class _Launch:
         )
 
     def _p95_ms(self) -> float:
-        place = math.ceil(0.95 * self.offered)
+        place = rank(self.offered, 0.95)
         if place > self.answered:
             return math.inf
         return float(10 ** (_LOWEST + (np.searchsorted(np.cumsum(self._latencies), place) + 0.5) / _BINS_A_DECADE))

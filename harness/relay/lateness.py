@@ -20,7 +20,10 @@ class Lateness:
         self._max_ns = max(self._max_ns, late_ns)
 
     def quantile_ms(self, share: float) -> float:
-        """The upper end of the step that holds the quantile; 0 where nothing was passed on."""
+        """The upper end of the step that holds the quantile; 0 where nothing was passed on.
+
+        By the definition of `harness.domain.rank`, which this process does not load.
+        """
         wanted = share * sum(self._counts)
         reached = itertools.accumulate(self._counts)
         step = next((step for step, count in enumerate(reached) if count and count >= wanted), -1)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from harness import plan
+from harness.codec import decode, encode
 from harness.domain.experiment import Experiment, Network
 from harness.errors import UsageError
-from harness.store import decode, encode
 
 BASE = 'schema_version = 1\nname = "far"\n[load]\nrate_rps = 10\n'
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from harness.codec import decode, encode
 from harness.domain.experiment import Experiment
 from harness.errors import UsageError
 from harness.plan import parse_experiment
-from harness.store import decode, encode
 
 HEAD = 'schema_version = 1\nname = "x"\n[design]\nkind = "blocked"\n[load]\nrate_rps = 100\n'
 ELSEWHERE = '[target]\nurl = "http://203.0.113.7:8000"\nmine = true\n'

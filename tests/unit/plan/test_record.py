@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harness.codec import decode, encode
 from harness.domain.experiment import Experiment
 from harness.domain.secrets import looks_secret, masked
 from harness.errors import UsageError
 from harness.plan import cell_without_secrets, expand, load_experiment, parse_experiment, with_secrets, without_secrets
-from harness.store import decode, encode
 
 HEAD = 'schema_version = 1\nname = "x"\n'
 FULL = """\

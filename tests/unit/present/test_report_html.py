@@ -9,7 +9,7 @@ import pytest
 
 from harness.domain.experiment import Load
 from harness.domain.verdict import Report, Verdict
-from harness.present import RENDERERS, render_html
+from harness.present import render_html
 
 MakeReport = Callable[..., Report]
 VOID = {"meta", "br", "link", "img", "input", "hr", "path", "rect", "use", "circle", "line"}
@@ -237,7 +237,3 @@ def test_fingerprint_is_flat_and_whole(plain: Page) -> None:
     text = plain.text("environment")
     assert "packages.sqlalchemy 2.1.0" in text
     assert "machine.cgroup_cpu_max \u2013" in text
-
-
-def test_the_same_report_gives_the_same_bytes(make_report: MakeReport) -> None:
-    assert RENDERERS["report.html"](make_report()) == render_html(make_report())

@@ -17,6 +17,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from harness.codec import decode, encode
 from harness.domain.evidence import (
     ACTIVITY_COLUMNS,
     PROBE_COLUMNS,
@@ -31,7 +32,7 @@ from harness.domain.evidence import (
 from harness.domain.experiment import Cell, DatabaseSpec, Experiment, Load, Pool, Session, Target
 from harness.domain.load import EndpointCount, Launch, Ledger, Segment, Sitting, TaskCount, Turn, TurnRun
 from harness.errors import UsageError
-from harness.store import FORGOTTEN_AFTER_S, RUN_SCHEMA_VERSION, RunStore, decode, encode
+from harness.store import FORGOTTEN_AFTER_S, RUN_SCHEMA_VERSION, RunStore
 
 
 def cell() -> Cell:
