@@ -105,7 +105,7 @@ def make_run(folder: Path, rows: int) -> RunStore:
     text = EXPERIMENT.format(rate_rps=RATE_RPS, warmup_s=WARMUP_S, measure_s=measure_s)
     experiment = plan.parse_experiment(text, source="analysis")
     cells = plan.expand(experiment)
-    sittings = schedule.sittings(experiment, cells, RATE_RPS)
+    sittings = tuple(schedule.FixedDesign(experiment, cells).foreseen(()))
     store = RunStore.create(folder, experiment.name)
     store.write_info(
         RunInfo(
@@ -114,11 +114,9 @@ def make_run(folder: Path, rows: int) -> RunStore:
             created_utc="2026-01-01T00:00:00Z",
             poolbench_version="0",
             experiment=experiment,
+            strategy="fixed",
             cells=cells,
-            sittings=sittings,
             environment=environment.fingerprint(None),
-            rate_rps=RATE_RPS,
-            rate_source="given",
         )
     )
     drawn = [(sitting, launch) for sitting in sittings for launch in sitting.launches]

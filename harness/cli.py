@@ -253,7 +253,7 @@ def _cut_short(store: RunStore, error: Exception, *, resumed: bool, as_json: boo
         named = InfrastructureError(full, next_step=named.next_step, detail=named.detail)
     if resumed and isinstance(named, UsageError):  # refused: the run is as it was
         return named
-    kept = len(store.complete())
+    kept = len(store.measured())
     if not kept:
         if isinstance(named, UsageError | Interrupted):  # others may name a log in the folder
             store.discard()
@@ -273,7 +273,7 @@ def _how_to_go_on(store: RunStore) -> str:
 
     folder = shlex.quote(str(store.path))
     info = store.read_info()
-    if not sequencing.unfinished(info, store.complete()):
+    if sequencing.is_finished(store):
         return f"none is lacking: poolbench report {folder}"
     file = "FILE " if plan.masked_keys(info.experiment) else ""  # FILE has what the run does not store
     return f"go on with: poolbench run {file}--resume {folder}"

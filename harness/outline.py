@@ -73,16 +73,14 @@ def outline(experiment: Experiment, profile: MachineProfile | None = None) -> Ou
     """Expand and schedule an experiment; nothing is started."""
     cells = plan.expand(experiment)
     kind, why_blocked = design_kind(experiment, cells)
-    measured = schedule.sittings(experiment, cells, experiment.load.rate_rps)
-    staircase = schedule.staircase_sitting(experiment, cells)
-    sittings = (*([staircase] if staircase else []), *measured)
-    requests = schedule.requests_per_launch(measured)
+    sittings = tuple(schedule.FixedDesign(experiment, cells).foreseen(()))
+    requests = schedule.requests_per_launch(sittings)
     return Outline(
         experiment=experiment,
         cells=cells,
         sittings=sittings,
         duration_s=schedule.run_duration_s(sittings),
-        arrivals=schedule.expected_arrivals(measured),
+        arrivals=schedule.expected_arrivals(sittings),
         detectable={
             percentile: analyse.smallest_findable(
                 len(cells),

@@ -12,11 +12,14 @@ from harness.domain.design import design_kind
 from harness.domain.events import Emit, RunStarted, SittingFinished, SittingStarted
 from harness.domain.evidence import RunInfo
 from harness.domain.experiment import Cell, Experiment
-from harness.domain.load import Sitting
+from harness.domain.load import PILOT_BLOCK, Sitting
+from harness.domain.rate import chosen_rate
+from harness.domain.strategy import Outcome
 from harness.errors import UsageError
 from harness.places import Place, PlaceFor, places
 from harness.profiles import load_profile
 from harness.sitting import run_sitting, trials
+from harness.steps import is_stored, next_to_measure, take_steps
 from harness.store import RUN_SCHEMA_VERSION, RunStore
 
 if TYPE_CHECKING:
@@ -37,15 +40,12 @@ def run_experiment(experiment: Experiment, store: RunStore, *, emit: Emit) -> No
         PoolbenchError: as the rooms raise it; see harness.errors.
     """
     cells = plan.expand(experiment)
-    ceiling_rps = _generator_ceiling_rps()
     emit(_started(store, cells))
     with places(store.run_id, emit) as place_for:
         first = place_for(cells[0])
         _check_ceilings(experiment, cells, first)
-        rate_rps, rate_source = _find_rate(experiment, cells, place_for, store, emit)
-        store.write_info(_info(experiment, store, first, rate_rps, rate_source))
-        planned = schedule.sittings(experiment, cells, rate_rps)
-        _run_sittings(experiment, planned, place_for, store, emit, ceiling_rps=ceiling_rps)
+        store.write_info(_info(experiment, store, first))
+        _measure_all(experiment, cells, place_for, store, emit)
 
 
 def resume(store: RunStore, given: Experiment | None = None, *, emit: Emit) -> None:
@@ -55,21 +55,23 @@ def resume(store: RunStore, given: Experiment | None = None, *, emit: Emit) -> N
         UsageError: nothing is missing, or this is not what the run was started on.
     """
     info = store.read_info()
-    missing = {sitting.index for sitting in unfinished(info, store.complete())}
-    if not missing:
+    if is_finished(store):
         raise UsageError(
             f"The run {store.run_id} is complete: nothing is left to resume.", next_step="Show it: poolbench report"
         )
     experiment = plan.with_secrets(info.experiment, given)
     cells = plan.expand(experiment)
-    ceiling_rps = _generator_ceiling_rps()
     emit(_started(store, cells))
     with places(store.run_id, emit) as place_for:
-        first = place_for(cells[0])
-        _refuse_another_machine(info, environment.fingerprint(first.server))
-        planned = schedule.sittings(experiment, cells, info.rate_rps)
-        lacking = [sitting for sitting in planned if sitting.index in missing]
-        _run_sittings(experiment, lacking, place_for, store, emit, ceiling_rps=ceiling_rps)
+        _refuse_another_machine(info, environment.fingerprint(place_for(cells[0]).server))
+        _measure_all(experiment, cells, place_for, store, emit)
+
+
+def is_finished(store: RunStore) -> bool:
+    """Whether nothing is left to measure."""
+    info = store.read_info()
+    strategy = schedule.FixedDesign(info.experiment, info.cells)
+    return next_to_measure(strategy, store, info.experiment.slo, []) is None
 
 
 def _check_ceilings(experiment: Experiment, cells: Sequence[Cell], place: Place) -> None:
@@ -80,29 +82,20 @@ def _check_ceilings(experiment: Experiment, cells: Sequence[Cell], place: Place)
         plan.check_ceilings(here, kind, place.server.max_connections, place.server.reserved_connections)
 
 
-def _info(experiment: Experiment, store: RunStore, place: Place, rate_rps: float | None, rate_source: str) -> RunInfo:
+def _info(experiment: Experiment, store: RunStore, place: Place) -> RunInfo:
     """run.json; made from the experiment without its secrets, so that none can be in it."""
     public = plan.without_secrets(experiment)
-    cells = plan.expand(public)
     return RunInfo(
         schema_version=RUN_SCHEMA_VERSION,
         run_id=store.run_id,
         created_utc=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         poolbench_version=__version__,
         experiment=public,
-        cells=cells,
-        sittings=schedule.sittings(public, cells, rate_rps),
+        strategy="fixed",
+        cells=plan.expand(public),
         environment=environment.fingerprint(place.server),
-        rate_rps=rate_rps,
-        rate_source=rate_source,
         profile=load_profile(),
     )
-
-
-def unfinished(info: RunInfo, complete: Sequence[str]) -> tuple[Sitting, ...]:
-    """Sittings of which a trial is missing: they are measured again as a whole, so that pairs stay pairs."""
-    done = set(complete)
-    return tuple(s for s in info.sittings if any(launch.id not in done for launch in s.launches))
 
 
 def publish(store: RunStore, on_unwritten: Callable[[str, OSError], None]) -> Report:
@@ -133,63 +126,42 @@ def _refuse_another_machine(info: RunInfo, now: Mapping[str, Any]) -> None:
         )
 
 
-def _run_sittings(
-    experiment: Experiment,
-    sittings: Sequence[Sitting],
-    place_for: PlaceFor,
-    store: RunStore,
-    emit: Emit,
-    *,
-    ceiling_rps: float | None,
+def _measure_all(
+    experiment: Experiment, cells: Sequence[Cell], place_for: PlaceFor, store: RunStore, emit: Emit
 ) -> None:
-    for position, sitting in enumerate(sittings):
+    """Take every step of the experiment's strategy that the run lacks."""
+    strategy = schedule.FixedDesign(experiment, cells)
+    profile = load_profile()
+    ceiling_rps = None if profile is None else profile.generator_ceiling_rps
+
+    def measure(sitting: Sitting, done: Sequence[Outcome]) -> None:
+        chosen = chosen_rate(experiment, cells, done)
+        if chosen is not None and done[-1].launch.block == PILOT_BLOCK:
+            emit(chosen)
+        ahead = tuple(strategy.foreseen(done))
         place = place_for(sitting.launches[0].cell)
-        rest_s = schedule.run_duration_s(sittings[position + 1 :])
-        emit(_begun(sitting, position + 1, len(sittings), rest_s))
+        rest_s = schedule.run_duration_s([step for step in ahead[1:] if not is_stored(store, step)])
+        taken = {outcome.sitting for outcome in done if outcome.launch.block != PILOT_BLOCK}
+        emit(_begun(sitting, len(taken) + 1, len(taken) + len(ahead), rest_s))
         raw = run_sitting(sitting, experiment, place, store.sitting_dir(sitting.index), emit, rest_s=rest_s)
         store.set_aside(launch.id for launch in sitting.launches)
         for kept in trials(raw, experiment, ceiling_rps=ceiling_rps):
             store.save_trial(kept.evidence, kept.logs)
         emit(SittingFinished(index=sitting.index, trials=tuple(launch.id for launch in sitting.launches)))
 
-
-def _generator_ceiling_rps() -> float | None:
-    """As calibration found it on this machine, if it was calibrated."""
-    profile = load_profile()
-    return None if profile is None else profile.generator_ceiling_rps
-
-
-def _find_rate(
-    experiment: Experiment, cells: Sequence[Cell], place_for: PlaceFor, store: RunStore, emit: Emit
-) -> tuple[float | None, str]:
-    """The open model's rate: given, or a share of what a short staircase finds the strongest pilot to carry."""
-    sitting = schedule.staircase_sitting(experiment, cells)
-    share = plan.rate_share(experiment.load.rate or "")
-    if sitting is None or share is None:
-        return experiment.load.rate_rps, "given"
-    place = place_for(sitting.launches[0].cell)
-    rest_s = schedule.run_duration_s(schedule.sittings(experiment, cells, None))
-    emit(_begun(sitting, 0, 0, rest_s))
-    raw = run_sitting(sitting, experiment, place, store.sitting_dir(sitting.index), emit, rest_s=rest_s)
-    capacities = {
-        launch.cell.id: analyse.staircase_capacity_rps(
-            raw.rows(launch.id), [s for s in sitting.segments if s.launch_id == launch.id], raw.output.ledger
-        )
-        for launch in sitting.launches
-    }
-    chosen = analyse.choose_rate(capacities, {cell.id: cell.label for cell in cells}, share)
-    emit(chosen)
-    return chosen.rate_rps, present.rate_text(chosen)
+    take_steps(strategy, store, experiment.slo, measure)
 
 
 def _started(store: RunStore, cells: Sequence[Cell]) -> RunStarted:
     return RunStarted(run_id=store.run_id, path=str(store.path), cells={cell.id: cell.label for cell in cells})
 
 
-def _begun(sitting: Sitting, index: int, count: int, rest_s: float) -> SittingStarted:
+def _begun(sitting: Sitting, position: int, count: int, rest_s: float) -> SittingStarted:
+    is_staircase = sitting.purpose == "staircase"
     return SittingStarted(
-        index=index,
-        count=count,
+        index=0 if is_staircase else position,
+        count=0 if is_staircase else count,
+        again=any(launch.again for launch in sitting.launches),
         purpose=sitting.purpose,
         launches={launch.id: launch.cell.label for launch in sitting.launches},
         expected_s=schedule.expected_duration_s(sitting),

@@ -4,7 +4,7 @@
 
     results/<run-id>/
       lock                        held by the process that measures, and by no other
-      run.json, run.json.sha256   written once, as soon as the rate is known: harness.domain.evidence.RunInfo
+      run.json, run.json.sha256   written once, before the first sitting: harness.domain.evidence.RunInfo
       sittings/<n>/               what one generator process read and wrote (docs/formats.md)
       trials/<launch-id>/         trial.json, seven parquet tables, logs, checksums.json
       summary.csv  report.html    derived; can be deleted and made again
@@ -42,12 +42,13 @@ from harness.domain.evidence import (
     Trial,
     TrialEvidence,
 )
+from harness.domain.load import PILOT_BLOCK, Launch, launch_of
 from harness.errors import UsageError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-RUN_SCHEMA_VERSION = 2
+RUN_SCHEMA_VERSION = 3
 TABLES: Mapping[str, Mapping[str, str]] = {
     "requests": REQUEST_COLUMNS,
     "activity": ACTIVITY_COLUMNS,
@@ -171,7 +172,7 @@ class RunStore:
             UsageError: there is none.
         """
         runs = sorted((path.parent for path in results_dir.glob("*/run.json")), reverse=True)
-        found = next((run for run in map(cls, runs) if run.complete()), None)
+        found = next((run for run in map(cls, runs) if run.measured()), None)
         if found is None:
             raise UsageError(
                 f"There is no run in {results_dir} in which anything was measured.", next_step="Make one: poolbench run"
@@ -294,12 +295,16 @@ class RunStore:
 
     def discard(self) -> None:
         """Remove the folder of a run in which nothing was measured."""
-        if not self.complete():
+        if not self.measured():
             shutil.rmtree(self.path, ignore_errors=True)
 
     def complete(self) -> tuple[str, ...]:
         """Ids of the trials that are there, sorted. Their folders appear whole; one that is not so now was damaged."""
         return tuple(sorted(p.name for p in (self.path / "trials").glob("[!.]*") if p.is_dir()))
+
+    def measured(self) -> tuple[str, ...]:
+        """The same without a staircase's pilots."""
+        return tuple(trial_id for trial_id in self.complete() if not _is_pilot(trial_id))
 
     def read_trial(self, trial_id: str) -> StoredTrial:
         """One trial.
@@ -331,21 +336,39 @@ class RunStore:
             UsageError: something is damaged, or is there that the run did not plan.
         """
         info = self.read_info()
-        planned = [launch.id for s in info.sittings if s.purpose == "measure" for launch in s.launches]
-        for trial_id in self.complete():
-            if trial_id not in planned:
+        trials = [self.read_trial(trial_id) for trial_id in self.complete()]
+        for stored in trials:
+            if not _is_of(stored.trial.launch, info):
                 raise UsageError(
-                    f"{self.path / 'trials' / trial_id} is no trial that this run planned.",
-                    next_step=f"Move it out of {self.path / 'trials'}.",
+                    f"{stored.folder} is no trial that this run can have made.",
+                    next_step=f"Move it out of {stored.folder.parent}.",
                 )
-        return Run(info=info, trials=tuple(map(self.read_trial, self.complete())), planned_trials=len(planned))
+        return Run(
+            info=info,
+            trials=tuple(stored for stored in trials if stored.trial.launch.block != PILOT_BLOCK),
+            pilots=tuple(stored for stored in trials if stored.trial.launch.block == PILOT_BLOCK),
+        )
+
+
+def _is_pilot(trial_id: str) -> bool:
+    return trial_id.startswith(f"b{PILOT_BLOCK}-")
+
+
+def _is_of(launch: Launch, info: RunInfo) -> bool:
+    """Whether a launch's cell and block are the run's, and its name is theirs."""
+    own = next((cell for cell in info.cells if cell.id == launch.cell.id), None)
+    blocks = range(info.experiment.design.launches + 1)
+    return (
+        own is not None and launch.block in blocks and launch.id == launch_of(own, launch.block, again=launch.again).id
+    )
 
 
 def _forget_unmeasured(results_dir: Path) -> None:
     """Remove runs that ended long ago, before their first trial: killed, or failed with logs that were read by now."""
     for folder in results_dir.iterdir():
         with suppress(UsageError, OSError):  # it is being measured, or is somebody else's
-            trials = [path for path in (folder / "trials").iterdir() if path.suffix != ".partial"]
+            names = [path.name for path in (folder / "trials").iterdir() if path.suffix != ".partial"]
+            trials = [name for name in names if not _is_pilot(name)]
             old = time.time() - folder.stat().st_mtime > FORGOTTEN_AFTER_S
             if _RUN_ID.fullmatch(folder.name) and old and not trials and not folder.is_symlink():
                 with RunStore(folder).lock():

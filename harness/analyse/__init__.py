@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from harness.analyse.capacity import choose_rate, staircase_capacity_rps
+from dataclasses import replace
+
 from harness.analyse.certificate import certify
 from harness.analyse.coverage import coverage_of
 from harness.analyse.launches import ALL, measure_launches
 from harness.analyse.metrics import METRICS, compare_by
+from harness.analyse.outcome import outcome_of
 from harness.analyse.power import smallest_findable
 from harness.analyse.priors import prior_of
 from harness.analyse.ranking import Kind, kind_of, ranked
@@ -15,20 +17,23 @@ from harness.analyse.summary import P95, compare_percentiles, summarise_cell
 from harness.analyse.tables import summary_rows
 from harness.analyse.verdict import conclude
 from harness.domain.evidence import Run
+from harness.domain.experiment import Cell
+from harness.domain.rate import chosen_rate
 from harness.domain.verdict import Report, Summary
 
-__all__ = ["analyse", "certify", "choose_rate", "smallest_findable", "staircase_capacity_rps", "summary_rows"]
+__all__ = ["analyse", "certify", "outcome_of", "smallest_findable", "summary_rows"]
 
 
 def analyse(run: Run) -> Report:
     """The report of a run, complete or not: every cell ranked, the verdict, the doubts and the figures' data."""
     measured = measure_launches(run)
+    info = replace(run.info, cells=_as_measured(run))
     profile = run.info.profile
     slo = run.info.experiment.slo
     percentiles = compare_percentiles(measured.counted, lambda share: prior_of(profile, share))
     unranked = [
         summarise_cell(cell, measured.of(cell.id), measured.excluded_of(cell.id), slo, percentiles)
-        for cell in run.info.cells
+        for cell in info.cells
     ]
     kinds = {summary.cell.id: kind_of(summary) for summary in unranked}
     sound = [launch for launch in measured.counted if kinds[launch.cell_id] == Kind.SOUND]
@@ -38,9 +43,23 @@ def analyse(run: Run) -> Report:
     summary = Summary(
         cells=cells,
         pairs=pairs,
-        verdict=conclude(cells, by_p95, run.info),
+        verdict=conclude(cells, by_p95, info),
         coverage=coverage_of(run, measured),
         certificates=measured.certificates,
     )
-    complete = len(run.trials) >= run.planned_trials
-    return Report(info=run.info, summary=summary, series=figure_tables(cells, measured), complete=complete)
+    return Report(
+        info=info,
+        summary=summary,
+        series=figure_tables(cells, measured),
+        complete=summary.coverage.measured >= summary.coverage.planned,
+        chosen_rate=chosen_rate(run.info.experiment, info.cells, [outcome_of(pilot, slo) for pilot in run.pilots]),
+    )
+
+
+def _as_measured(run: Run) -> tuple[Cell, ...]:
+    """The run's cells; where the load is a share of a capacity, with the rate that it led to."""
+    rates = {own.trial.launch.cell.id: own.trial.launch.cell.load.rate_rps for own in run.trials}
+    return tuple(
+        replace(cell, load=replace(cell.load, rate_rps=rates.get(cell.id, cell.load.rate_rps)))
+        for cell in run.info.cells
+    )

@@ -95,14 +95,14 @@ def certify(
 
 
 def certificate_of(
-    evidence: StoredEvidence, rows: pd.DataFrame, arrivals: Arrivals, probe: pd.DataFrame, slo: Slo
+    evidence: StoredEvidence, rows: pd.DataFrame, arrivals: Arrivals | None, probe: pd.DataFrame, slo: Slo
 ) -> Certificate:
     """The certificate of a stored trial, made of nothing but what is stored.
 
     Args:
         evidence: the trial and its tables.
         rows: its requests, MEASURED_COLUMNS: read once for all that looks at them.
-        arrivals: made of these rows, likewise.
+        arrivals: made of these rows, likewise; None where nobody has worked them out.
         probe: its PROBE_COLUMNS, likewise.
         slo: for the error rate that is promised.
     """

@@ -12,9 +12,11 @@ from harness.domain.verdict import Coverage
 def coverage_of(run: Run, launches: Launches) -> Coverage:
     trials = [evidence.trial for evidence in run.trials]
     return Coverage(
-        measured=len(run.trials),
+        measured=len(launches.counted) + len(launches.excluded),
         planned=run.planned_trials,
         excluded=Counter(code for launch in launches.excluded for code in launch.codes),
+        replaced=len(launches.replaced),
+        replaced_for=tuple(dict.fromkeys(code for launch in launches.replaced for code in launch.codes)),
         fewest_requests=min((launch.all.requests for launch in launches.counted), default=None),
         postgres_processes=_postgres_processes(run),
         relays=tuple(trial.relay for trial in trials if trial.relay is not None),

@@ -156,12 +156,14 @@ class Launches:
 
     counted: tuple[LaunchFigures, ...]
     excluded: tuple[Excluded, ...]
+    replaced: tuple[Excluded, ...]
+    """those whose sitting was measured again; fresh launches stand in their place"""
 
     @property
     def certificates(self) -> dict[str, Certificate]:
         """By trial id."""
         counted = {launch.trial.id: launch.certificate for launch in self.counted}
-        return counted | {launch.trial.id: launch.certificate for launch in self.excluded}
+        return counted | {launch.trial.id: launch.certificate for launch in (*self.excluded, *self.replaced)}
 
     def of(self, cell_id: str) -> list[LaunchFigures]:
         """The cell's launches that count."""
@@ -180,16 +182,22 @@ def measure_launches(run: Run) -> Launches:
     # reading and sorting leave Python's lock alone; few at a time, so that few tables are in memory at once
     with ThreadPoolExecutor(max_workers=LAUNCHES_AT_ONCE) as pool:
         found = list(pool.map(measure, trials))
+    fresh = {launch.trial.place for launch in found if launch.trial.launch.again}
+    replaced = [own for own in found if own.trial.place in fresh and not own.trial.launch.again]
+    standing = [own for own in found if own not in replaced]
     return Launches(
-        counted=tuple(launch for launch in found if isinstance(launch, LaunchFigures)),
-        excluded=tuple(launch for launch in found if isinstance(launch, Excluded)),
+        counted=tuple(launch for launch in standing if isinstance(launch, LaunchFigures)),
+        excluded=tuple(launch for launch in standing if isinstance(launch, Excluded)),
+        replaced=tuple(
+            Excluded(trial=own.trial, certificate=own.certificate, codes=own.certificate.broken) for own in replaced
+        ),
     )
 
 
 def _measure(evidence: Evidence, owners: Mapping[str, str], slo: Slo) -> LaunchFigures | Excluded:
     rows = evidence.table("requests", MEASURED_COLUMNS)
     figures = launch_figures(evidence, rows, owners, slo)
-    codes = tuple(dict.fromkeys(r.code for r in figures.certificate.reasons if r.kind == "instrument"))
+    codes = figures.certificate.broken
     if not codes and not figures.all.requests:
         codes = ("nothing_sent",)
     return Excluded(trial=evidence.trial, certificate=figures.certificate, codes=codes) if codes else figures

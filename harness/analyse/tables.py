@@ -38,7 +38,7 @@ def summary_rows(run: Run, summary: Summary) -> pd.DataFrame:
     rows = [
         {"cell": own.cell.id, "endpoint": figures.endpoint}
         | _factors(own.cell, varied)
-        | _settings(own.cell, run.info)
+        | _settings(own.cell)
         | _figures(own, figures)
         for own in summary.cells
         for figures in (own.all, *own.endpoints)
@@ -59,25 +59,18 @@ def _factors(cell: Cell, varied: dict[str, str]) -> dict[str, Any]:
     return {column: values.get(key) for key, column in varied.items()}
 
 
-def _settings(cell: Cell, info: RunInfo) -> dict[str, Any]:
+def _settings(cell: Cell) -> dict[str, Any]:
     sections = {"target": cell.target, "pool": cell.pool, "session": cell.session, "load": cell.load}
     found = {}
     for column, key in SETTINGS.items():
         section, name = key.split(".")
         found[column] = getattr(sections[section], name)
-    return found | {"rate_rps": _rate_rps(cell, info)}
+    return found | {"rate_rps": cell.rate_rps}
 
 
 def _short_key(key: str) -> str:
     """ "pool.pool_size" -> "pool_size" """
     return key.rsplit(".", 1)[-1]
-
-
-def _rate_rps(cell: Cell, info: RunInfo) -> float | None:
-    """The arrivals a second that a cell is offered; None in the closed model."""
-    if cell.load.model == "closed":
-        return None
-    return cell.load.rate_rps if cell.load.rate_rps is not None else info.rate_rps
 
 
 def _figures(own: CellSummary, figures: EndpointSummary) -> dict[str, Any]:

@@ -72,6 +72,8 @@ class SittingStarted(Event):
     """of load"""
     rest_s: float
     """what follows this sitting takes about so long"""
+    again: bool = False
+    """fresh launches in place of those beside which an instrument failed"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

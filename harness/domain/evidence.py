@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from harness.domain.experiment import Cell, Experiment
-from harness.domain.load import Launch, Ledger, Segment, Sitting
+from harness.domain.load import Launch, Ledger, Segment
 from harness.domain.profile import MachineProfile
 
 if TYPE_CHECKING:
@@ -321,6 +321,11 @@ class Certificate:
     valid: bool
     reasons: tuple[Reason, ...] = ()
 
+    @property
+    def broken(self) -> tuple[str, ...]:
+        """Codes of what failed in the instrument, each once."""
+        return tuple(dict.fromkeys(reason.code for reason in self.reasons if reason.kind == "instrument"))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RelayReadings:
@@ -377,6 +382,11 @@ class Trial:
     deaths: tuple[Death, ...] = ()
     """processes that ended while they were needed, the launch's own and those that concern every launch"""
 
+    @property
+    def place(self) -> tuple[int, str]:
+        """Block and cell: what a fresh launch takes over from one that was spoilt."""
+        return self.launch.block, self.launch.cell.id
+
 
 class Evidence(Protocol):
     """A trial and its tables, wherever they are. Each access may read from disk: ask once, and only for what is needed.
@@ -432,21 +442,18 @@ class TrialEvidence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunInfo:
-    """run.json: everything known before the first trial."""
+    """run.json: everything known before the first launch, and nothing of what comes after it."""
 
     schema_version: int
     run_id: str
     created_utc: str
     poolbench_version: str
     experiment: Experiment
+    strategy: Literal["fixed"]
+    """how it decides what to measure next; see `harness.domain.strategy`"""
     cells: tuple[Cell, ...]
-    sittings: tuple[Sitting, ...]
     environment: Mapping[str, Any]
     """fingerprint: cpu, cores, memory, kernel, python, package versions, postgres, transport, settings"""
-    rate_rps: float | None
-    """the open model's rate once it is known"""
-    rate_source: str
-    """"given", or how the staircase arrived at it"""
     profile: MachineProfile | None = None
     """what calibration knew of the machine as the run began; None where it was not calibrated"""
 
@@ -457,4 +464,11 @@ class Run:
 
     info: RunInfo
     trials: tuple[Evidence, ...]
-    planned_trials: int
+    """of the launches that measure"""
+    pilots: tuple[Evidence, ...] = ()
+    """of the staircase's"""
+
+    @property
+    def planned_trials(self) -> int:
+        """Launches that measure, as the experiment asks for them; those measured again are not counted twice."""
+        return len(self.info.cells) * self.info.experiment.design.launches

@@ -349,6 +349,11 @@ class Cell:
         return self.target.is_reference or key in self.named
 
     @property
+    def rate_rps(self) -> float | None:
+        """Arrivals a second; None in the closed model, and while a share of a capacity is no rate yet."""
+        return self.load.rate_rps if self.load.model == "open" else None
+
+    @property
     def takes_settings(self) -> bool:
         """Whether the service is started here: one that runs already has a driver, a pool and workers of its own."""
         return self.target.url is None

@@ -24,6 +24,10 @@ SETUP_SEGMENT = 0xFFFFFFFF
 """The segment number of rows recorded while users run `on_start`, before the plan starts."""
 
 
+PILOT_BLOCK = 0
+"""the block of a staircase's pilots; blocks that measure count from 1"""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Launch:
     """One fresh start of a cell's target. `id` ("b1-c03") names its trial, its database and its files."""
@@ -31,6 +35,18 @@ class Launch:
     id: str
     cell: Cell
     block: int
+    again: bool = False
+    """a fresh start in place of one whose sitting was spoilt by an instrument that failed"""
+
+
+def launch_of(cell: Cell, block: int, *, again: bool = False) -> Launch:
+    """The launch of a cell in a block, under its one name."""
+    return Launch(id=f"b{block}-{cell.id}{'-again' if again else ''}", cell=cell, block=block, again=again)
+
+
+def cell_id_of(launch_id: str) -> str:
+    """The cell that a launch of this name is one of."""
+    return launch_id.removesuffix("-again").partition("-")[2]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from harness.domain.events import RateChosen
 from harness.domain.evidence import Certificate, RelayReadings, RunInfo
 from harness.domain.experiment import Cell
 
@@ -215,6 +216,10 @@ class Coverage:
     planned: int
     excluded: Mapping[str, int]
     """launches that feed no figure, by the code of what failed in their instrument"""
+    replaced: int
+    """launches in whose place fresh ones stand, since an instrument failed in their sitting"""
+    replaced_for: tuple[str, ...]
+    """codes of what failed then"""
     fewest_requests: int | None
     """arrivals of the launch that counts and has fewest; None without one"""
     postgres_processes: bool | None
@@ -245,3 +250,5 @@ class Report:
     summary: Summary
     series: Mapping[str, Any]
     complete: bool
+    chosen_rate: RateChosen | None = None
+    """how the load's rate was found, where it is a share of a capacity"""

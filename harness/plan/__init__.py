@@ -9,7 +9,7 @@ from harness.plan.codec import cell_without_secrets, masked_keys, without_secret
 from harness.plan.locate import experiment_path, resolve_scenario, shipped, shipped_names
 from harness.plan.outside import with_secrets
 from harness.plan.parse import load_experiment, parse_experiment
-from harness.plan.rules import check_name, rate_share
+from harness.plan.rules import check_name
 
 __all__ = [
     "cell_without_secrets",
@@ -20,7 +20,6 @@ __all__ = [
     "load_experiment",
     "masked_keys",
     "parse_experiment",
-    "rate_share",
     "resolve_scenario",
     "shipped",
     "shipped_names",

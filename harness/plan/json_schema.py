@@ -14,7 +14,8 @@ from typing import Any
 from pydantic.json_schema import GenerateJsonSchema
 
 from harness.domain.experiment import Experiment
-from harness.plan.rules import NAME, SHARE
+from harness.domain.rate import SHARE
+from harness.plan.rules import NAME
 from harness.plan.schema import OPEN_KEYS, SECTIONS, adapter, meanings, variable_keys
 
 SCHEMA_FILE = "poolbench.schema.json"

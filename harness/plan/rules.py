@@ -18,6 +18,7 @@ from harness.domain.experiment import (
     Experiment,
     Load,
 )
+from harness.domain.rate import rate_share
 from harness.errors import UsageError
 from harness.plan.ceilings import DEFAULT_MAX_CONNECTIONS, DEFAULT_RESERVED, check_ceilings
 from harness.plan.lines import Source
@@ -26,14 +27,6 @@ from harness.plan.sense import check_sense
 
 MAX_CELLS = 1000
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,59}")
-SHARE = re.compile(r"(\d+(?:\.\d+)?)\s*%")
-
-
-def rate_share(rate: str) -> float | None:
-    """ "60%" -> 0.6; None when it is no share above 0 and up to 1000 %."""
-    match = SHARE.fullmatch(rate.strip())
-    share = float(match.group(1)) / 100 if match else 0.0
-    return share if 0 < share <= 10 else None
 
 
 def check_cells(matrix: Mapping[str, Sequence[Any]], source: Source) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from harness.domain.evidence import Reason
+from harness.domain.load import cell_id_of
 from harness.domain.verdict import CellSummary, Report
 from harness.present.phrases import listed, settings_text
 
@@ -61,7 +62,7 @@ def own_findings(cell: CellSummary) -> tuple[str, ...]:
 
 def reasons(report: Report, kind: str) -> Iterator[tuple[str, str, Reason]]:
     """Trial, cell label and reason, of every certificate's reasons of one kind; the machine's worst once for all."""
-    labels = {launch.id: launch.cell.label for sitting in report.info.sittings for launch in sitting.launches}
+    labels = {cell.id: cell.label for cell in report.info.cells}
     certificates = report.summary.certificates
     own = [(trial, reason) for trial, made in certificates.items() for reason in made.reasons if reason.kind == kind]
     for code in sorted(OF_THE_MACHINE):
@@ -71,4 +72,4 @@ def reasons(report: Report, kind: str) -> Iterator[tuple[str, str, Reason]]:
             yield f"{len(of_machine)} of {len(certificates)}", "this machine, at worst", worst
     for trial, reason in own:
         if reason.code not in OF_THE_MACHINE:
-            yield trial, labels.get(trial, ""), reason
+            yield trial, labels.get(cell_id_of(trial), ""), reason

@@ -10,7 +10,7 @@ from harness.domain.design import design_kind
 from harness.domain.evidence import RelayReadings
 from harness.domain.verdict import CellSummary, Report
 from harness.present.numbers import count, number
-from harness.present.phrases import blocked_text, listed, rate_rps, settings_text
+from harness.present.phrases import blocked_text, listed, settings_text
 
 FEW_LAUNCHES = 5
 WIDE = 1.25
@@ -27,6 +27,7 @@ def notes(report: Report) -> tuple[str, ...]:
     found = (
         _partial(report),
         _excluded(report),
+        _replaced(report),
         _blocked(report),
         _still_at_work(report),
         _not_settled(report),
@@ -64,6 +65,17 @@ def _excluded(report: Report) -> str:
     why = ", ".join(f"{code} {times}x" for code, times in sorted(coverage.excluded.items(), key=lambda item: -item[1]))
     are = "is invalid and feeds" if left_out == 1 else "are invalid and feed"
     return f"{left_out} of {coverage.measured} launches {are} no figure{of}: {why}."
+
+
+def _replaced(report: Report) -> str:
+    coverage = report.summary.coverage
+    if not coverage.replaced:
+        return ""
+    were = "1 launch was" if coverage.replaced == 1 else f"{coverage.replaced} launches were"
+    return (
+        f"{were} measured again, since an instrument failed beside them ({', '.join(coverage.replaced_for)}): fresh "
+        "ones stand in their place."
+    )
 
 
 def _blocked(report: Report) -> str:
@@ -116,7 +128,7 @@ def _closed(report: Report) -> str:
 
 
 def _different_loads(report: Report) -> str:
-    loads = {(c.load.model, rate_rps(c, report.info), c.load.users, c.load.scenario) for c in report.info.cells}
+    loads = {(c.load.model, c.rate_rps, c.load.users, c.load.scenario) for c in report.info.cells}
     return "The cells carry different loads: their latencies differ for that reason too." if len(loads) > 1 else ""
 
 

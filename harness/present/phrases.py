@@ -43,10 +43,10 @@ def verdict_text(report: Report) -> str:
     if verdict.state == "not_applied":
         return _not_applied(valid)
     parts = [
-        _headline(verdict, cells, valid, info),
+        _headline(verdict, cells, valid),
         _slo(verdict, cells, valid, info),
         *_against_others(report, cells),
-        *_overwhelmed(valid, info),
+        *_overwhelmed(valid),
         _visible(verdict, valid),
         _unknown(summary.cells, valid),
         _holds(summary.verdict, valid),
@@ -80,10 +80,10 @@ def _not_applied(valid: Sequence[CellSummary]) -> str:
     )
 
 
-def _headline(verdict: Verdict, cells: Mapping[str, CellSummary], valid: Sequence[CellSummary], info: RunInfo) -> str:
+def _headline(verdict: Verdict, cells: Mapping[str, CellSummary], valid: Sequence[CellSummary]) -> str:
     if verdict.state == "different_loads":
         return "The cells carry different loads, so none is recommended: what differs is not their settings alone."
-    load = load_text([cell.cell for cell in valid], info)
+    load = load_text([cell.cell for cell in valid])
     if verdict.cell_id is None:
         none = f"{settings_text(valid[0].cell)} cannot" if len(valid) == 1 else "No setting can"
         return f"{none} be recommended {load}: {_why_none(valid)}."
@@ -266,12 +266,12 @@ def _size(cell: CellSummary) -> float:
     return math.inf if ceiling is None else float(ceiling)
 
 
-def _overwhelmed(valid: Sequence[CellSummary], info: RunInfo) -> Iterator[str]:
+def _overwhelmed(valid: Sequence[CellSummary]) -> Iterator[str]:
     """Cells that could not carry the load, and what they carried; the first three of each kind."""
     saturated = [cell for cell in valid if cell.saturated]
     failing = [cell for cell in valid if cell.failing and not cell.saturated]
     for cell in saturated[:MOST_NAMED]:
-        rate = rate_rps(cell.cell, info)
+        rate = cell.cell.rate_rps
         of = "" if rate is None else f" of {number(rate)}"
         yield f"{settings_text(cell.cell)} saturates: it answers {number(cell.all.carried_rps)}{of} a second well."
     if len(saturated) > MOST_NAMED:
@@ -351,16 +351,9 @@ def _value(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def rate_rps(cell: Cell, info: RunInfo) -> float | None:
-    """The arrivals a second that a cell is offered; None in the closed model."""
-    if cell.load.model == "closed":
-        return None
-    return cell.load.rate_rps if cell.load.rate_rps is not None else info.rate_rps
-
-
-def load_text(cells: Sequence[Cell], info: RunInfo) -> str:
+def load_text(cells: Sequence[Cell]) -> str:
     """The load that the cells share, as "at 300 arrivals/s of mixed"."""
-    loads = {(cell.load.model, rate_rps(cell, info), cell.load.users, cell.load.scenario) for cell in cells}
+    loads = {(cell.load.model, cell.rate_rps, cell.load.users, cell.load.scenario) for cell in cells}
     if len(loads) != 1:
         return "under its own load"
     model, rate, users, scenario = next(iter(loads))

@@ -23,7 +23,8 @@ def line_of(event: events.Event) -> str:
         case events.SittingStarted(purpose="staircase"):
             text = f"staircase over {_cells(event.launches)}: what can this machine carry?"
         case events.SittingStarted():
-            text = f"sitting {event.index} of {event.count}: {_cells(event.launches)}"
+            again = ", again: an instrument had failed" if event.again else ""
+            text = f"sitting {event.index} of {event.count}: {_cells(event.launches)}{again}"
         case events.RateChosen():
             text = f"{event.rate_rps:g} arrivals/s: {rate_text(event)}"
         case events.Note():

@@ -9,16 +9,17 @@ from typing import Any
 from harness.domain.verdict import CellSummary, EndpointSummary, Report
 from harness.present.notes import notes
 from harness.present.phrases import verdict_text
+from harness.present.progress import rate_text
 
 
 def as_dict(report: Report) -> Mapping[str, Any]:
     """What a program would want: the verdict, every cell and its endpoints, notes, certificates."""
-    info, summary = report.info, report.summary
+    info, summary, chosen = report.info, report.summary, report.chosen_rate
     return {
         "run_id": info.run_id,
         "complete": report.complete,
-        "rate_rps": info.rate_rps,
-        "rate_source": info.rate_source,
+        "rate_rps": info.experiment.load.rate_rps if chosen is None else chosen.rate_rps,
+        "rate_source": "given" if chosen is None else rate_text(chosen),
         "model": info.experiment.load.model,
         "verdict": verdict_text(report),
         "state": summary.verdict.state,

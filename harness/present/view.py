@@ -11,7 +11,8 @@ from harness.domain.evidence import RunInfo
 from harness.domain.experiment import Cell, DatabaseSpec
 from harness.domain.verdict import CellSummary, Report, Summary
 from harness.present.numbers import UNKNOWN, count, duration, number
-from harness.present.phrases import promise_text, rate_rps
+from harness.present.phrases import promise_text
+from harness.present.progress import rate_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -74,7 +75,7 @@ def quantity(number_: int, noun: str) -> str:
 
 def planned_launches(info: RunInfo) -> int:
     """Launches that are to be measured, over the whole run."""
-    return sum(len(sitting.launches) for sitting in info.sittings if sitting.purpose == "measure")
+    return len(info.cells) * info.experiment.design.launches
 
 
 def max_connections(report: Report, cell: Cell) -> int | None:
@@ -90,7 +91,7 @@ def facts(report: Report) -> tuple[tuple[str, str], ...]:
     named = (
         ("Question", info.experiment.question),
         ("Cells", _cells_fact(report)),
-        ("Load", _load_fact(info)),
+        ("Load", _load_fact(report)),
         ("Time", _time_fact(info)),
         ("Order", _design_fact(info)),
         ("Promise (SLO)", slo_text(info)),
@@ -126,24 +127,25 @@ def _cells_fact(report: Report) -> str:
     varied = " \u00d7 ".join(info.experiment.matrix)
     text = quantity(len(info.cells), "cell") + (f" ({varied})" if varied else "")
     text += f", {quantity(info.experiment.design.launches, 'launch')} each"
-    certificates = report.summary.certificates.values()
-    valid = sum(certificate.valid for certificate in certificates)
-    return f"{text}; {valid} valid of {len(certificates)} measured and {planned_launches(info)} planned"
+    measured = report.summary.coverage.measured
+    valid = measured - sum(cell.invalid_launches for cell in report.summary.cells)
+    return f"{text}; {valid} valid of {measured} measured and {planned_launches(info)} planned"
 
 
-def _load_fact(info: RunInfo) -> str:
-    return "; ".join((*_open_load(info), *_closed_load(info)))
+def _load_fact(report: Report) -> str:
+    return "; ".join((*_open_load(report), *_closed_load(report.info)))
 
 
-def _open_load(info: RunInfo) -> Iterator[str]:
-    cells = [cell for cell in info.cells if cell.load.model == "open"]
+def _open_load(report: Report) -> Iterator[str]:
+    cells = [cell for cell in report.info.cells if cell.load.model == "open"]
     if not cells:
         return
-    source = info.rate_source if any(cell.load.rate_rps is None for cell in cells) else "given"
+    chosen = report.chosen_rate if any(cell.load.rate is not None for cell in cells) else None
+    source = "given" if chosen is None else rate_text(chosen)
     yield (
         f"scenario {_distinct(cells, lambda c: c.load.scenario)}; "
-        f"open: {_distinct(cells, lambda c: number(rate_rps(c, info)))} arrivals/s, "
-        f"{_distinct(cells, lambda c: c.load.arrivals)} gaps{f' ({source})' if source else ''}; "
+        f"open: {_distinct(cells, lambda c: number(c.rate_rps))} arrivals/s, "
+        f"{_distinct(cells, lambda c: c.load.arrivals)} gaps ({source}); "
         f"latency from the intended time, timeout {_distinct(cells, lambda c: duration(c.load.request_timeout_s))}"
     )
 
@@ -163,7 +165,8 @@ def _time_fact(info: RunInfo) -> str:
         _distinct(info.cells, lambda c: duration(c.load.measure_s)),
         _distinct(info.cells, lambda c: duration(c.load.warmup_s)),
     )
-    total_s = sum(sitting.duration_s for sitting in info.sittings)
+    launches = info.experiment.design.launches
+    total_s = launches * sum(cell.load.warmup_s + cell.load.measure_s for cell in info.cells)
     return (
         f"{measured} measured after {warmup} of warm-up per launch, {duration(total_s)} of load planned; "
         f"{info.created_utc}"

@@ -9,36 +9,48 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 
 from harness.domain.design import design_kind
 from harness.domain.experiment import Cell, Design, Experiment
-from harness.domain.load import Launch, Phase, Sitting, Turn
+from harness.domain.load import Launch, Phase, Sitting, Turn, launch_of
 from harness.schedule.order import balanced_orders
 from harness.schedule.timeline import Timeline, split, stable_seed
 
 
 def sittings(experiment: Experiment, cells: Sequence[Cell], rate_rps: float | None) -> tuple[Sitting, ...]:
-    """Every sitting of the run, in order, numbered from 1 (0 is the staircase's).
+    """Every sitting that measures, in order, numbered from 1 (0 is the staircase's).
 
     `rate_rps` is the rate of cells that ask for a share of a capacity. None stands for a rate that is not known yet:
     such a schedule shows order and duration, and cannot be executed.
     """
     design = experiment.design
     kind, _ = design_kind(experiment, cells)
-    blocks = list(_blocks(design, cells))
+    blocks = list(_blocks(design, [_at_rate(cell, rate_rps) for cell in cells]))
     hot_together = blocks if kind == "interleaved" else [(launch,) for block in blocks for launch in block]
-    return tuple(_sitting(index, launches, design, rate_rps) for index, launches in enumerate(hot_together, start=1))
+    return tuple(_sitting(index, launches, design) for index, launches in enumerate(hot_together, start=1))
+
+
+def fresh_sitting(sitting: Sitting, design: Design, *, index: int) -> Sitting:
+    """The same sitting with fresh launches in the places of its own."""
+    launches = tuple(launch_of(launch.cell, launch.block, again=True) for launch in sitting.launches)
+    return _sitting(index, launches, design)
+
+
+def _at_rate(cell: Cell, rate_rps: float | None) -> Cell:
+    """The cell as it is measured: a share of a capacity has become a rate."""
+    return cell if cell.load.rate is None else replace(cell, load=replace(cell.load, rate_rps=rate_rps))
 
 
 def _blocks(design: Design, cells: Sequence[Cell]) -> Iterator[tuple[Launch, ...]]:
     """Each block launches every cell once, in a drawn, balanced order; blocks count from 1."""
     orders = balanced_orders(cells, random.Random(stable_seed(design.seed, "order")))
     for block, order in enumerate(islice(orders, design.launches), start=1):
-        yield tuple(Launch(id=f"b{block}-{cell.id}", cell=cell, block=block) for cell in order)
+        yield tuple(launch_of(cell, block) for cell in order)
 
 
-def _sitting(index: int, launches: tuple[Launch, ...], design: Design, rate_rps: float | None) -> Sitting:
+def _sitting(index: int, launches: tuple[Launch, ...], design: Design) -> Sitting:
     timeline = Timeline()
     for launch in launches:
         load = launch.cell.load
@@ -49,7 +61,7 @@ def _sitting(index: int, launches: tuple[Launch, ...], design: Design, rate_rps:
                     launch,
                     phase=phase,
                     duration_s=duration_s,
-                    rate_rps=load.rate_rps if load.rate is None else rate_rps,
+                    rate_rps=load.rate_rps,
                     seed=stable_seed(design.seed, "load", launch.block, phase),
                 )
     lengths_s = {launch.id: timeline.length_s(launch) for launch in launches}

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from harness.domain.experiment import Cell, Experiment
-from harness.domain.load import Launch, Sitting, Turn
+from harness.domain.load import PILOT_BLOCK, Sitting, Turn, launch_of
 from harness.schedule.timeline import Timeline, stable_seed
 
 FIRST_RUNG_RPS = 100.0
@@ -16,8 +16,6 @@ RUNG_S = 0.6
 WARMUP_S = 0.6
 PAUSE_S = 0.15
 """after each rung; what is not answered by then was too much"""
-BLOCK = 0
-"""the block of pilots; blocks that measure count from 1"""
 
 
 def staircase_sitting(experiment: Experiment, cells: Sequence[Cell]) -> Sitting | None:
@@ -31,7 +29,7 @@ def staircase_sitting(experiment: Experiment, cells: Sequence[Cell]) -> Sitting 
         return None
     design = experiment.design
     timeline = Timeline(pause_s=PAUSE_S)
-    launches = tuple(Launch(id=f"b{BLOCK}-{cell.id}", cell=cell, block=BLOCK) for cell in pilots)
+    launches = tuple(launch_of(cell, PILOT_BLOCK) for cell in pilots)
     for launch in launches:
         for step, rate_rps in enumerate((FIRST_RUNG_RPS, *rungs_rps())):
             timeline.add(

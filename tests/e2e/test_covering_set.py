@@ -147,19 +147,17 @@ def test_no_reason_to_doubt_the_instrument(sitting: int, place_for: PlaceFor, tm
 def measured(of: Sequence[Cell], place_for: PlaceFor, folder: Path) -> Run:
     """One sitting, which the cells spend hot together."""
     experiment = parse_experiment(LIGHT, source="covering")
-    (sitting,) = schedule.sittings(experiment, of, None)
+    (sitting,) = schedule.FixedDesign(experiment, of).foreseen(())
     raw = run_sitting(sitting, experiment, place_for(of[0]), folder, lambda _event: None)
     info = RunInfo(
-        schema_version=2,
+        schema_version=3,
         run_id="covering",
         created_utc="",
         poolbench_version="",
         experiment=experiment,
+        strategy="fixed",
         cells=tuple(of),
-        sittings=(sitting,),
         environment={},
-        rate_rps=None,
-        rate_source="given",
     )
     kept = tuple(trial.evidence for trial in trials(raw, experiment, ceiling_rps=None))
-    return Run(info=info, trials=kept, planned_trials=len(of))
+    return Run(info=info, trials=kept)

@@ -6,6 +6,7 @@ it), a launch has its load in one turn, wall time is `START_NS` plus its load cl
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -25,7 +26,7 @@ from harness.domain.evidence import (
     TrialEvidence,
     no_server_readings,
 )
-from harness.domain.experiment import Cell, DatabaseSpec, Experiment, Load, Pool, Session, Slo, Target
+from harness.domain.experiment import Cell, DatabaseSpec, Design, Experiment, Load, Pool, Session, Slo, Target
 from harness.domain.load import SETUP_SEGMENT, EndpointCount, Launch, Ledger, Segment, TaskCount, TurnRun
 
 SECOND = 1_000_000_000
@@ -245,8 +246,13 @@ def trial(
 def run(trials: Sequence[TrialEvidence], cells: Sequence[Cell] | None = None, **changes: Any) -> Run:
     """A run with these trials, of the cells given or of theirs."""
     known = {evidence.trial.launch.cell.id: evidence.trial.launch.cell for evidence in trials}
+    counts = Counter(own.trial.launch.cell.id for own in trials)
     experiment = Experiment(
-        schema_version=1, name="test", load=Load(rate_rps=100.0), slo=changes.get("slo", Slo(p95_ms=50.0))
+        schema_version=1,
+        name="test",
+        load=Load(rate_rps=100.0),
+        design=Design(launches=changes.get("launches", max(counts.values(), default=1))),
+        slo=changes.get("slo", Slo(p95_ms=50.0)),
     )
     info = RunInfo(
         schema_version=1,
@@ -255,12 +261,10 @@ def run(trials: Sequence[TrialEvidence], cells: Sequence[Cell] | None = None, **
         poolbench_version="0",
         experiment=experiment,
         cells=tuple(cells) if cells is not None else tuple(known.values()),
-        sittings=(),
+        strategy="fixed",
         environment={},
-        rate_rps=100.0,
-        rate_source="given",
     )
-    return Run(info=info, trials=tuple(trials), planned_trials=changes.get("planned_trials", len(trials)))
+    return Run(info=info, trials=tuple(trials), pilots=tuple(changes.get("pilots", ())))
 
 
 def blocked_run(latencies: Mapping[int, Sequence[Sequence[float] | np.ndarray]], **changes: Any) -> Run:

@@ -6,8 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from harness.analyse import choose_rate, staircase_capacity_rps
-from harness.errors import MeasurementError
+from harness.analyse.staircase import staircase_capacity_rps
 
 SECOND = 1_000_000_000
 
@@ -80,29 +79,3 @@ def test_the_real_duration_counts(build: ModuleType) -> None:
     rows = build.rows([1.0] * 100, every_ms=1.0)  # all answered within 101 ms
     ledger = build.ledger(segments, [build.turn(0.0, 0.5)])
     assert staircase_capacity_rps(rows, segments, ledger) == pytest.approx(200)
-
-
-@pytest.mark.parametrize(
-    ("capacities", "share", "rate_rps"),
-    [
-        ({"a": 437.0, "b": 900.0}, 0.6, 540.0),
-        ({"a": 4370.0}, 0.6, 2600.0),
-        ({"a": 10.4}, 0.5, 5.2),
-        ({"a": 0.5}, 0.5, 0.25),
-    ],
-)
-def test_the_rate_is_a_share_of_the_strongest_in_two_digits(
-    capacities: dict[str, float], share: float, rate_rps: float
-) -> None:
-    assert choose_rate(capacities, {cell: cell for cell in capacities}, share).rate_rps == rate_rps
-
-
-def test_the_source_of_the_rate_names_the_strongest_pilot() -> None:
-    chosen = choose_rate({"c1": 900.0, "c2": 437.0}, {"c1": "asyncpg", "c2": "psycopg_sync"}, 0.6)
-    assert (chosen.rate_rps, chosen.capacity_rps, chosen.share) == (540.0, 900.0, 0.6)
-    assert (chosen.label, chosen.pilots) == ("asyncpg", 2)
-
-
-def test_a_pilot_without_an_answer_is_an_error_with_a_next_step() -> None:
-    with pytest.raises(MeasurementError, match=r"psycopg gave no good answer.*load\.rate_rps"):
-        choose_rate({"c1": 0.0}, {"c1": "psycopg"}, 0.6)

@@ -161,7 +161,7 @@ def test_a_launch_whose_instrument_failed_feeds_nothing(build: SimpleNamespace) 
 
 def test_a_cell_without_a_launch_is_shown_as_not_measured(build: SimpleNamespace) -> None:
     cells = [build.cell(1), build.cell(2)]
-    run = build.run([build.trial(cells[0], 0, build.rows([1.0] * 9))], cells, planned_trials=2)
+    run = build.run([build.trial(cells[0], 0, build.rows([1.0] * 9))], cells, launches=1)
     report = analyse(run)
     assert [own.findings for own in report.summary.cells] == [(), ("not measured",)]
     assert not report.complete

@@ -248,7 +248,7 @@ def test_a_launch_in_which_nothing_was_sent_is_invalid(build: ModuleType) -> Non
 
 
 def test_an_empty_run_says_that_nothing_is_measured(build: ModuleType) -> None:
-    report = analyse(build.run([], [build.cell(1)], planned_trials=3))
+    report = analyse(build.run([], [build.cell(1)], launches=3))
     assert report.summary.verdict.state == "nothing_complete"
     assert verdict_text(report) == "Nothing is measured yet: no launch is complete."
     assert all(table.empty for table in report.series.values())

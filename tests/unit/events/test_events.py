@@ -13,7 +13,7 @@ import pytest
 from events_of_a_run import EVENTS, TICK
 
 from harness.domain import events
-from harness.domain.events import Event, LoadTick, Note, RateChosen, as_line
+from harness.domain.events import Event, LoadTick, Note, RateChosen, SittingStarted, as_line
 from harness.present.progress import CELL_COLUMNS, cell_cells, left_text, line_of, load_line, rate_text
 
 KINDS = [kind for kind in vars(events).values() if isinstance(kind, type) and issubclass(kind, Event) and kind != Event]
@@ -98,6 +98,11 @@ LINES = [
 @pytest.mark.parametrize(("event", "line"), list(zip(EVENTS, LINES, strict=True)), ids=lambda each: type(each).__name__)
 def test_what_a_person_reads_of_an_event(event: Event, line: str) -> None:
     assert line_of(event) == line
+
+
+def test_a_sitting_says_that_it_is_measured_afresh() -> None:
+    sitting = next(event for event in EVENTS if isinstance(event, SittingStarted) and event.purpose == "measure")
+    assert line_of(replace(sitting, again=True)) == f"{line_of(sitting)}, again: an instrument had failed"
 
 
 def test_a_command_that_wrote_nothing_has_no_last_line() -> None:

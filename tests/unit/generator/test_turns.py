@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from harness.domain.experiment import Cell, DatabaseSpec, Design, Experiment, Load, Pool, Session, Target
 from harness.domain.load import Sitting
 from harness.generator.arrivals import NS_PER_S, Dispatcher, Ending, InFlight, ending, schedule
-from harness.schedule import sittings
+from harness.schedule.sittings import sittings
 
 Law = Literal["exponential", "constant", "rare"]
 LAWS: tuple[Law, ...] = ("exponential", "constant", "rare")

@@ -10,7 +10,7 @@ from harness.domain.design import against_turns, design_kind
 from harness.errors import UsageError
 from harness.outline import outline
 from harness.plan import expand, parse_experiment
-from harness.schedule import sittings
+from harness.schedule.sittings import sittings
 
 BASE = """
 schema_version = 1

@@ -11,8 +11,9 @@ from typing import Any
 import jsonschema_rs
 import pytest
 
+from harness.domain.rate import rate_share
 from harness.errors import UsageError
-from harness.plan import parse_experiment, rate_share
+from harness.plan import parse_experiment
 from harness.plan.json_schema import SCHEMA_FILE, json_schema, json_schema_text
 from harness.plan.lines import Source
 from harness.plan.rules import check_name

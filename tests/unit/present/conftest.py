@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from harness.domain.events import RateChosen
 from harness.domain.evidence import Certificate, Reason, RunInfo
 from harness.domain.experiment import Cell, DatabaseSpec, Design, Experiment, Load, Pool, Session, Slo, Target
-from harness.domain.load import Launch, Segment, Sitting, Turn
 from harness.domain.verdict import (
     Bounds,
     CellSummary,
@@ -48,7 +48,6 @@ def build_report(
     probe: bool = True,
     activity: bool = True,
     environment: Mapping[str, Any] | None = None,
-    rate_source: str = "60% of the 498 arrivals/s that the pilot sustained in a staircase (asyncpg)",
 ) -> Report:
     """`failing` and `invalid` number cells by rank from 0; their p99 is infinite, or their launches do not count."""
     cells = build_cells(drivers, sizes, label)
@@ -84,14 +83,17 @@ def build_report(
             measured=planned,
             planned=planned,
             excluded={"lag": launches * len(invalid)} if invalid else {},
+            replaced=0,
+            replaced_for=(),
             fewest_requests=3012,
             postgres_processes=True,
             relays=(),
         ),
         certificates=build_certificates(summaries, launches),
     )
-    info = build_info(cells, launches, environment, rate_source)
-    return Report(info=info, summary=summary, series=series, complete=True)
+    info = build_info(cells, launches, environment)
+    chosen = RateChosen(at_ns=0, rate_rps=298.8, capacity_rps=498.0, share=0.6, label="asyncpg", pilots=1)
+    return Report(info=info, summary=summary, series=series, complete=True, chosen_rate=chosen)
 
 
 def build_pairs(summaries: tuple[CellSummary, ...]) -> tuple[Pair, ...]:
@@ -152,7 +154,7 @@ def build_cells(drivers: int, sizes: int, label: str = "{driver}, pool {size}") 
             session=Session(),
             target=Target(driver=driver),  # type: ignore[arg-type]
             database=DatabaseSpec(),
-            load=Load(rate="60%"),
+            load=Load(rate="60%", rate_rps=298.8),
         )
         for number, (driver, size) in enumerate(pairs, start=1)
     )
@@ -228,7 +230,6 @@ def build_info(
     cells: tuple[Cell, ...],
     launches: int = 3,
     environment: Mapping[str, Any] | None = None,
-    rate_source: str = "given",
 ) -> RunInfo:
     experiment = Experiment(
         schema_version=1,
@@ -259,33 +260,9 @@ def build_info(
         poolbench_version="0.1.0",
         experiment=experiment,
         cells=cells,
-        sittings=tuple(build_sitting(cells, block) for block in range(1, launches + 1)),
+        strategy="fixed",
         environment=known if environment is None else environment,
-        rate_rps=298.8,
-        rate_source=rate_source,
     )
-
-
-def build_sitting(cells: tuple[Cell, ...], block: int) -> Sitting:
-    """All cells of a block hot together, each with ten turns of half a second."""
-    launches = tuple(Launch(id=f"b{block}-{cell.id}", cell=cell, block=block) for cell in cells)
-    segments = tuple(
-        Segment(
-            index=place,
-            launch_id=launch.id,
-            phase="measure",
-            start_s=0.0,
-            duration_s=5.0,
-            model="open",
-            rate_rps=298.8,
-            users=None,
-            arrivals="poisson",
-            seed=place,
-        )
-        for place, launch in enumerate(launches)
-    )
-    turns = tuple(Turn(launch_id=launch.id, duration_s=0.5) for _ in range(10) for launch in launches)
-    return Sitting(index=block - 1, purpose="measure", launches=launches, segments=segments, turns=turns, pause_s=0.15)
 
 
 def percentile_frame(summaries: tuple[CellSummary, ...]) -> pd.DataFrame:

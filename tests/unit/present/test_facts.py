@@ -77,7 +77,7 @@ def test_cells_on_different_servers_do_not_share_a_version(told: Tell) -> None:
     ("loads", "said"),
     [
         (
-            (Load(rate="60%"), Load(rate="60%")),
+            (Load(rate="60%", rate_rps=299.0), Load(rate="60%", rate_rps=299.0)),
             (
                 "scenario mixed; open: 299 arrivals/s, poisson gaps (60% of the 498 arrivals/s that the pilot "
                 "sustained in a staircase (asyncpg)); latency from the intended time, timeout 10 s"

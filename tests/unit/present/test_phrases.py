@@ -89,7 +89,6 @@ def three(make_report: MakeReport) -> Make:
         info = replace(
             report.info,
             cells=tuple(own.cell for own in kept),
-            rate_rps=110.0,
             experiment=replace(report.info.experiment, slo=slo or Slo()),
         )
         return replace(report, info=info, summary=summary)
@@ -500,14 +499,14 @@ def test_cells_of_which_nothing_is_known_are_counted(three: Make) -> None:
 
 def test_the_load_is_that_of_all_cells(three: Make) -> None:
     info = three().info
-    assert load_text(info.cells, info) == "at 110 arrivals/s of mixed"
-    shared = [replace(cell, load=Load(rate="60%")) for cell in info.cells]
-    assert load_text(shared, replace(info, rate_rps=64.5)) == "at 64.5 arrivals/s of mixed"
-    assert load_text(shared, replace(info, rate_rps=None)) == "at an unknown number of arrivals/s of mixed"
+    assert load_text(info.cells) == "at 110 arrivals/s of mixed"
+    for rate_rps, said in ((64.5, "64.5"), (None, "an unknown number of")):
+        shared = [replace(cell, load=Load(rate="60%", rate_rps=rate_rps)) for cell in info.cells]
+        assert load_text(shared) == f"at {said} arrivals/s of mixed"
     for users, said in ((1, "1 user"), (8, "8 users")):
         closed = [replace(info.cells[0], load=Load(model="closed", users=users))]
-        assert load_text(closed, info) == f"with {said} of mixed (closed: latency from send)"
-    assert load_text([*info.cells, *closed], info) == "under its own load"
+        assert load_text(closed) == f"with {said} of mixed (closed: latency from send)"
+    assert load_text([*info.cells, *closed]) == "under its own load"
 
 
 def test_a_p95_says_why_it_has_no_interval(three: Make) -> None:

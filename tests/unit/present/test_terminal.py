@@ -8,7 +8,8 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console, RenderableType
 
-from harness.domain.experiment import Pool
+from harness.domain.experiment import Cell, Pool
+from harness.domain.load import Segment, Sitting, Turn, launch_of
 from harness.domain.verdict import Report
 from harness.present import plan_table, print_report
 from harness.present.terminal import Column, FittingTable, fitting, ranked_table
@@ -120,9 +121,32 @@ def test_fitting_gives_up_the_least_needed_first(width: int, kept: list[str]) ->
     assert [column.header for column in fitting(columns, width, label=1)] == kept
 
 
+def build_sitting(cells: tuple[Cell, ...], block: int) -> Sitting:
+    """All cells of a block hot together, each with ten turns of half a second."""
+    launches = tuple(launch_of(cell, block) for cell in cells)
+    segments = tuple(
+        Segment(
+            index=place,
+            launch_id=launch.id,
+            phase="measure",
+            start_s=0.0,
+            duration_s=5.0,
+            model="open",
+            rate_rps=298.8,
+            users=None,
+            arrivals="poisson",
+            seed=place,
+        )
+        for place, launch in enumerate(launches)
+    )
+    turns = tuple(Turn(launch_id=launch.id, duration_s=0.5) for _ in range(10) for launch in launches)
+    return Sitting(index=block - 1, purpose="measure", launches=launches, segments=segments, turns=turns, pause_s=0.15)
+
+
 def test_plan_shows_cells_ceilings_order_and_duration(make_report: MakeReport) -> None:
     info = make_report().info
-    lines = rendered(plan_table(info.cells, info.sittings, 117.3, ["p99 takes more launches."]))
+    sittings = [build_sitting(info.cells, block) for block in (1, 2, 3)]
+    lines = rendered(plan_table(info.cells, sittings, 117.3, ["p99 takes more launches."]))
     assert lines[0] == "6 cells, 18 launches, about 1 min 57 s."
     assert any(line.split()[-4:] == ["2", "+", "1", "3"] for line in lines if line.startswith("c01"))
     block = next(line for line in lines if line.startswith("block 1"))
@@ -134,8 +158,7 @@ def test_plan_shows_cells_ceilings_order_and_duration(make_report: MakeReport) -
 def test_plan_of_a_pool_without_limit(make_report: MakeReport) -> None:
     info = make_report(drivers=1, sizes=1, launches=1).info
     cell = replace(info.cells[0], pool=Pool(pool_class="null"))
-    launch = replace(info.sittings[0].launches[0], cell=cell)
-    sitting = replace(info.sittings[0], launches=(launch,), purpose="staircase")
+    sitting = replace(build_sitting((cell,), 0), purpose="staircase")
     lines = rendered(plan_table([cell], [sitting], 3))
     assert lines[0] == "1 cell, 0 launches, about 3 s."
     assert next(line for line in lines if line.startswith("c01")).split()[-2] == "∞"

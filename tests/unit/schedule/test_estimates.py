@@ -19,10 +19,10 @@ from harness.schedule import (
     launch_noise_sd,
     requests_per_launch,
     run_duration_s,
-    sittings,
-    staircase_sitting,
 )
 from harness.schedule.estimate import LAUNCH_OVERHEAD_S, RUN_OVERHEAD_S, SITTING_OVERHEAD_S, sampling_sd
+from harness.schedule.sittings import sittings
+from harness.schedule.staircase import staircase_sitting
 
 STATED = re.compile(r"Takes (?:about|less than) (\d+(?:\.\d+)?|two) (seconds|minutes)\.")
 

@@ -18,10 +18,11 @@ from hypothesis import strategies as st
 
 from harness.domain.experiment import Cell, DatabaseSpec, Design, Experiment, Load, Pool, Session, Target
 from harness.domain.load import LoadPlan, Sitting
-from harness.schedule import sittings, staircase_sitting, with_hosts
+from harness.schedule import with_hosts
 from harness.schedule.hosts import MAX_IN_FLIGHT, SEED_VARIABLE
 from harness.schedule.order import balanced_orders
-from harness.schedule.staircase import rungs_rps
+from harness.schedule.sittings import sittings
+from harness.schedule.staircase import rungs_rps, staircase_sitting
 from harness.schedule.timeline import split, stable_seed
 
 T = TypeVar("T")

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from fakes import Story, in_place_of_rooms, no_folder
 
 import harness.run
+import harness.steps
 from harness import plan, schedule
 from harness.domain.events import LoadTick, Note, SittingFinished, SittingStarted, TargetsUp
-from harness.domain.experiment import Cell, Experiment
-from harness.domain.load import Sitting
-from harness.errors import InfrastructureError, Interrupted
+from harness.domain.experiment import Experiment
+from harness.domain.load import Launch, Sitting
+from harness.domain.strategy import Outcome
+from harness.errors import InfrastructureError, Interrupted, UsageError
 from harness.sitting import run_sitting
 
 EXPERIMENT = """
@@ -41,7 +45,7 @@ def experiment() -> Experiment:
 @pytest.fixture
 def sitting(experiment: Experiment) -> Sitting:
     """Its first: both cells hot together."""
-    return schedule.sittings(experiment, plan.expand(experiment), None)[0]
+    return next(schedule.FixedDesign(experiment, plan.expand(experiment)).foreseen(()))
 
 
 def test_a_sitting_from_the_first_database_to_the_last_reading(
@@ -157,65 +161,83 @@ def test_whatever_fails_what_was_started_is_stopped_in_reverse(
 class FakeStore:
     """Keeps trials in the story."""
 
+    run_id = "x"
+
     def __init__(self, story: Story, folder: Path) -> None:
         self._story = story
         self._folder = folder
+        self.kept: dict[str, Any] = {}
 
     def sitting_dir(self, index: int) -> Path:
         return self._folder / str(index)
 
     def set_aside(self, trials: Any) -> None:
-        self._story.step(f"set aside {' '.join(trials)}")
+        names = sorted(set(trials) & set(self.kept))
+        self._story.step(f"set aside {names}")
 
-    def save_trial(self, evidence: str, _logs: object) -> None:
-        self._story.step(f"save {evidence}")
+    def save_trial(self, evidence: Any, _logs: object) -> None:
+        self._story.step(f"save {evidence.trial.id}")
+        self.kept[evidence.trial.id] = evidence
 
+    def complete(self) -> list[str]:
+        return list(self.kept)
 
-class Kept:
-    """What a sitting adds for one launch."""
-
-    logs = None
-
-    def __init__(self, evidence: str) -> None:
-        self.evidence = evidence
+    def read_trial(self, trial_id: str) -> Any:
+        return self.kept[trial_id]
 
 
 @pytest.fixture
-def run_sittings(experiment: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Measure all sittings of the experiment, on fakes."""
+def measure_all(experiment: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Take all steps of the experiment on fakes; the instrument fails beside the launches named."""
 
-    def run(story: Story) -> None:
+    def measure(story: Story, *, kept: dict[str, Any] | None = None, broken: tuple[str, ...] = ()) -> FakeStore:
         def sat(sitting: Sitting, *_: object, rest_s: float) -> Sitting:
             story.step(f"measure {sitting.index}, then {'more' if rest_s > 10 else 'nothing'}")
             return sitting
 
+        def outcome(evidence: Any, _slo: object) -> Outcome:
+            launch = evidence.trial.launch
+            codes = ("sampler_gap",) if launch.id in broken else ()
+            return Outcome(launch=launch, sitting=evidence.trial.sitting, broken=codes)
+
         monkeypatch.setattr(harness.run, "run_sitting", sat)
-        monkeypatch.setattr(harness.run, "trials", lambda raw, *_, **__: [Kept(launch.id) for launch in raw.launches])
-        planned = schedule.sittings(experiment, plan.expand(experiment), None)
+        monkeypatch.setattr(harness.run, "trials", lambda raw, *_, **__: map(partial(kept_of, raw), raw.launches))
+        monkeypatch.setattr(harness.steps.analyse, "outcome_of", outcome)
         store: Any = FakeStore(story, tmp_path)
+        store.kept |= kept or {}
+        cells = plan.expand(experiment)
+        harness.run._measure_all(experiment, cells, lambda _cell: None, store, story.emit)  # type: ignore[arg-type, return-value]
+        return store
 
-        def place_for(_cell: Cell) -> Any:
-            return None
-
-        harness.run._run_sittings(experiment, planned, place_for, store, story.emit, ceiling_rps=None)
-
-    return run
+    return measure
 
 
-def test_a_sitting_is_finished_once_all_its_trials_are_kept(run_sittings: Any) -> None:
+def kept_of(sitting: Sitting, launch: Launch) -> Any:
+    """What a sitting adds for one launch."""
+    segments = tuple(own for own in sitting.segments if own.launch_id == launch.id)
+    trial = SimpleNamespace(id=launch.id, launch=launch, sitting=sitting.index, segments=segments)
+    return SimpleNamespace(evidence=SimpleNamespace(trial=trial), logs=None)
+
+
+def measured(story: Story) -> list[str]:
+    return [step for step in story.steps if step.startswith("measure")]
+
+
+def test_a_sitting_is_finished_once_all_its_trials_are_kept(measure_all: Any) -> None:
     story = Story()
-    run_sittings(story)
+    measure_all(story)
     one, two = ([f"b{block}-c{cell}" for cell in (1, 2)] for block in (1, 2))
-    steps = [step if not step.startswith("set aside") else "set aside" for step in story.steps]
-    assert [sorted(steps[3:5]), sorted(steps[9:11])] == [[f"save {name}" for name in names] for names in (one, two)]
-    assert [step for step in steps if not step.startswith("save")] == [
+    assert [sorted(story.steps[3:5]), sorted(story.steps[9:11])] == [
+        [f"save {name}" for name in names] for names in (one, two)
+    ]
+    assert [step for step in story.steps if not step.startswith("save")] == [
         "tell SittingStarted",
         "measure 1, then more",
-        "set aside",
+        "set aside []",
         "tell SittingFinished",
         "tell SittingStarted",
         "measure 2, then nothing",
-        "set aside",
+        "set aside []",
         "tell SittingFinished",
     ]
     begun = [event for event in story.events if isinstance(event, SittingStarted)]
@@ -228,8 +250,39 @@ def test_a_sitting_is_finished_once_all_its_trials_are_kept(run_sittings: Any) -
     assert [(event.index, sorted(event.trials)) for event in finished] == [(1, one), (2, two)]
 
 
-def test_a_trial_that_cannot_be_kept_ends_the_run_before_its_sitting_is_called_finished(run_sittings: Any) -> None:
+def test_a_trial_that_cannot_be_kept_ends_the_run_before_its_sitting_is_called_finished(measure_all: Any) -> None:
     story = Story(fails={"save b2-c1": OSError("full")})
     with pytest.raises(OSError, match="full"):
-        run_sittings(story)
+        measure_all(story)
     assert [event.index for event in story.events if isinstance(event, SittingFinished)] == [1]
+
+
+def test_what_is_kept_is_not_measured_again_and_a_sitting_that_lacks_a_trial_is_as_a_whole(measure_all: Any) -> None:
+    whole = measure_all(Story()).kept
+    story = Story()
+    measure_all(story, kept=whole)
+    assert story.steps == []
+    del whole["b1-c2"]
+    measure_all(story, kept=whole)
+    assert measured(story) == ["measure 1, then nothing"]
+    assert "set aside ['b1-c1']" in story.steps
+    assert [(event.index, event.count) for event in story.events if isinstance(event, SittingStarted)] == [(1, 2)]
+
+
+def test_a_sitting_beside_which_an_instrument_failed_is_measured_afresh_right_away_and_once(measure_all: Any) -> None:
+    story = Story()
+    store = measure_all(story, broken=("b1-c2", "b1-c1-again"))
+    assert [step.partition(",")[0] for step in measured(story)] == ["measure 1", "measure 3", "measure 2"]
+    again = ["b1-c1-again", "b1-c2-again"]
+    assert sorted(store.kept) == ["b1-c1", *again[:1], "b1-c2", *again[1:], "b2-c1", "b2-c2"]
+    begun = [event for event in story.events if isinstance(event, SittingStarted)]
+    assert [(event.index, event.count, event.again) for event in begun] == [(1, 2, False), (2, 3, True), (3, 3, False)]
+    same, fresh = (store.kept[name].trial.segments for name in ("b1-c1", "b1-c1-again"))
+    assert [(own.seed, own.rate_rps) for own in same] == [(own.seed, own.rate_rps) for own in fresh]
+
+
+def test_a_trial_that_was_measured_otherwise_is_refused(measure_all: Any) -> None:
+    kept = measure_all(Story()).kept
+    kept["b2-c1"].trial.segments = kept["b1-c1"].trial.segments
+    with pytest.raises(UsageError, match=r"trial b2-c1 .* measured otherwise than its experiment says"):
+        measure_all(Story(), kept=kept)

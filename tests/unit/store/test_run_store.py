@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -29,8 +30,8 @@ from harness.domain.evidence import (
     Trial,
     TrialEvidence,
 )
-from harness.domain.experiment import Cell, DatabaseSpec, Experiment, Load, Pool, Session, Target
-from harness.domain.load import EndpointCount, Launch, Ledger, Segment, Sitting, TaskCount, Turn, TurnRun
+from harness.domain.experiment import Cell, DatabaseSpec, Design, Experiment, Load, Pool, Session, Target
+from harness.domain.load import PILOT_BLOCK, EndpointCount, Launch, Ledger, Segment, TaskCount, TurnRun, launch_of
 from harness.errors import UsageError
 from harness.store import FORGOTTEN_AFTER_S, RUN_SCHEMA_VERSION, RunStore
 
@@ -49,7 +50,6 @@ def cell() -> Cell:
 
 
 LAUNCH = Launch(id="b1-c1", cell=cell(), block=1)
-OTHER = Launch(id="b1-c2", cell=cell(), block=1)
 SEGMENT = Segment(
     index=0,
     launch_id="b1-c1",
@@ -62,8 +62,6 @@ SEGMENT = Segment(
     arrivals="poisson",
     seed=2**63,
 )
-
-TURN = Turn(launch_id="b1-c1", duration_s=0.5)
 
 
 def trial(trial_id: str = "b1-c1") -> Trial:
@@ -119,21 +117,12 @@ def info() -> RunInfo:
         run_id="r",
         created_utc="2026-01-01T00:00:00Z",
         poolbench_version="0",
-        experiment=Experiment(schema_version=1, name="e", matrix={"pool.pool_size": (5, 10)}),
-        cells=(cell(),),
-        sittings=(
-            Sitting(
-                index=0,
-                purpose="measure",
-                launches=(LAUNCH, OTHER),
-                segments=(SEGMENT,),
-                turns=(TURN, TURN),
-                pause_s=0.05,
-            ),
+        experiment=Experiment(
+            schema_version=1, name="e", matrix={"pool.pool_size": (5, 10)}, design=Design(launches=1)
         ),
+        cells=(cell(), replace(cell(), id="c2")),
+        strategy="fixed",
         environment={"cores": 2},
-        rate_rps=100.0,
-        rate_source="given",
     )
 
 
@@ -236,15 +225,35 @@ def test_damaged_checksums_are_named(store: RunStore, content: bytes | None) -> 
     assert "\n" not in caught.value.cause
 
 
-def test_a_trial_that_was_not_planned_is_refused(store: RunStore) -> None:
+@pytest.mark.parametrize("name", ["b1-c1.bak", "b1-c2"])
+def test_a_trial_under_another_name_is_refused(store: RunStore, name: str) -> None:
     store.write_info(info())
     folder = store.save_trial(evidence(), {})
-    shutil.copytree(folder, folder.with_name("b1-c1.bak"))
-    with pytest.raises(UsageError, match=r"b1-c1\.bak is no trial that this run planned.*Move it out"):
+    shutil.copytree(folder, folder.with_name(name))
+    with pytest.raises(UsageError, match=rf"{name} holds the trial b1-c1, not {name}.*Move it out"):
         store.read()
-    folder.with_name("b1-c1.bak").rename(folder.with_name("b1-c2"))
-    with pytest.raises(UsageError, match=r"b1-c2 holds the trial b1-c1, not b1-c2"):
+
+
+@pytest.mark.parametrize(
+    "launch",
+    [launch_of(cell(), 2), launch_of(replace(cell(), id="c3"), 1), replace(LAUNCH, id="b1-c1-once-more")],
+    ids=["block", "cell", "name"],
+)
+def test_a_trial_that_the_run_cannot_have_made_is_refused(store: RunStore, launch: Launch) -> None:
+    store.write_info(info())
+    store.save_trial(replace(evidence(), trial=replace(trial(), id=launch.id, launch=launch)), {})
+    with pytest.raises(UsageError, match=rf"{launch.id} is no trial that this run can have made.*Move it out"):
         store.read()
+
+
+def test_pilots_are_kept_apart_from_what_is_measured(store: RunStore) -> None:
+    store.write_info(info())
+    for launch in (launch_of(cell(), PILOT_BLOCK), LAUNCH, launch_of(cell(), 1, again=True)):
+        store.save_trial(replace(evidence(), trial=replace(trial(), id=launch.id, launch=launch)), {})
+    run = store.read()
+    assert [own.trial.id for own in run.pilots] == ["b0-c1"]
+    assert [own.trial.id for own in run.trials] == ["b1-c1", "b1-c1-again"]
+    assert store.measured() == ("b1-c1", "b1-c1-again")
 
 
 def test_a_trial_that_cannot_be_written_leaves_nothing(store: RunStore) -> None:
@@ -306,16 +315,17 @@ def test_only_one_process_writes_a_run(store: RunStore) -> None:
 
 
 def test_runs_in_which_nothing_was_measured_are_forgotten_in_time(tmp_path: Path) -> None:
-    names = ("killed", "measured", "aside", "recent", "running")
-    killed, measured, aside, recent, running = (RunStore.create(tmp_path, name) for name in names)
+    names = ("killed", "climbing", "measured", "aside", "recent", "running")
+    killed, climbing, measured, aside, recent, running = (RunStore.create(tmp_path, name) for name in names)
     (killed.path / "trials" / ".b1-c1.partial").mkdir()
+    (climbing.path / "trials" / "b0-c1").mkdir()
     for store in (measured, aside):
         store.save_trial(evidence(), {})
     aside.set_aside(["b1-c1"])
     stranger = tmp_path / "notes"
     (stranger / "trials").mkdir(parents=True)
     with running.lock():
-        for folder in (killed.path, measured.path, aside.path, running.path, stranger):
+        for folder in (killed.path, climbing.path, measured.path, aside.path, running.path, stranger):
             os.utime(folder, (time.time() - 2 * FORGOTTEN_AFTER_S,) * 2)
         new = RunStore.create(tmp_path, "new")
     assert set(tmp_path.iterdir()) == {measured.path, aside.path, recent.path, running.path, new.path, stranger}
@@ -352,7 +362,7 @@ def test_run_json_that_cannot_be_read(store: RunStore, text: str, message: str) 
 def test_a_run_json_that_was_changed_is_refused(store: RunStore) -> None:
     store.write_info(info())
     assert store.read_info() == info()
-    for old, new in ((b'"rate_rps": 100', b'"rate_rps": 900'), (b'"pool_size": 5', b'"pool_size": 7')):
+    for old, new in ((b'"launches": 1', b'"launches": 9'), (b'"pool_size": 5', b'"pool_size": 7')):
         store.write("run.json", encode(info()).encode().replace(old, new))
         with pytest.raises(UsageError, match=r"run\.json is damaged: its checksum is not that of run\.json\.sha256"):
             store.read_info()

@@ -1,18 +1,16 @@
-"""From a short staircase to the rate of a run: what a launch sustained, and a share of the strongest."""
+"""What a launch sustained on its staircase."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
 from harness.analyse.measured import OUTCOME_PLACES, category_codes
 from harness.analyse.windows import windows
-from harness.domain.events import RateChosen
 from harness.domain.load import Ledger, Segment
-from harness.errors import MeasurementError
 
 FEW = 50
 """A rung with fewer good answers scatters by 15 % and more; it counts only where no rung has as many."""
@@ -38,37 +36,3 @@ def staircase_capacity_rps(rows: pd.DataFrame, segments: Sequence[Segment], ledg
             achieved.append((completed >= FEW, min(throughput, rung.rate_rps or math.inf)))
     _, capacity_rps = max(achieved, default=(False, 0.0))
     return capacity_rps
-
-
-def choose_rate(capacities: Mapping[str, float], labels: Mapping[str, str], share: float) -> RateChosen:
-    """The rate that is `share` of what the strongest pilot carries, and how it was found.
-
-    A share of the weakest one's would be easy for every cell: a pool that is too small could never be seen.
-
-    Args:
-        capacities: arrivals a second that each pilot sustained, by the id of its cell.
-        labels: of the cells, by id.
-        share: of the strongest pilot's capacity, above 0.
-
-    Raises:
-        MeasurementError: no pilot answered anything well.
-    """
-    strongest = max(capacities, key=lambda cell_id: capacities[cell_id])
-    capacity_rps = capacities[strongest]
-    if capacity_rps <= 0:
-        raise MeasurementError(
-            f"The staircase found no capacity: {labels[strongest]} gave no good answer.",
-            next_step="Look at that target's log, or give the rate yourself with load.rate_rps.",
-        )
-    return RateChosen(
-        rate_rps=_two_digits(capacity_rps * share),
-        capacity_rps=capacity_rps,
-        share=share,
-        label=labels[strongest],
-        pilots=len(capacities),
-    )
-
-
-def _two_digits(value: float) -> float:
-    digits = 1 - math.floor(math.log10(value))
-    return round(value, digits)

@@ -1,0 +1,22 @@
+"""What a strategy may know of a stored launch."""
+
+from __future__ import annotations
+
+from harness.analyse.certificate import certificate_of
+from harness.analyse.measured import MEASURED_COLUMNS
+from harness.analyse.staircase import staircase_capacity_rps
+from harness.domain.evidence import Evidence
+from harness.domain.experiment import Slo
+from harness.domain.load import PILOT_BLOCK
+from harness.domain.strategy import Outcome
+
+
+def outcome_of(evidence: Evidence, slo: Slo) -> Outcome:
+    """Of a pilot what it sustained, of every other launch what failed in its instrument."""
+    trial = evidence.trial
+    if trial.launch.block == PILOT_BLOCK:
+        sustained_rps = staircase_capacity_rps(evidence.requests, trial.segments, trial.ledger)
+        return Outcome(launch=trial.launch, sitting=trial.sitting, sustained_rps=sustained_rps)
+    rows = evidence.table("requests", MEASURED_COLUMNS)
+    certificate = certificate_of(evidence, rows, None, evidence.probe, slo)
+    return Outcome(launch=trial.launch, sitting=trial.sitting, broken=certificate.broken)

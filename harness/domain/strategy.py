@@ -1,0 +1,41 @@
+"""How a run decides what to measure next: from what is stored, and from nothing else.
+
+A strategy is asked before every sitting and proposes one, or ends the run. It is pure: the same outcomes give the same
+step, so a run that was cut goes on by asking it again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from harness.domain.load import Launch, Sitting
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What a strategy may know of a launch that is stored."""
+
+    launch: Launch
+    sitting: int
+    broken: tuple[str, ...] = ()
+    """codes of what failed in its instrument; none of them is made of the target's latencies"""
+    sustained_rps: float | None = None
+    """good answers a second that a staircase's pilot sustained; None of other launches, and of one only foreseen"""
+
+
+class Strategy(Protocol):
+    """What to measure, step by step."""
+
+    def next_step(self, done: Sequence[Outcome]) -> Sitting | None:
+        """Return the next sitting, None where nothing is left to measure.
+
+        Raises:
+            MeasurementError: what is done leaves no way to go on.
+        """
+        ...
+
+    def foreseen(self, done: Sequence[Outcome]) -> Iterator[Sitting]:
+        """Yield the steps that follow if no instrument fails; the first of them is `next_step`."""
+        ...

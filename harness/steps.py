@@ -1,0 +1,55 @@
+"""A strategy's steps, taken one after the other, and passed over where the run has them already."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from harness import analyse
+from harness.domain.experiment import Slo
+from harness.domain.load import Sitting
+from harness.domain.strategy import Outcome, Strategy
+from harness.errors import UsageError
+from harness.store import RunStore
+
+
+def take_steps(
+    strategy: Strategy, store: RunStore, slo: Slo, measure: Callable[[Sitting, Sequence[Outcome]], None]
+) -> None:
+    """Measure what the strategy proposes until it proposes nothing more.
+
+    `measure` stores a trial of each launch of a sitting, and is told what was known before it.
+
+    Raises:
+        PoolbenchError: as `measure` and the strategy raise it, or as `next_to_measure`.
+    """
+    done: list[Outcome] = []
+    while (sitting := next_to_measure(strategy, store, slo, done)) is not None:
+        measure(sitting, done)
+
+
+def next_to_measure(strategy: Strategy, store: RunStore, slo: Slo, done: list[Outcome]) -> Sitting | None:
+    """The first step after `done` that the run lacks, None where it lacks none; those it has are added to `done`.
+
+    Raises:
+        UsageError: a trial is stored that this step would not have made.
+    """
+    while (sitting := strategy.next_step(done)) is not None:
+        if not is_stored(store, sitting):
+            return sitting
+        done += [_outcome(store, sitting, launch.id, slo) for launch in sitting.launches]
+    return None
+
+
+def is_stored(store: RunStore, sitting: Sitting) -> bool:
+    """Whether the run has a trial of each of its launches: one that lacks any is measured again as a whole."""
+    return {launch.id for launch in sitting.launches} <= set(store.complete())
+
+
+def _outcome(store: RunStore, sitting: Sitting, launch_id: str, slo: Slo) -> Outcome:
+    stored = store.read_trial(launch_id)
+    if stored.trial.segments != tuple(own for own in sitting.segments if own.launch_id == launch_id):
+        raise UsageError(
+            f"The trial {launch_id} of the run {store.run_id} was measured otherwise than its experiment says.",
+            next_step="It is another version's, or was put there by hand; start a new run.",
+        )
+    return analyse.outcome_of(stored, slo)
