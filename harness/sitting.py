@@ -171,6 +171,7 @@ def _trial(raw: Raw, launch: Launch, experiment: Experiment, ceiling_rps: float 
         gaps=gaps,
         relay=raw.relays.get(launch.id),
         applied=tuple(pool for pool in raw.observed.applied if pool.launch_id == launch.id),
+        processes=tuple(process for process in raw.observed.processes if process.launch_id == launch.id),
         deaths=deaths,
     )
     (target,) = (target for target in raw.targets if target.launch_id == launch.id)

@@ -1,44 +1,117 @@
-"""Settings that an experiment asks for and the service does not have, as its own engines say."""
+"""What took effect in the service, as its own processes say, and where that is not what the experiment has."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from harness.domain.evidence import Trial
+import numpy as np
 
-KEYS = ("pool_size", "max_overflow", "pool_timeout_s", "pool_recycle_s", "pool_pre_ping", "pool_use_lifo")
-SIZE_KEYS = {"pool.pool_class", "pool.pool_size", "pool.max_overflow"}
-"""Without these nobody knows how many connections a cell's pools may hold."""
+from harness.analyse.resources import ConnectionReadings
+from harness.domain.evidence import AppliedPool, Trial
+from harness.domain.experiment import Cell
+
+POOL = ("pool_size", "max_overflow", "pool_timeout_s", "pool_recycle_s", "pool_pre_ping", "pool_use_lifo")
+CACHES = ("prepared_statement_cache_size", "statement_cache_size", "prepare_threshold")
+CONNECTIONS = "connections"
+"""not a setting but what several make together: workers x (pool_size + max_overflow) at most"""
+CEILING = ("pool.pool_size", "pool.max_overflow", "pool.pool_class", "target.workers")
+"""what that most is made of"""
+BEYOND_SHARE = 0.1
+"""of the readings with more connections than there may be; a backend that is just ending shows in fewer"""
+
+_DRIVERS = {
+    ("asyncpg", True): "asyncpg",
+    ("psycopg", True): "psycopg",
+    ("psycopg", False): "psycopg, sync",
+    ("psycopg2", False): "psycopg2",
+}
+_DRIVER_OF_MODE = {"psycopg_sync": "psycopg, sync", "psycopg_blocking": "psycopg, sync"}
+"""of the two alike, whether the event loop is blocked shows in no setting"""
+
+Values = tuple[Any, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NotApplied:
-    """One setting of a cell that no engine of its service has."""
+    """One setting of a cell that its service does not have."""
 
     key: str
     """ "pool.pool_size" """
     asked: Any
-    found: tuple[Any, ...]
-    """what the engines have instead, each value once"""
+    found: Values
+    """what the service has instead, each value once"""
+
+
+def read_back(trial: Trial) -> Mapping[str, Values]:
+    """What the service has of each setting, each value once; nothing where it could not be seen.
+
+    A service may have several engines or sessions, of which one is meant: all are told.
+    """
+    engines = trial.applied
+    serving = [process for process in trial.processes if process.serving]
+    lost = sum(death.role == "worker" for death in trial.deaths)  # each was replaced
+    queues = engines if trial.launch.cell.pool.pool_class == "queue" else ()  # other pools have none of these
+    found: dict[str, Iterable[Any]] = {
+        "target.driver": [_DRIVERS.get((e.driver, e.is_async), e.driver) for e in engines if e.is_async is not None],
+        "target.workers": [len(serving) - lost] if serving else [],
+        "pool.pool_class": [engine.pool_class for engine in engines],
+        **{f"pool.{name}": [getattr(engine, name) for engine in queues] for name in POOL},
+        "session.expire_on_commit": [value for process in serving for value in process.expire_on_commit],
+        "target.threadpool_tokens": [process.threadpool_tokens for process in serving],
+        "target.gc_freeze": [process.gc_frozen for process in serving],
+        **{f"target.{name}": [getattr(engine, name) for engine in engines] for name in CACHES},
+    }
+    return {key: tuple(dict.fromkeys(v for v in values if v is not None)) for key, values in found.items()}
 
 
 def not_applied(trial: Trial) -> tuple[NotApplied, ...]:
-    """Of the pool settings those that no engine of the service has.
-
-    A service may have several engines, of which one is meant: it is enough that one of them has the value. Nothing is
-    said of a service whose engines were not seen, nor of pools that are not SQLAlchemy's queue.
-    """
-    pool, engines = trial.launch.cell.pool, trial.applied
-    if pool.pool_class != "queue" or not engines:
-        return ()
-    if all(engine.pool_size is None for engine in engines):
-        classes = tuple(dict.fromkeys(engine.pool_class for engine in engines))
-        return (NotApplied(key="pool.pool_class", asked=pool.pool_class, found=classes),)
+    """The settings that the service surely does not have: it is enough that one of its engines or sessions has one."""
+    cell, found = trial.launch.cell, read_back(trial)
+    if _has_other_pool(cell, trial.applied):
+        found = {key: values for key, values in found.items() if key.removeprefix("pool.") not in POOL}
     wrong = []
-    for key in KEYS:
-        asked = getattr(pool, key)
-        found = tuple(dict.fromkeys(value for e in engines if (value := getattr(e, key)) is not None))
-        if found and asked not in found:
-            wrong.append(NotApplied(key=f"pool.{key}", asked=asked, found=found))
+    for key, values in found.items():
+        asked = asked_of(cell, key)
+        if not values or not _is_asked(cell, key):
+            continue
+        if _has_other_pool(cell, trial.applied) if key == "pool.pool_class" else asked not in values:
+            wrong.append(NotApplied(key=key, asked=asked, found=values))
     return tuple(wrong)
+
+
+def asked_of(cell: Cell, key: str) -> Any:
+    """What the experiment has of a setting, in the words of `read_back`."""
+    section, name = key.split(".")
+    value = getattr(getattr(cell, section), name)
+    return _DRIVER_OF_MODE.get(value, value) if key == "target.driver" else value
+
+
+def beyond_ceiling(trial: Trial, most_open: int | None, readings: ConnectionReadings) -> tuple[NotApplied, ...]:
+    """Connections for which neither the cell nor the pools that were seen have room, in a tenth of the readings.
+
+    `most_open` is how many the pools that the probe saw may hold; None where they may hold any number.
+    """
+    cell = trial.launch.cell
+    ceiling = cell.server_ceiling if cell.takes_settings and any(map(cell.has_say, CEILING)) else None
+    if ceiling is None or (trial.applied and most_open is None):
+        return ()
+    if trial.applied and not cell.target.pgbouncer:
+        ceiling = max(ceiling, most_open or 0)
+    seen = readings.counts.sum(axis=1)
+    if not len(seen) or np.count_nonzero(seen > ceiling) < BEYOND_SHARE * len(seen):
+        return ()
+    return (NotApplied(key=CONNECTIONS, asked=ceiling, found=(readings.peak,)),)
+
+
+def _is_asked(cell: Cell, key: str) -> bool:
+    """An own app keeps what the experiment does not name; behind a PgBouncer nothing is kept prepared, on purpose."""
+    return cell.has_say(key) and not (cell.target.pgbouncer and key.removeprefix("target.") in CACHES)
+
+
+def _has_other_pool(cell: Cell, engines: tuple[AppliedPool, ...]) -> bool:
+    """Whether every engine has a pool of another kind; SQLAlchemy's null pool stands before the driver's own too."""
+    if cell.pool.pool_class == "queue":
+        return all(engine.pool_size is None for engine in engines)
+    return all(engine.pool_class != "NullPool" for engine in engines)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from harness.analyse.applied import NotApplied, not_applied
+from harness.analyse.applied import NotApplied
 from harness.analyse.findings import FINDINGS
 from harness.analyse.instrument import INSTRUMENT
 from harness.analyse.judged import Evidence, judged
@@ -95,7 +95,13 @@ def certify(
 
 
 def certificate_of(
-    evidence: StoredEvidence, rows: pd.DataFrame, arrivals: Arrivals | None, probe: pd.DataFrame, slo: Slo
+    evidence: StoredEvidence,
+    rows: pd.DataFrame,
+    arrivals: Arrivals | None,
+    probe: pd.DataFrame,
+    slo: Slo,
+    *,
+    wrong_settings: tuple[NotApplied, ...] = (),
 ) -> Certificate:
     """The certificate of a stored trial, made of nothing but what is stored.
 
@@ -105,6 +111,7 @@ def certificate_of(
         arrivals: made of these rows, likewise; None where nobody has worked them out.
         probe: its PROBE_COLUMNS, likewise.
         slo: for the error rate that is promised.
+        wrong_settings: as in `certify`.
     """
     trial = evidence.trial
     context = trial.context
@@ -126,7 +133,7 @@ def certificate_of(
         prepared_at_most=_prepared_at_most(evidence),
         deaths=trial.deaths,
         arrivals=arrivals,
-        wrong_settings=not_applied(trial),
+        wrong_settings=wrong_settings,
     )
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from harness.analyse.applied import CONNECTIONS, NotApplied
 from harness.analyse.judged import Judged
 from harness.analyse.reasons import above, first_death, increase, largest, last_reading, share_of
 from harness.analyse.steady import BIN_S, settled_after_s
@@ -74,10 +75,15 @@ def setting_not_applied(evidence: Judged) -> Reason | None:
     wrong = evidence.wrong_settings
     if not wrong:
         return None
-    said = "; ".join(
-        f"{own.key} is {' and '.join(map(str, own.found))} in the service, not {own.asked} as asked" for own in wrong
-    )
+    said = "; ".join(map(_instead, wrong))
     return Reason(kind="finding", code="setting_not_applied", message=said, value=float(len(wrong)), threshold=0.0)
+
+
+def _instead(wrong: NotApplied) -> str:
+    found = " and ".join(map(str, wrong.found))
+    if wrong.key == CONNECTIONS:
+        return f"up to {found} connections were open where there may be {wrong.asked}"
+    return f"{wrong.key} is {found} in the service, not {wrong.asked} as the experiment has it"
 
 
 def still_at_work(evidence: Judged) -> Reason | None:

@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from harness.analyse.applied import NotApplied, beyond_ceiling, not_applied
 from harness.analyse.arrays import NEVER, Floats, Times, Where
 from harness.analyse.certificate import certificate_of
 from harness.analyse.estimate import quantile, quantile_of, quantiles
@@ -34,7 +35,7 @@ from harness.analyse.measured import (
     rows_of,
 )
 from harness.analyse.queueing import GAVE_UP_SHARE, Cpu, Queue, queue_of
-from harness.analyse.resources import ConnectionReadings, connection_readings, pool_used_mean, target_cpu_s
+from harness.analyse.resources import ConnectionReadings, connection_readings, most_open, pool_used_mean, target_cpu_s
 from harness.analyse.windows import Windows, loaded_segments, measured_segments, windows
 from harness.domain.evidence import OUTCOMES, Certificate, Evidence, Run, Trial
 from harness.domain.experiment import Slo
@@ -122,6 +123,8 @@ class LaunchFigures:
     """connections out on average; NaN without the probe"""
     target_cpu_s: float
     """NaN where the target's processes were not seen"""
+    not_applied: tuple[NotApplied, ...]
+    """settings of the cell that its service does not have"""
 
     @property
     def block(self) -> int:
@@ -148,6 +151,7 @@ class Excluded:
     certificate: Certificate
     codes: tuple[str, ...]
     """why: the codes of what failed in its instrument, or "nothing_sent" """
+    not_applied: tuple[NotApplied, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,7 +193,13 @@ def measure_launches(run: Run) -> Launches:
         counted=tuple(launch for launch in standing if isinstance(launch, LaunchFigures)),
         excluded=tuple(launch for launch in standing if isinstance(launch, Excluded)),
         replaced=tuple(
-            Excluded(trial=own.trial, certificate=own.certificate, codes=own.certificate.broken) for own in replaced
+            Excluded(
+                trial=own.trial,
+                certificate=own.certificate,
+                codes=own.certificate.broken,
+                not_applied=own.not_applied,
+            )
+            for own in replaced
         ),
     )
 
@@ -200,7 +210,9 @@ def _measure(evidence: Evidence, owners: Mapping[str, str], slo: Slo) -> LaunchF
     codes = figures.certificate.broken
     if not codes and not figures.all.requests:
         codes = ("nothing_sent",)
-    return Excluded(trial=evidence.trial, certificate=figures.certificate, codes=codes) if codes else figures
+    if not codes:
+        return figures
+    return Excluded(trial=evidence.trial, certificate=figures.certificate, codes=codes, not_applied=figures.not_applied)
 
 
 def latency_limit_ms(slo: Slo) -> float:
@@ -234,9 +246,11 @@ def launch_figures(evidence: Evidence, rows: pd.DataFrame, owners: Mapping[str, 
     bound_ns = lateness_bound_ns(arrivals.due_ns, arrivals.gone_ns, arrivals.late_ns)
     least_ms = np.sort((arrivals.latency_ms - bound_ns / 1e6)[arrivals.measured])
     failures = failures_of(rows, spans)
+    connections = connection_readings(evidence.activity, spans)
+    wrong = (*not_applied(trial), *beyond_ceiling(trial, most_open(probe), connections))
     return LaunchFigures(
         trial=trial,
-        certificate=certificate_of(evidence, rows, arrivals, probe, slo),
+        certificate=certificate_of(evidence, rows, arrivals, probe, slo, wrong_settings=wrong),
         seconds=spans.seconds,
         by_endpoint=by_endpoint,
         cdf_ms=quantiles(ascending, CDF_SHARES),
@@ -250,9 +264,10 @@ def launch_figures(evidence: Evidence, rows: pd.DataFrame, owners: Mapping[str, 
         empty=arrivals.empty,
         own_mean_ms=float(np.nanmean(task_ms)) if np.isfinite(task_ms).any() else math.nan,
         queue=_queue(requests, len(arrivals.outcome), trial, loaded, _cpu(cpu_s, arrivals, trial, spans)),
-        connections=connection_readings(evidence.activity, spans),
+        connections=connections,
         pool_used_mean=pool_used_mean(probe, spans),
         target_cpu_s=cpu_s,
+        not_applied=wrong,
     )
 
 

@@ -76,6 +76,14 @@ def pool_used_mean(probe: pd.DataFrame, windows: Windows) -> float:
     return used_s / windows.seconds
 
 
+def most_open(probe: pd.DataFrame) -> int | None:
+    """Connections that the pools of all processes may hold together, as the probe last saw them; None: any number."""
+    if probe.empty:
+        return 0
+    last = probe.sort_values("t_ns").groupby("pid", observed=True)["connection_max"].last()
+    return None if (last < 0).any() else int(last.sum())
+
+
 def _cpu_s(readings: pd.DataFrame, windows: Windows) -> float:
     ordered = readings.sort_values("t_ns")
     t_ns: Floats = ordered["t_ns"].to_numpy(dtype=np.float64)

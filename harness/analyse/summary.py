@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from harness.analyse.applied import SIZE_KEYS, not_applied
+from harness.analyse.applied import CEILING, CONNECTIONS, Values, read_back
 from harness.analyse.compare import Comparison
 from harness.analyse.estimate import over_launches
 from harness.analyse.failures import most_frequent, most_logged
@@ -22,6 +22,7 @@ from harness.analyse.metrics import METRICS, compare_by
 from harness.analyse.promise import all_of, error_rate_promise, latency_promise
 from harness.analyse.queueing import QueueVerdict, judge_queue
 from harness.analyse.spread import Prior
+from harness.domain.evidence import Trial
 from harness.domain.experiment import Cell, Slo
 from harness.domain.verdict import Bounds, CellSummary, EndpointSummary, Promise
 
@@ -71,8 +72,10 @@ def summarise_cell(
     used = [launch.connections for launch in launches]
     queue = judge_queue([launch.queue for launch in launches if launch.queue is not None])
     allowed = FAILING_SHARE if slo.error_rate is None else slo.error_rate
-    wrong = {own.key: own.found for launch in launches for own in not_applied(launch.trial)}
-    ceiling = None if wrong.keys() & SIZE_KEYS else cell.connection_ceiling
+    settings = [*(own.not_applied for own in launches), *(own.not_applied for own in excluded)]
+    wrong = {own.key: own.found for found in settings for own in found}
+    # without these nobody knows how many connections the cell's pools may hold
+    ceiling = None if wrong.keys() & {*CEILING, CONNECTIONS} else cell.connection_ceiling
     return CellSummary(
         cell=cell,
         rank=0,
@@ -97,6 +100,7 @@ def summarise_cell(
         valid=bool(launches),
         invalid_launches=len(excluded),
         findings=_findings(launches, excluded, queue),
+        applied=_applied([*(own.trial for own in launches), *(own.trial for own in excluded)]),
         not_applied=wrong,
         failures=most_frequent([launch.failures for launch in launches]),
         logged=most_logged([launch.logged for launch in launches]),
@@ -178,6 +182,13 @@ def _findings(launches: Sequence[LaunchFigures], excluded: Sequence[Excluded], q
     codes = [reason.code for certificate in certificates for reason in certificate.reasons]
     marks = [name for name in ("saturated", "near_its_limit", "from_empty") if getattr(queue, name)]
     return tuple(dict.fromkeys(marks + codes + [code for launch in excluded for code in launch.codes]))
+
+
+def _applied(trials: Sequence[Trial]) -> Mapping[str, Values]:
+    """What the services of all launches had of each setting; nothing where it was not seen."""
+    found = list(map(read_back, trials))
+    keys = dict.fromkeys(key for own in found for key in own)
+    return {key: tuple(dict.fromkeys(value for own in found for value in own[key])) for key in keys}
 
 
 def _ratio(part: float, whole: float) -> float:

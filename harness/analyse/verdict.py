@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
+from harness.analyse.applied import CEILING, CONNECTIONS
 from harness.analyse.compare import Comparison
 from harness.analyse.ranking import Kind, kind_of
 from harness.analyse.recommend import Candidate, recommend
@@ -52,7 +53,7 @@ def is_eligible(summary: CellSummary) -> bool:
 
 def _without_choice(valid: Sequence[CellSummary]) -> State | None:
     """Why the cells are not compared, if they are not."""
-    if any(key in summary.not_applied for summary in valid for key, _ in summary.cell.factors):
+    if any(takes_no_effect(summary, key) for summary in valid for key, _ in summary.cell.factors):
         return "not_applied"
     if len(valid) == 1:
         return "no_choice"
@@ -61,6 +62,16 @@ def _without_choice(valid: Sequence[CellSummary]) -> State | None:
     if min(summary.all.launches for summary in valid) == 1:
         return "one_launch"
     return None
+
+
+def takes_no_effect(summary: CellSummary, key: str) -> bool:
+    """Whether the cell's service has not the cell's value of this setting, so far as that shows.
+
+    More connections than there may be say so only where nothing else says what the pools are: a service may hold one
+    beside its pool.
+    """
+    unseen = key in CEILING and CONNECTIONS in summary.not_applied and not summary.applied.get(key)
+    return key in summary.not_applied or unseen
 
 
 def _candidate(summary: CellSummary) -> Candidate:

@@ -252,6 +252,27 @@ class AppliedPool:
     pool_recycle_s: float | None
     pool_pre_ping: bool | None
     pool_use_lifo: bool | None
+    is_async: bool | None = None
+    """whether requests await its driver"""
+    prepared_statement_cache_size: int | None = None
+    statement_cache_size: int | None = None
+    prepare_threshold: int | None = None
+    """these three of a connection that lay idle in its pool; -1 never, None where none was seen or it has no such"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AppliedProcess:
+    """What one of the target's processes has beside its engines; None and empty where it could not be seen."""
+
+    launch_id: str
+    pid: int
+    serving: bool
+    """it takes requests"""
+    threadpool_tokens: int | None
+    """-1 without limit"""
+    gc_frozen: bool | None
+    expire_on_commit: tuple[bool, ...]
+    """each value that its sessions had"""
 
 
 NeededRole = Literal["target", "worker", "relay", "postgres", "checkpointer"]
@@ -282,6 +303,7 @@ class Observed:
     gaps: tuple[SamplerGap, ...] = ()
     server: pd.DataFrame = field(default_factory=no_server_readings)
     applied: tuple[AppliedPool, ...] = ()
+    processes: tuple[AppliedProcess, ...] = ()
     deaths: tuple[Death, ...] = ()
     """from the first reading to the last, in the order of time"""
     counts: pd.DataFrame = field(default_factory=no_counts)
@@ -379,6 +401,8 @@ class Trial:
     """None where nothing lay between target and Postgres"""
     applied: tuple[AppliedPool, ...] = ()
     """the engines of the service as its processes said; empty where they were not seen"""
+    processes: tuple[AppliedProcess, ...] = ()
+    """what else they said, likewise"""
     deaths: tuple[Death, ...] = ()
     """processes that ended while they were needed, the launch's own and those that concern every launch"""
 

@@ -170,8 +170,10 @@ class CellSummary:
     valid: bool
     invalid_launches: int
     findings: tuple[str, ...]
+    applied: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    """what took effect, by key: each value that a process of the service has; nothing where it could not be seen"""
     not_applied: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
-    """settings that the service does not have, by key: what it has instead"""
+    """settings that the service does not have, by key: what it has instead; "connections": beyond what there may be"""
     failures: tuple[Failure, ...] = ()
     """the most frequent kinds, most frequent first"""
     logged: Mapping[str, int] = field(default_factory=dict)

@@ -84,13 +84,15 @@ class Observation:
             self.stop()
             probe, probe_gaps = read_probe(self._targets)
             counts, count_gaps = read_counts(self._targets)
+            engines, processes = read_applied(self._targets)
             self._observed = Observed(
                 activity=table([row for loop in self._activity for row in loop.rows], ACTIVITY_COLUMNS),
                 probe=table(probe, PROBE_COLUMNS),
                 process=table([row for loop in self._process for row in loop.rows], PROCESS_COLUMNS),
                 gaps=(*(gap for loop in self._loops for gap in loop.gaps), *probe_gaps, *count_gaps),
                 counts=table(counts, COUNT_COLUMNS),
-                applied=read_applied(self._targets),
+                applied=engines,
+                processes=processes,
                 deaths=self.deaths,
             )
         return self._observed

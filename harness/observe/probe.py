@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.domain.evidence import COUNT_COLUMNS, PROBE_COLUMNS, AppliedPool, RunningTarget, SamplerGap
+from harness.domain.evidence import COUNT_COLUMNS, PROBE_COLUMNS, AppliedPool, AppliedProcess, RunningTarget, SamplerGap
 from harness.observe.sampler import Row
 
 _KEY = ("segment", "method", "route", "status")
@@ -33,15 +33,17 @@ def read_probe(targets: Sequence[RunningTarget]) -> tuple[list[Row], list[Sample
     return rows, gaps
 
 
-def read_applied(targets: Sequence[RunningTarget]) -> tuple[AppliedPool, ...]:
-    """The engines of every target, as its processes said; a process without one said nothing."""
-    return tuple(
-        AppliedPool(launch_id=target.launch_id, pid=int(file.stem.rpartition("-")[2]), **engine)
-        for target in targets
-        if target.probe_dir is not None
-        for file in sorted(target.probe_dir.glob("applied-*.json"))
-        for engine in json.loads(file.read_text())
-    )
+def read_applied(targets: Sequence[RunningTarget]) -> tuple[tuple[AppliedPool, ...], tuple[AppliedProcess, ...]]:
+    """The engines of every target and what else took effect in its processes, as these said."""
+    engines: list[AppliedPool] = []
+    processes: list[AppliedProcess] = []
+    for target in targets:
+        for file in sorted(target.probe_dir.glob("applied-*.json")) if target.probe_dir else ():
+            said = json.loads(file.read_text())
+            of: dict[str, Any] = {"launch_id": target.launch_id, "pid": int(file.stem.rpartition("-")[2])}
+            engines += [AppliedPool(**of, **engine) for engine in said.pop("engines")]
+            processes.append(AppliedProcess(**of, **said | {"expire_on_commit": tuple(said["expire_on_commit"])}))
+    return tuple(engines), tuple(processes)
 
 
 def read_counts(targets: Sequence[RunningTarget]) -> tuple[list[Row], list[SamplerGap]]:

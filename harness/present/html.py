@@ -38,6 +38,7 @@ def render_html(report: Report) -> bytes:
         outcome_rows=tuple(_cell_rows(report, "outcomes")),
         exact_rows=tuple(_cell_rows(report, "exact")),
         endpoint_rows=tuple(_endpoint_rows(report)),
+        applied=view.applied_rows(report),
         invalid=tuple(reasons(report, "instrument")),
         found=tuple(reasons(report, "finding")),
         meanings=tuple(findings(report)),

@@ -74,10 +74,16 @@ def _not_applied(valid: Sequence[CellSummary]) -> str:
         for key, own in found.items()
         if own
     ]
+    open_ = max((max(cell.not_applied.get("connections", (0,))) for cell in valid), default=0)
     return (
-        f"Nothing can be concluded: {'; '.join(said)}. Let the service take the setting from its environment "
-        "(docs/formats.md names the variables), and run again."
+        f"Nothing can be concluded: {'; '.join(said) or _beyond(open_)}. Let the service take the setting from its "
+        "environment (docs/formats.md names the variables), and run again."
     )
+
+
+def _beyond(connections: int) -> str:
+    """Of a service whose pools nobody saw: its connections say that they are not what the cells have."""
+    return f"up to {connections} connections were open, more than the pools of the experiment allow"
 
 
 def _headline(verdict: Verdict, cells: Mapping[str, CellSummary], valid: Sequence[CellSummary]) -> str:

@@ -55,6 +55,7 @@ def _cell(cell: CellSummary) -> Mapping[str, Any]:
         "empty_tasks": cell.empty_tasks,
         "valid": cell.valid,
         "findings": list(cell.findings),
+        "applied": {key: list(found) for key, found in cell.applied.items()},
         "not_applied": {key: list(found) for key, found in cell.not_applied.items()},
         "failures": [asdict(failure) for failure in cell.failures],
         "logged": dict(cell.logged),

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 T = TypeVar("T")
+NOT_KNOWN = "not known"
+"""What a service has of a setting that could not be seen in it."""
 
 
 def rank_text(cell: CellSummary) -> str:
@@ -100,6 +102,19 @@ def facts(report: Report) -> tuple[tuple[str, str], ...]:
         ("Machine", _machine_fact(info.environment)),
     )
     return tuple((name, value) for name, value in named if value)
+
+
+def applied_rows(report: Report) -> tuple[tuple[str, str, str], ...]:
+    """Of each setting what the experiment has, and what was read back from the services of the cells that have it."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for cell in sorted(report.summary.cells, key=lambda own: own.cell.id):
+        for key, values in cell.applied.items():
+            section, name = key.split(".")
+            asked = str(getattr(getattr(cell.cell, section), name)) if cell.cell.has_say(key) else UNKNOWN
+            found.setdefault((key, asked), []).extend(map(str, values))
+    settings = list(dict.fromkeys(key for key, _ in found))
+    ordered = sorted(found.items(), key=lambda row: settings.index(row[0][0]))
+    return tuple((key, asked, ", ".join(dict.fromkeys(own)) or NOT_KNOWN) for (key, asked), own in ordered)
 
 
 def slo_text(info: RunInfo) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from time import monotonic_ns
 from typing import TYPE_CHECKING
 
-from .applied import write_applied
+from .applied import Applied
 from .engines import Engines
 from .line import Line, Reading, line_of
 from .live import LiveCount
@@ -41,10 +41,13 @@ class ProcessProbe:
         self.gc = GcPauses()
         self.lag = LoopLag()
         self.threadpool = Threadpool()
-        self._directory = directory
         self.live = LiveCount(directory)
         """requests in progress"""
-        self._series = Series(directory, take=self.take, toggle=self.toggle) if directory else None
+        self.applied = Applied(directory, self.threadpool) if directory else None
+        """the settings that took effect; None when nobody would write them"""
+        self._series = (
+            Series(directory, take=self.take, toggle=self.toggle, note=self._note_applied) if directory else None
+        )
         self.completions = self._series.completions if self._series else None
         """where requests leave what they did after their response; None when nobody would write it"""
         self.counted = self._series.counted if self._series else None
@@ -61,14 +64,20 @@ class ProcessProbe:
 
     def watch(self, engine: Engine | AsyncEngine) -> None:
         self.engines.watch(engine)
-        if self._directory is not None:
-            write_applied(self._directory, self.engines.watched())
+        self._note_applied()
         self.start()
+
+    def _note_applied(self) -> None:
+        if self.applied is not None:
+            self.applied.write(self.engines.watched())
 
     def enter_loop(self) -> None:
         """Note the running event loop; called from a task on it."""
         self.start()
         self.threadpool.find()
+        if self.applied is not None:
+            self.applied.serving = True
+            self.applied.sessions.watch()
         self.timing = self.active
         if self.active:
             self.lag.start(asyncio.get_running_loop())
@@ -137,8 +146,10 @@ class ProcessProbe:
         self._starting = threading.Lock()
         self.live.renew()
         self.engines.after_fork()
-        if self._directory is not None and (engines := self.engines.watched()):
-            write_applied(self._directory, engines)
+        if self.applied is not None:
+            self.applied.after_fork()
+            if self.engines.watched():
+                self._note_applied()
         self.gc.forget()
         self.lag = LoopLag()
         self.timing = False

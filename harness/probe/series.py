@@ -35,13 +35,22 @@ class Series:
         directory: where to write, and where a file `off` turns the probe off.
         take: gives the next reading.
         toggle: turns the probe on (True) or off.
+        note: writes what else is known by now, whenever lines are written.
     """
 
-    def __init__(self, directory: Path, *, take: Callable[[], Reading], toggle: Callable[[bool], None]) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        take: Callable[[], Reading],
+        toggle: Callable[[bool], None],
+        note: Callable[[], None],
+    ) -> None:
         self._directory = directory
         self._off = str(directory / "off")
         self._take = take
         self._toggle = toggle
+        self._note = note
         self.active = True
         """readings are taken and written; turned by whoever turns the probe"""
         self._wanted = True
@@ -123,6 +132,7 @@ class Series:
             self._append("probe", map(text_of, _emptied(self._readings)))
             self._append("completions", map(completion_line, _emptied(self.completions)))
             self._append("counts", self._counts.lines(_emptied(self.counted)))
+        self._note()
 
     def _append(self, name: str, lines: Iterable[str]) -> None:
         text = "".join(lines)

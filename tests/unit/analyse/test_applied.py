@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from harness.analyse import analyse
-from harness.analyse.applied import not_applied
-from harness.domain.evidence import AppliedPool, TrialEvidence
-from harness.domain.experiment import Pool
+from harness.analyse.applied import not_applied, read_back
+from harness.domain.evidence import ACTIVITY_COLUMNS, PROBE_COLUMNS, AppliedPool, AppliedProcess, Death, TrialEvidence
+from harness.domain.experiment import Pool, Target
 
 HAS: dict[str, Any] = {
     "pool_class": "AsyncAdaptedQueuePool",
@@ -74,3 +74,70 @@ def test_a_factor_without_effect_is_never_ranked(build: ModuleType) -> None:
         "c3": {"pool.pool_size": (5,)},
     }
     assert all(("setting_not_applied" in own.findings) == bool(own.not_applied) for own in summary.cells)
+
+
+def process(pid: int, *, serving: bool = True, **changes: Any) -> AppliedProcess:
+    has: dict[str, Any] = {"threadpool_tokens": 40, "gc_frozen": True, "expire_on_commit": (False,)}
+    return AppliedProcess(launch_id="b1-c1", pid=pid, serving=serving, **(has | changes))
+
+
+def test_what_was_not_seen_is_not_known(build: ModuleType) -> None:
+    made = trial(build, 1, Pool()).trial
+    assert set(read_back(made).values()) == {()}
+    assert not_applied(made) == ()
+
+
+def test_a_worker_that_took_the_place_of_a_dead_one_is_not_one_more(build: ModuleType) -> None:
+    two = replace(trial(build, 1, Pool()).trial, processes=(process(7), process(8), process(9, serving=False)))
+    cell = replace(two.launch.cell, target=Target(workers=2))
+    two = replace(two, launch=replace(two.launch, cell=cell))
+    assert not_applied(two) == ()
+    died = Death(role="worker", launch_id="b1-c1", pid=6, t_ns=0, code=-9)
+    assert [own.key for own in not_applied(replace(two, deaths=(died,)))] == ["target.workers"]
+    assert not_applied(replace(two, deaths=(died,), processes=(*two.processes, process(10)))) == ()
+
+
+def open_connections(build: ModuleType, *connections: int) -> Any:
+    """Ten readings a second of a launch's database."""
+    t_ns = [build.START_NS + 100_000_000 * place for place in range(len(connections))]
+    return build.table(ACTIVITY_COLUMNS, t_ns=t_ns, state=["idle"] * len(t_ns), connections=list(connections))
+
+
+@pytest.mark.parametrize(
+    ("engines", "maximum", "connections", "state"),
+    [
+        ([], 0, [9] * 10, "not_applied"),  # pools nobody saw, with more than the five there may be
+        ([], 0, [5] * 10, "recommended"),
+        (
+            [engine()],
+            5,
+            [9] * 10,
+            "recommended",
+        ),  # one that is not the pool's: found, but the pool is what it should be
+        ([engine(), engine(pool_size=20)], 25, [9] * 10, "recommended"),  # the other engine has room for them
+    ],
+)
+def test_connections_beyond_the_ceiling(
+    build: ModuleType, engines: list[AppliedPool], maximum: int, connections: list[int], state: str
+) -> None:
+    """Found wherever they are not explained; the comparison is refused only where nothing else shows the pools."""
+    trials = []
+    for number, own_ms in ((1, 10.0), (2, 20.0)):
+        for block in (1, 2, 3):
+            made = trial(build, number, Pool(pool_size=5, max_overflow=0), *engines, block=block)
+            probe = build.table(PROBE_COLUMNS, t_ns=[build.START_NS + 1], pid=[7], connection_max=[maximum])
+            rows = build.rows([own_ms + block / 10] * 50)
+            trials.append(replace(made, requests=rows, activity=open_connections(build, *connections), probe=probe))
+    summary = analyse(build.run(trials)).summary
+    assert summary.verdict.state == state
+    explained = max(connections) <= max(5, maximum)
+    assert {tuple(own.not_applied.items()) for own in summary.cells} == {() if explained else (("connections", (9,)),)}
+    assert all(("setting_not_applied" in own.findings) == (not explained) for own in summary.cells)
+
+
+def test_an_own_app_keeps_what_nobody_named(build: ModuleType) -> None:
+    made = trial(build, 1, Pool(pool_size=5, max_overflow=0), engine(pool_size=20, max_overflow=3)).trial
+    own = replace(made.launch.cell, target=Target(app="shop:app"), named=("pool.pool_size",))
+    assert [wrong.key for wrong in not_applied(replace(made, launch=replace(made.launch, cell=own)))] == [
+        "pool.pool_size"
+    ]

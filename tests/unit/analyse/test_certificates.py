@@ -172,8 +172,8 @@ def test_settings_that_the_service_does_not_have(build: ModuleType) -> None:
     (reason,) = certificate(build, wrong_settings=wrong).reasons
     assert (reason.kind, reason.code, reason.value) == ("finding", "setting_not_applied", 2)
     assert reason.message == (
-        "pool.pool_size is 5 in the service, not 20 as asked; "
-        "pool.pool_pre_ping is False in the service, not True as asked"
+        "pool.pool_size is 5 in the service, not 20 as the experiment has it; "
+        "pool.pool_pre_ping is False in the service, not True as the experiment has it"
     )
 
 

@@ -22,6 +22,7 @@ def test_the_settings_of_a_queue_are_its_own() -> None:
     engine = create_engine("postgresql+psycopg://x@localhost/x", **ASKED, pool_timeout=7, pool_recycle=60)
     assert applied_of(engine) == {
         "driver": "psycopg",
+        "is_async": False,
         "pool_class": "QueuePool",
         "pool_timeout_s": 7,
         "pool_recycle_s": 60,
@@ -33,6 +34,7 @@ def test_defaults_are_told_as_they_are() -> None:
     engine = create_async_engine("postgresql+asyncpg://x@localhost/x").sync_engine
     assert applied_of(engine) == {
         "driver": "asyncpg",
+        "is_async": True,
         "pool_class": "AsyncAdaptedQueuePool",
         "pool_size": 5,
         "max_overflow": 10,
@@ -57,7 +59,7 @@ def test_a_process_tells_of_every_engine_by_the_pool_that_the_app_chose(tmp_path
             probe.watch(engine)
         if not measured:
             probe.toggle(False)
-        written = json.loads((tmp_path / f"applied-{os.getpid()}.json").read_text())
+        written = json.loads((tmp_path / f"applied-{os.getpid()}.json").read_text())["engines"]
     finally:
         probe.stop()
     assert [(own["pool_class"], own["pool_size"]) for own in written] == [("QueuePool", 2), ("QueuePool", 9)]

@@ -80,7 +80,7 @@ def test_every_reading_is_written_in_its_turn(tmp_path: Path) -> None:
         taken.append(time.monotonic_ns())
         return (taken[-1], *ProcessProbe.take(probe)[1:])
 
-    series = Series(tmp_path, take=take, toggle=probe.toggle)
+    series = Series(tmp_path, take=take, toggle=probe.toggle, note=lambda: None)
     series.start()
     until(lambda: len(taken) > READINGS_A_WRITE + 2)  # a whole write, and the next not due yet
     series.stop()
