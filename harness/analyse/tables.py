@@ -101,6 +101,7 @@ def _figures(own: CellSummary, figures: EndpointSummary) -> dict[str, Any]:
         "saturated": own.saturated,
         "from_empty": own.from_empty,
         "turns": own.turns,
+        "arm": own.cell.arm,
         "empty_tasks": own.empty_tasks,
         "not_applied": ";".join(own.not_applied),
         "valid": own.valid,

@@ -315,6 +315,8 @@ class Experiment:
     """what it is to find out; the report repeats it"""
     matrix: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     """dotted key ("pool.pool_size") -> the values it takes; the cells are their product"""
+    arms: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """sides to be compared ([arms.base], [arms.head]), each with the keys it overrides; each has all of the matrix"""
     pool: Pool = field(default_factory=Pool)
     session: Session = field(default_factory=Session)
     target: Target = field(default_factory=Target)
@@ -341,6 +343,8 @@ class Cell:
     database: DatabaseSpec
     load: Load
     network: Network = field(default_factory=Network)
+    arm: str = ""
+    """the side it belongs to; empty where there are none"""
     named: tuple[str, ...] = ()
     """the dotted keys that the experiment names: of an own app, all others keep the service's values"""
 

@@ -20,18 +20,18 @@ _SPEAKS_FOR_ITSELF = frozenset(
 
 
 def expand(experiment: Experiment) -> tuple[Cell, ...]:
-    """The product of the matrix in the file's order, the last factor varying fastest; one cell without a matrix.
+    """The product of the matrix for each arm, in the file's order, the last factor varying fastest; one without both.
 
     Raises UsageError when a value does not fit its key.
     """
-    combinations = tuple(_combinations(experiment))
+    combinations = [(arm, factors) for arm in experiment.arms or ("",) for factors in _combinations(experiment)]
     varied = frozenset(key for key, values in experiment.matrix.items() if len(values) > 1)
     width = len(str(len(combinations)))
-    touched = {key.partition(".")[0] for key in experiment.matrix}
+    touched = {key.partition(".")[0] for keys in (experiment.matrix, *experiment.arms.values()) for key in keys}
     base = {section: asdict(getattr(experiment, section)) for section in touched}
     return tuple(
-        _cell(f"c{number:0{width}d}", experiment, base, factors, varied)
-        for number, factors in enumerate(combinations, start=1)
+        _cell(f"c{number:0{width}d}", experiment, base, factors, arm=arm, varied=varied)
+        for number, (arm, factors) in enumerate(combinations, start=1)
     )
 
 
@@ -60,6 +60,8 @@ def _cell(
     experiment: Experiment,
     base: Mapping[str, Mapping[str, Any]],
     factors: Sequence[_Factor],
+    *,
+    arm: str,
     varied: frozenset[str],
 ) -> Cell:
     """One cell; `base` are the sections that factors belong to, the others are the experiment's own."""
@@ -67,13 +69,16 @@ def _cell(
     raw: dict[str, Any] = {"schema_version": experiment.schema_version, "name": name}
     for section, values in base.items():
         raw[section] = {key: dict(value) if isinstance(value, dict) else value for key, value in values.items()}
-    for factor in factors:
-        set_key(raw, factor.key, factor.value)
+    overridden = experiment.arms.get(arm, {})
+    for key, value in (*overridden.items(), *((factor.key, factor.value) for factor in factors)):
+        set_key(raw, key, value)
     varying = validate(raw, Source(name=f"cell {cell_id} of {name}"))
     return Cell(
         id=cell_id,
-        label=", ".join(_words(factor.key, factor.shown) for factor in factors if factor.key in varied) or name,
-        named=experiment.named,
+        label=", ".join((*filter(None, (arm,)), *(_words(own.key, own.shown) for own in factors if own.key in varied)))
+        or name,
+        arm=arm,
+        named=tuple(dict.fromkeys((*experiment.named, *overridden))),
         factors=tuple((factor.key, factor.shown) for factor in factors),
         **{section: getattr(varying if section in raw else experiment, section) for section in VARIABLE_SECTIONS},
     )

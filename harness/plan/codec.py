@@ -20,7 +20,10 @@ def without_secrets(experiment: Experiment) -> Experiment:
     public: Experiment = _public(experiment)
     target = replace(public.target, env=dict.fromkeys(experiment.target.env, MASK))
     matrix = {key: public_factor(key, values) for key, values in experiment.matrix.items()}
-    return replace(public, target=target, matrix=matrix)
+    arms = {
+        name: {key: _of_an_arm(key, value) for key, value in keys.items()} for name, keys in experiment.arms.items()
+    }
+    return replace(public, target=target, matrix=matrix, arms=arms)
 
 
 def cell_without_secrets(cell: Cell) -> Cell:
@@ -55,7 +58,18 @@ def masked_keys(experiment: Experiment) -> tuple[str, ...]:
             if MASK in repr(getattr(section, f.name))
         ),
         *(f"matrix.{key}" for key, values in experiment.matrix.items() if MASK in repr(values)),
+        *(
+            f"arms.{name}.{key}"
+            for name, keys in experiment.arms.items()
+            for key, value in keys.items()
+            if MASK in repr(value)
+        ),
     )
+
+
+def _of_an_arm(key: str, value: Any) -> Any:
+    """An arm's value as it may be shown: of the target's environment none is what the run is about."""
+    return MASK if key.startswith(f"{_ENV}.") else _public(value)
 
 
 def _public_value(key: str, value: Any, mask: Callable[[str], str]) -> Any:

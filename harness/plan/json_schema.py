@@ -16,7 +16,7 @@ from pydantic.json_schema import GenerateJsonSchema
 from harness.domain.experiment import Experiment
 from harness.domain.rate import SHARE
 from harness.plan.rules import NAME
-from harness.plan.schema import OPEN_KEYS, SECTIONS, adapter, meanings, variable_keys
+from harness.plan.schema import OPEN_KEYS, SECTIONS, VARIABLE_SECTIONS, adapter, meanings, variable_keys
 
 SCHEMA_FILE = "poolbench.schema.json"
 """The schema's name beside an experiment; the experiment's first line refers to it."""
@@ -51,6 +51,11 @@ def json_schema() -> _Schema:
             section, {"type": "object", "additionalProperties": False, "properties": {}}
         )
         table["properties"][name] = {"description": keys[section][name]["description"], **values}
+    schema["properties"]["arms"]["additionalProperties"] = {
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {name: {"$ref": f"#/$defs/{SECTIONS[name].__name__}"} for name in VARIABLE_SECTIONS},
+    }
     in_quotes = "|".join((*map(re.escape, variable_keys()), *(rf"{re.escape(table)}\..+" for table in OPEN_KEYS)))
     matrix["patternProperties"] = {f"^({in_quotes})$": {"type": ["array", "object"], "minItems": 1}}
     matrix["additionalProperties"] = False

@@ -36,7 +36,14 @@ def with_scenarios(experiment: Experiment, folder: Path, source: Source) -> Expe
     for kind in ("dir", "python"):
         if (key := f"target.{kind}") in matrix:
             matrix[key] = tuple(_service_path(kind, path, folder, source, f"matrix.{key}") for path in matrix[key])
-    return replace(experiment, load=load, target=target, matrix=matrix)
+    arms = {name: dict(keys) for name, keys in experiment.arms.items()}
+    for name, keys in arms.items():
+        if (key := "load.scenario") in keys:
+            keys[key] = _found(keys[key], folder, source, f"arms.{name}.{key}")
+        for kind in ("dir", "python"):
+            if (key := f"target.{kind}") in keys:
+                keys[key] = _service_path(kind, keys[key], folder, source, f"arms.{name}.{key}")
+    return replace(experiment, load=load, target=target, matrix=matrix, arms=arms)
 
 
 def take_database_url(raw: dict[str, Any]) -> None:

@@ -17,7 +17,7 @@ from harness.plan.lines import MAX_DEPTH, Source, key_lines, too_deep
 from harness.plan.locate import experiment_path
 from harness.plan.outside import take_database_url, with_scenarios
 from harness.plan.overrides import apply_overrides
-from harness.plan.schema import OPEN_KEYS, check_variable, set_key, validate
+from harness.plan.schema import OPEN_KEYS, SECTIONS, check_variable, set_key, validate
 
 MAX_BYTES = 256 * 1024
 _AT_LINE = re.compile(r" \(at line (\d+), column \d+\)$")
@@ -49,20 +49,23 @@ def parse_experiment(
     raw = _read_toml(text, source)
     _check_depth(raw, source)
     origin = Source(name=source, lines=key_lines(text))
-    matrix = dict(_flatten(_matrix_table(raw, origin), origin))
+    matrix = dict(_flatten(_table(raw, "matrix", "Write [matrix], and a list for each key.", origin), origin))
     _join_open_tables(raw)
     overridden = apply_overrides(raw, matrix, overrides)
     _check_depth(raw, "--set")
     origin = Source(name=source, lines=origin.lines, overridden=overridden)
+    arms = _arms(raw, origin)
     _check_version(raw, origin)
     if "named" in raw:
         raise UsageError(f"{origin.where('named')}: unknown key 'named'.", next_step="Take it out.")
     take_database_url(raw)
     base = validate(raw, origin)
-    rules.check_cells(matrix, origin)
+    rules.check_cells(matrix, arms, origin)
     for key, values in matrix.items():
         _check_factor(base, key, values, origin)
-    experiment = replace(validate(raw | {"matrix": matrix}, origin), named=_named(raw, matrix))
+    for name, keys in arms.items():
+        _check_arm(base, name, keys, matrix, origin)
+    experiment = replace(validate(raw | {"matrix": matrix, "arms": arms}, origin), named=_named(raw, matrix))
     cells = expand(experiment)
     rules.check_size(experiment, cells, origin)
     rules.check(experiment, cells, origin)
@@ -115,13 +118,32 @@ def _check_version(raw: Mapping[str, Any], source: Source) -> None:
         )
 
 
-def _matrix_table(raw: dict[str, Any], source: Source) -> Mapping[str, Any]:
-    table = raw.pop("matrix", {})
+def _table(raw: dict[str, Any], name: str, next_step: str, source: Source) -> Mapping[str, Any]:
+    table = raw.pop(name, {})
     if not isinstance(table, Mapping):
-        raise UsageError(
-            f"{source.where('matrix')}: matrix must be a table.", next_step="Write [matrix], and a list for each key."
-        )
+        raise UsageError(f"{source.where(name)}: {name} must be a table.", next_step=next_step)
     return table
+
+
+def _arms(raw: dict[str, Any], source: Source) -> Mapping[str, Mapping[str, Any]]:
+    """Name of each arm -> the dotted keys that it overrides, with their values."""
+    instruction = "Write a table for each side: [arms.base] and [arms.head]."
+    arms = _table(raw, "arms", instruction, source)
+    for name, table in arms.items():
+        if not isinstance(table, Mapping):
+            raise UsageError(f"{source.where(f'arms.{name}')}: arms.{name} must be a table.", next_step=instruction)
+    return {name: dict(_overridden(table)) for name, table in arms.items()}
+
+
+def _overridden(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Nested and dotted keys alike become "section.key"; a dot within a user's own key belongs to it."""
+    for name, value in table.items():
+        key = f"{prefix}{name}"
+        if isinstance(value, Mapping) and (key in SECTIONS or key in OPEN_KEYS or not prefix):
+            inner = _joined(value) if key in OPEN_KEYS else value.items()
+            yield from _overridden(dict(inner), f"{key}.")
+        else:
+            yield key, value
 
 
 def _flatten(table: Mapping[str, Any], source: Source, prefix: str = "") -> Iterator[tuple[str, list[Any]]]:
@@ -172,4 +194,23 @@ def _check_factor(base: Experiment, key: str, values: Sequence[Any], source: Sou
     for value in values:
         trial: dict[str, Any] = {"schema_version": base.schema_version, "name": base.name}
         set_key(trial, key, value)
-        validate(trial, source, origin=key)
+        validate(trial, source, origin=f"matrix.{key}")
+
+
+def _check_arm(base: Experiment, name: str, keys: Mapping[str, Any], matrix: Mapping[str, Any], source: Source) -> None:
+    if not rules.NAME.fullmatch(name):
+        raise UsageError(
+            f"{source.where(f'arms.{name}')}: an arm cannot be called {name!r}.",
+            next_step="Use up to 60 letters, digits, - and _, beginning with a letter or digit.",
+        )
+    for key, value in keys.items():
+        path = f"arms.{name}.{key}"
+        check_variable(key, source, path)
+        if key in matrix:
+            raise UsageError(
+                f"{source.where(path)}: {key} is varied by [matrix], and set by the arm {name}.",
+                next_step="Take it out of one of the two.",
+            )
+        trial: dict[str, Any] = {"schema_version": base.schema_version, "name": base.name}
+        set_key(trial, key, value)
+        validate(trial, source, origin=path)

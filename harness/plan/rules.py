@@ -29,13 +29,15 @@ MAX_CELLS = 1000
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,59}")
 
 
-def check_cells(matrix: Mapping[str, Sequence[Any]], source: Source) -> None:
+def check_cells(matrix: Mapping[str, Sequence[Any]], arms: Mapping[str, Any], source: Source) -> None:
     """Refuse a matrix that nobody could wait for, before it is expanded."""
-    count = math.prod(len(values) for values in matrix.values())
+    sides = max(1, len(arms))
+    count = sides * math.prod(len(values) for values in matrix.values())
     if count > MAX_CELLS:
-        sizes = " x ".join(str(len(values)) for values in matrix.values())
+        sizes = " x ".join(str(size) for size in (*([sides] if arms else []), *map(len, matrix.values())))
+        holder = "arms and the matrix have" if arms else "matrix has"
         raise UsageError(
-            f"{source.where('matrix')}: the matrix has {sizes} = {count} cells, the most is {MAX_CELLS}.",
+            f"{source.where('matrix')}: the {holder} {sizes} = {count} cells, the most is {MAX_CELLS}.",
             next_step="Vary fewer keys at a time.",
         )
 
@@ -184,7 +186,7 @@ def _check_network(cell: Cell, source: Source) -> None:
 def _check_duplicates(experiment: Experiment, cells: Sequence[Cell], source: Source) -> None:
     seen: dict[str, Cell] = {}
     for cell in cells:
-        configuration = repr((cell.pool, cell.session, cell.target, cell.database, cell.network, cell.load))
+        configuration = repr((cell.arm, cell.pool, cell.session, cell.target, cell.database, cell.network, cell.load))
         if other := seen.get(configuration):
             key = next((k for k, values in experiment.matrix.items() if _repeats(values)), "")
             raise UsageError(

@@ -128,12 +128,13 @@ def drop_key(raw: dict[str, Any], key: str) -> None:
     raw.pop(last, None)
 
 
-def check_variable(key: str, source: Source) -> None:
-    """Raise UsageError unless a matrix may vary `key`."""
-    where = source.where(f"matrix.{key}")
+def check_variable(key: str, source: Source, path: str = "") -> None:
+    """Raise UsageError unless cells may differ in `key`; `path` is where it stands, in [matrix] unless it is given."""
+    where = source.where(path or f"matrix.{key}")
+    table = "[arms]" if path else "[matrix]"
     if reason := _NOT_VARIABLE.get(key):
         raise UsageError(
-            f"{where}: {key} cannot be varied: {reason}.", next_step=_INSTEAD.get(key, "Take it out of [matrix].")
+            f"{where}: {key} cannot be varied: {reason}.", next_step=_INSTEAD.get(key, f"Take it out of {table}.")
         )
     if key in variable_keys() or any(key.startswith(table + ".") for table in OPEN_KEYS):
         return
@@ -141,16 +142,16 @@ def check_variable(key: str, source: Source) -> None:
         sections = ", ".join(VARIABLE_SECTIONS)
         raise UsageError(
             f"{where}: {key} cannot be varied; only single keys of {sections} can.",
-            next_step="Take it out of [matrix].",
+            next_step=f"Take it out of {table}.",
         )
-    raise UsageError(f"{where}: unknown key {key!r} in [matrix].", next_step=_suggest(key, variable_keys()))
+    raise UsageError(f"{where}: unknown key {key!r} in {table}.", next_step=_suggest(key, variable_keys()))
 
 
 def validate(raw: Mapping[str, Any], source: Source, *, origin: str = "") -> Experiment:
     """Turn plain tables into an Experiment.
 
-    `origin` is the matrix key whose value is being tried, so that an error points at it. Raises UsageError naming the
-    file, line and key, what is allowed and what was given; further errors follow as its detail.
+    `origin` is the path of a value that is being tried ("matrix.pool.pool_size"), so that an error points at it. Raises
+    UsageError naming the file, line and key, what is allowed and what was given; further errors follow as its detail.
     """
     from pydantic import ValidationError
 
@@ -216,8 +217,8 @@ def _path_in(raw: Any, error: ErrorDetails) -> tuple[str, ...]:
 
 def _problem(path: tuple[str, ...], errors: list[ErrorDetails], source: Source, origin: str) -> tuple[str, str]:
     key, error = ".".join(path), errors[0]
-    # the value tried for a matrix key stands in [matrix], everything else where it says
-    where = source.where(f"matrix.{origin}" if origin else key)
+    # a value that is tried stands elsewhere than it says
+    where = source.where(origin or key)
     if error["type"] == "missing":
         return f"{where}: {key} is missing.", f"Add {key} to the file."
     if error["type"] == "unexpected_keyword_argument":

@@ -264,7 +264,9 @@ def _ratio(pairs: Sequence[Pair], first: str, second: str) -> Bounds | None:
 
 def _differ_in_pool_only(one: CellSummary, other: CellSummary) -> bool:
     mine, others = dict(one.cell.factors), dict(other.cell.factors)
-    return all(key.startswith("pool.") or mine.get(key) == others.get(key) for key in mine | others)
+    return one.cell.arm == other.cell.arm and all(
+        key.startswith("pool.") or mine.get(key) == others.get(key) for key in mine | others
+    )
 
 
 def _size(cell: CellSummary) -> float:
@@ -350,7 +352,7 @@ def failure_text(failure: Failure) -> str:
 def settings_text(cell: Cell) -> str:
     """The varied settings of a cell: "driver asyncpg, pool_size 5"; its label when nothing is varied."""
     named = [f"{key.rsplit('.', 1)[-1]} {_value(value)}" for key, value in cell.factors]
-    return ", ".join(named) or cell.label
+    return ", ".join((*filter(None, (cell.arm,)), *named)) or cell.label
 
 
 def _value(value: object) -> str:

@@ -38,6 +38,7 @@ def _cell(cell: CellSummary) -> Mapping[str, Any]:
     return {
         "id": cell.cell.id,
         "label": cell.cell.label,
+        "arm": cell.cell.arm,
         "factors": dict(cell.cell.factors),
         "rank": cell.rank,
         "ties": list(cell.ties),

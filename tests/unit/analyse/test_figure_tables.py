@@ -66,6 +66,7 @@ FIXED = [
     "saturated",
     "from_empty",
     "turns",
+    "arm",
     "empty_tasks",
     "not_applied",
     "valid",
