@@ -26,7 +26,7 @@ SCHEDULE_SHARE_MIN = 0.98
 SCHEDULE_SIGMAS = 5.0
 """Arrivals are random: a schedule falls short only beyond this many standard deviations of a Poisson count."""
 CLOCK_UNCERTAINTY_MS_MAX = 1.0
-RELAY_LATE_MS_MAX = 5.0
+RELAY_LATE_MS_MAX = 1.0
 
 
 def generator_cpu(evidence: Judged) -> Reason | None:
@@ -116,11 +116,14 @@ def clock(evidence: Judged) -> Reason | None:
 
 
 def relay_late(evidence: Judged) -> Reason | None:
-    """Postgres was further away than asked for: the relay did not get round to passing on what was due."""
+    """Postgres was further away than asked for: the relay did not keep up with what was due.
+
+    By the median: on a busy machine the slowest pieces wait for a core, as those of service and Postgres do.
+    """
     if evidence.relay is None:
         return None
-    value = evidence.relay.late_ms_p99
-    message = f"the network relay passed on one piece in a hundred {value:.2g} ms late or more"
+    value = evidence.relay.late_ms_p50
+    message = f"the network relay passed on half of the pieces {value:.2g} ms late or more"
     return above("instrument", "relay_late", value, RELAY_LATE_MS_MAX, message)
 
 

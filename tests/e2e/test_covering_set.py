@@ -25,7 +25,7 @@ from harness.places import PlaceFor, places
 from harness.plan import expand, parse_experiment
 from harness.sitting import run_sitting, trials
 
-pytestmark = [pytest.mark.postgres, pytest.mark.usefixtures("pgbouncer")]
+pytestmark = [pytest.mark.postgres, pytest.mark.usefixtures("pgbouncer"), pytest.mark.timeout(400)]
 
 LIGHT = """\
 schema_version = 1
@@ -35,6 +35,9 @@ name = "covering"
 rate_rps = 30
 warmup_s = 0.5
 measure_s = 2
+
+[target]
+start_timeout_s = 120
 
 [design]
 kind = "interleaved"
@@ -116,8 +119,6 @@ def cells() -> tuple[Cell, ...]:
     )
 
 
-SAYS_THE_MACHINE_IS_BUSY = {"relay_late"}
-"""codes that still come of other programs, not of what is configured"""
 SITTINGS = 5
 """into which they are dealt: as many targets as they are launches are up at the same time"""
 
@@ -136,7 +137,7 @@ def test_no_reason_to_doubt_the_instrument(sitting: int, place_for: PlaceFor, tm
         (evidence.trial.launch.cell.label, reason.code, reason.message)
         for evidence in run.trials
         for reason in certificates[evidence.trial.id].reasons
-        if reason.kind == "instrument" and reason.code not in SAYS_THE_MACHINE_IS_BUSY
+        if reason.kind == "instrument"
     }
     assert doubts == set()
     # serializable transactions may well be refused now and then

@@ -12,7 +12,7 @@ import pytest
 
 from harness.analyse import analyse, certify
 from harness.analyse.applied import NotApplied
-from harness.domain.evidence import PROBE_COLUMNS, SERVER_COLUMNS, Certificate, Death, RelayReadings, SamplerGap
+from harness.domain.evidence import PROBE_COLUMNS, SERVER_COLUMNS, Certificate, Death, SamplerGap
 from harness.domain.experiment import Slo
 from harness.domain.load import SETUP_SEGMENT
 
@@ -301,23 +301,6 @@ def test_what_happened_before_and_after_the_measurement_is_no_finding(build: Mod
     busy = server(build, checkpoints=[3, 4], autovacuum_workers=[1, 1], host_cpu_s=[1, 2], host_steal_s=[0, 1])
     for shift in (-2, 2):
         assert certificate(build, server=busy.assign(t_ns=busy["t_ns"] + shift * SECOND)) == Certificate(valid=True)
-
-
-@pytest.mark.parametrize(("late_ms", "valid"), [(4.9, True), (5.1, False)])
-def test_a_relay_that_passes_on_late(build: ModuleType, late_ms: float, valid: bool) -> None:
-    relay = RelayReadings(
-        rtt_ms=10.0,
-        rtt_ms_measured=10.2,
-        late_ms_p50=0.1,
-        late_ms_p99=late_ms,
-        round_trips=300,
-        connections=5,
-        idle_drops=0,
-        cpu_s=0.1,
-    )
-    found = certificate(build, relay=relay)
-    assert found.valid is valid
-    assert codes(found, "instrument") == ([] if valid else ["relay_late"])
 
 
 def probe_lines(build: ModuleType, **last: float) -> pd.DataFrame:

@@ -47,7 +47,7 @@ def sound(build: ModuleType) -> dict[str, Any]:
         "slo": Slo(),
         "clock_uncertainty_ms": 0.01,
         "generator_ceiling_rps": 2000.0,
-        "relay": relay(late_ms_p99=1.0),
+        "relay": relay(late_ms_p50=0.1),
     }
 
 
@@ -86,12 +86,12 @@ def postgres(build: ModuleType, *, share: float = 0.9) -> pd.DataFrame:
     return build.table(SERVER_COLUMNS, t_ns=[build.START_NS + MEASURE_S * SECOND] * 2, key=keys, value=values)
 
 
-def relay(*, late_ms_p99: float) -> RelayReadings:
+def relay(*, late_ms_p50: float) -> RelayReadings:
     return RelayReadings(
         rtt_ms=2.0,
         rtt_ms_measured=2.1,
-        late_ms_p50=0.1,
-        late_ms_p99=late_ms_p99,
+        late_ms_p50=late_ms_p50,
+        late_ms_p99=14.0,
         round_trips=9000,
         connections=20,
         idle_drops=0,
@@ -141,7 +141,7 @@ FAULTS: Mapping[str, tuple[tuple[Fault, Fault], ...]] = {
     "sampler_gap": ((lambda build: sampler_silent(build, 0.45), lambda build: sampler_silent(build, 0.55)),),
     "lost_worker": ((lambda _: {"lost_workers": ()}, lambda _: {"lost_workers": ("worker-2",)}),),
     "clock": ((lambda _: {"clock_uncertainty_ms": 0.9}, lambda _: {"clock_uncertainty_ms": 1.1}),),
-    "relay_late": ((lambda _: {"relay": relay(late_ms_p99=4.9)}, lambda _: {"relay": relay(late_ms_p99=5.1)}),),
+    "relay_late": ((lambda _: {"relay": relay(late_ms_p50=0.9)}, lambda _: {"relay": relay(late_ms_p50=1.1)}),),
     "relay_died": ((lambda build: died(build, "target"), lambda build: died(build, "relay")),),
     "littles_law_probe": (
         (lambda build: {"probe": probe(build, noticed=0.96)}, lambda build: {"probe": probe(build, noticed=0.9)}),
