@@ -1,10 +1,11 @@
 """What probe and samplers cost: both are switched on and off at run time, alternating within a launch.
 
 Each round measures twice, once observed and once not, in random order, and compares the two: p50 in the open model at
-a moderate rate; throughput in the closed model without pauses, with enough users to saturate one worker. Segments are
-short, because on a shared machine the difference between two neighbours grows with their distance. The service keeps to
-one core where the system allows it: rounds scatter by a third less when it does not move between them. The samplers'
-clocks stand still while nothing is observed, so that an observed second has as many readings as one of a run.
+40 % of what the service carries; throughput in the closed model without pauses, with enough users to saturate one
+worker. Segments are short, because on a shared machine the difference between two neighbours grows with their distance.
+The service keeps to one core where the system allows it: rounds scatter by a third less when it does not move between
+them. The samplers' clocks stand still while nothing is observed, so that an observed second has as many readings as one
+of a run.
 
 The unit is the round, never the request. A shared machine now and then spoils a round altogether, so the effect is the
 Hodges-Lehmann estimate over rounds, of log ratios, and its interval the one that belongs to Wilcoxon's signed-rank test
@@ -23,13 +24,14 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from benchmarks import light_client
 from benchmarks.light_client import Model, Task, Turn
 from harness import deploy, observe, plan
+from harness.domain.evidence import RunningTarget, Server
 from harness.domain.load import Launch
 
 EXPERIMENT = """
@@ -47,6 +49,9 @@ pool_prewarm = true
 rate_rps = 300
 """
 USERS = 4
+LOAD_SHARE = 0.4
+"""in the open model, of what the worker carries: a pilot finds that, since a given rate saturates a slower machine"""
+PILOT_ROUNDS = 40
 SEGMENT_S = 0.1
 INTERVAL_S = 0.1
 """between two readings, as in a run"""
@@ -58,13 +63,11 @@ class Workload:
     """One request, again and again."""
 
     path: str
-    rate_rps: float
-    """in the open model: half of what the worker carries, or less"""
     rounds: Mapping[Model, int]
 
 
-PAGE = Workload(path="/heroes?offset=0&limit=100", rate_rps=200.0, rounds={"open": 1500, "closed": 3500})
-ONE_HERO = Workload(path="/heroes/4711", rate_rps=300.0, rounds={"open": 400, "closed": 400})
+PAGE = Workload(path="/heroes?offset=0&limit=100", rounds={"open": 1500, "closed": 3500})
+ONE_HERO = Workload(path="/heroes/4711", rounds={"open": 400, "closed": 400})
 
 
 def measure() -> Mapping[str, Any]:
@@ -74,7 +77,7 @@ def measure() -> Mapping[str, Any]:
 
 def _measure_workload(workload: Workload) -> Mapping[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
-        turns = _measure_launch(workload, Path(folder))
+        rate_rps, turns = _measure_launch(workload, Path(folder))
     slower = _log_ratios(turns, "open")
     fewer = [-ratio for ratio in _log_ratios(turns, "closed")]
     p50, throughput = _estimate(slower), _estimate(fewer)
@@ -87,13 +90,14 @@ def _measure_workload(workload: Workload) -> Mapping[str, Any]:
         "throughput_rounds": len(fewer),
         "p50_round_sd": statistics.stdev(slower),
         "throughput_round_sd": statistics.stdev(fewer),
+        "rate_rps": rate_rps,
         "unobserved_p50_ms": statistics.median(_unobserved(turns, "open")),
         "unobserved_rps": statistics.median(_unobserved(turns, "closed")),
     }
 
 
-def _measure_launch(workload: Workload, folder: Path) -> Sequence[Turn]:
-    """One fresh start of database and service."""
+def _measure_launch(workload: Workload, folder: Path) -> tuple[float, Sequence[Turn]]:
+    """One fresh start of database and service: the open model's rate, and the turns."""
     experiment = EXPERIMENT.format(cores=sorted(os.sched_getaffinity(0))[:1] if sys.platform == "linux" else [])
     (cell,) = plan.expand(plan.parse_experiment(experiment, source="observer"))
     launch = Launch(id="b1-c1", cell=cell, block=1)
@@ -113,12 +117,20 @@ def _measure_launch(workload: Workload, folder: Path) -> Sequence[Turn]:
         task = Task(
             host=target.host,
             path=workload.path,
-            rate_rps=workload.rate_rps,
+            rate_rps=0.0,
             users=USERS,
-            rounds=workload.rounds,
+            rounds={"closed": PILOT_ROUNDS},
             guard_s=GUARD_S,
             segment_s=SEGMENT_S,
         )
+        carried_rps = statistics.median(_unobserved(_take_turns(task, server, target), "closed"))
+        task = replace(task, rate_rps=LOAD_SHARE * carried_rps, rounds=workload.rounds)
+        return task.rate_rps, _take_turns(task, server, target)
+
+
+def _take_turns(task: Task, server: Server, target: RunningTarget) -> Sequence[Turn]:
+    """Send what the task says, and observe it every other turn."""
+    with ExitStack() as stack:
         client = stack.enter_context(light_client.running(task))
         observation = stack.enter_context(
             observe.observe(server=server, targets=[target], generator_pid=client.pid, interval_s=INTERVAL_S)

@@ -21,4 +21,4 @@ def test_it_measures_both_models() -> None:
 
 def test_an_answer_but_200_ends_it() -> None:
     with pytest.raises(RuntimeError, match="before its work was done, with exit code 1"):
-        observer._measure_workload(observer.Workload(path="/nothing", rate_rps=100.0, rounds={"open": 2}))
+        observer._measure_workload(observer.Workload(path="/nothing", rounds={"open": 2}))
