@@ -22,8 +22,8 @@ from typing import Any
 import harness
 from harness.collect import read_generator_log, read_rows, read_workers
 from harness.domain.ledger import check_ledger
-from harness.domain.load import LoadOutput, LoadPlan
-from harness.domain.secrets import masked
+from harness.domain.load import LaunchLoad, LoadOutput, LoadPlan
+from harness.domain.secrets import MASK, looks_secret, masked
 from harness.errors import InfrastructureError
 from harness.signals import error_of, ledger_of, publish
 
@@ -198,11 +198,11 @@ def _environment(plan: LoadPlan) -> dict[str, str]:
     package_parent = str(Path(harness.__file__).resolve().parent.parent)
     inherited = environment.get("PYTHONPATH", "").split(os.pathsep)
     path = [package_parent, *(str(Path(entry).resolve()) for entry in inherited if entry)]
-    secret = {launch.launch_id: launch.host for launch in plan.launches if masked(launch.host) != launch.host}
+    secrets = {launch.launch_id: own for launch in plan.launches if (own := _secrets(launch))}
     return {**environment, **plan.environment} | {
         "PYTHONPATH": os.pathsep.join(path),
         "PYTHONUNBUFFERED": "1",
-        "POOLBENCH_HOSTS": json.dumps(secret),
+        "POOLBENCH_SECRETS": json.dumps(secrets),
         "POOLBENCH_LOADPLAN": str((plan.output_dir / "loadplan.json").resolve()),
         "POOLBENCH_PARENT_PID": str(os.getpid()),
         "POOLBENCH_FOLDER": str(Path.cwd()),
@@ -218,8 +218,24 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
 
 def _plain(plan: LoadPlan) -> dict[str, Any]:
     raw = dataclasses.asdict(plan)
-    for launch in raw["launches"]:
-        launch["scenario"] = str(launch["scenario"].resolve())
-        launch["gauges"] = None if launch["gauges"] is None else str(launch["gauges"].resolve())
-        launch["host"] = masked(launch["host"])  # the file stays in the run's folder
+    raw["launches"] = [plain_launch(launch) for launch in plan.launches]
     return {**raw, "output_dir": str(plan.output_dir.resolve())}
+
+
+def plain_launch(launch: LaunchLoad) -> dict[str, Any]:
+    """A launch as it may be written down: the file stays in the run's folder, so what is secret is masked."""
+    return {
+        **dataclasses.asdict(launch),
+        "scenario": str(launch.scenario.resolve()),
+        "gauges": None if launch.gauges is None else str(launch.gauges.resolve()),
+        **dict.fromkeys(_secrets(launch), MASK),
+        "host": masked(launch.host),
+    }
+
+
+def _secrets(launch: LaunchLoad) -> dict[str, Any]:
+    """Fields of a launch that are in no file because they hold a secret."""
+    secrets: dict[str, Any] = {} if masked(launch.host) == launch.host else {"host": launch.host}
+    if any(looks_secret(name, str(value)) for name, value in launch.arguments.items()):
+        secrets["arguments"] = dict(launch.arguments)
+    return secrets

@@ -321,8 +321,8 @@ def _queue(requests: Requests, arrivals: int, trial: Trial, loaded: Windows, cpu
         return None
     dropped = requests.outcome == _DROPPED
     there: Where = slice(None)
-    if not (requests.sent | dropped).all():
-        there = requests.sent | dropped
+    if not (requests.at_service | dropped).all():
+        there = requests.at_service | dropped
     due_ns, outcome, dropped = requests.due_ns[there], requests.outcome[there], dropped[there]
     gone_ns = np.where(dropped, due_ns, requests.finished_ns[there])
     gone_ns[outcome == OUTCOMES.index("unfinished")] = NEVER

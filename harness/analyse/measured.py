@@ -7,7 +7,7 @@ by requests, everything together ("*") by arrivals: what a user waits for is the
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from harness.analyse.arrays import NEVER, Bools, Codes, Floats, Times, Where
 from harness.analyse.windows import Windows
 from harness.domain.evidence import OUTCOMES
+from harness.domain.rows import SAMPLE
 
 OWNER_COLUMNS = ("task", "endpoint", "sequence")
 """What `endpoint_owners` looks at."""
@@ -48,7 +49,10 @@ class Requests:
     """place in `endpoints`, -1 where a request that was never sent cannot be attributed"""
     endpoints: tuple[str, ...]
     sent: Bools
-    """whether it is a client call at all; else an arrival that was dropped or sent nothing, or a task's own error"""
+    """whether it is a client call at all, or a sample that the scenario fired itself; else an arrival that was dropped
+    or sent nothing, or a task's own error"""
+    at_service: Bools
+    """whether it was at the service: a client call, or a sample where the scenario sends nothing else"""
     measured: Bools
     """belongs to the measure phase; the others to the warm-up"""
     pool_ms: NDArray[np.float32]
@@ -149,11 +153,19 @@ def requests_of(rows: Rows, owners: Mapping[str, str]) -> Requests:
         endpoint=endpoint,
         endpoints=endpoints,
         sent=rows.sent,
+        at_service=_at_service(rows.sent, endpoint, endpoints),
         measured=rows.measured,
         pool_ms=rows.table["pool_ms"].to_numpy(dtype=np.float32),
         db_ms=rows.table["db_ms"].to_numpy(dtype=np.float32),
         app_ms=rows.table["app_ms"].to_numpy(dtype=np.float32),
     )
+
+
+def _at_service(sent: Bools, endpoint: Codes, endpoints: Sequence[str]) -> Bools:
+    sampled = [place for place, name in enumerate(endpoints) if name.startswith(SAMPLE)]
+    if not sampled or len(sampled) == len(endpoints):
+        return sent
+    return sent & ~np.isin(endpoint, sampled)
 
 
 def arrivals_of(rows: Rows, loaded: Windows, measured: Windows) -> Arrivals:
@@ -192,13 +204,17 @@ def _several_requests(rows: Rows, loaded: Windows, measured: Windows) -> Arrival
     """Arrivals that send more than one request, one after the other or side by side.
 
     A row that is no client call and has ended says that the task raised: it makes the arrival fail, and asks for no
-    answer.
+    answer. Requests of a task that a user of the closed model had begun in the warm-up are no arrival of the
+    measurement: the task is the warm-up's, and has its first row there.
     """
     # rows come in the order in which they ended, so that a stable sort has little to do
     arrival = rows.segment.astype(np.int64) << 32 | rows.table["arrival"].to_numpy()
     order = np.lexsort((rows.sequence, arrival))
-    first = np.flatnonzero(rows.sequence[order] == 0)
-    order, first = order[first[0] if len(first) else len(order) :], first - (first[0] if len(first) else 0)
+    first = _starts(arrival[order])
+    begun_here = rows.sequence[order[first]] == 0
+    if not begun_here.all():
+        order = order[np.repeat(begun_here, np.diff(np.append(first, len(order))))]
+        first = _starts(arrival[order])
     head, per_row = order[first], np.diff(np.append(first, len(order)))
     outcome = np.maximum.reduceat(rows.outcome[order], first)
     sent = np.logical_or.reduceat(rows.sent[order], first)
@@ -223,6 +239,11 @@ def _several_requests(rows: Rows, loaded: Windows, measured: Windows) -> Arrival
         own_ms=np.where(answered, own_ns / 1e6, np.nan)[kept],
         empty=int(np.count_nonzero(empty & is_measured)),
     )
+
+
+def _starts(keys: NDArray[np.int64]) -> NDArray[np.intp]:
+    """Where in sorted keys each new one begins."""
+    return np.flatnonzero(np.append(True, keys[1:] != keys[:-1])[: len(keys)])
 
 
 def _between_ns(rows: Rows, order: NDArray[np.intp], first: NDArray[np.intp], per_row: NDArray[np.intp]) -> Times:

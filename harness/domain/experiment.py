@@ -30,6 +30,7 @@ TeamLoader = Literal["lazy", "joined", "selectin"]
 Mistake = Literal["none", "global_session", "missing_commit"]
 ProviderName = Literal["embedded", "container", "url"]
 OnIdle = Literal["reset", "blackhole"]
+ArgumentValue = str | int | float | bool | tuple[str | int | float, ...]
 
 REFERENCE_APP = "target_app.main:create_app"
 DAY_S = 86_400
@@ -221,6 +222,14 @@ class Load:
 
     scenario: str = "mixed"
     """a shipped scenario's name, or the path of a locustfile"""
+    arguments: Annotated[Mapping[str, ArgumentValue], MaxLen(200)] = field(default_factory=dict)
+    """the scenario's own command-line arguments, by name; true gives a flag, a list several values"""
+    user_classes: tuple[str, ...] = ()
+    """names of the scenario's user classes that take part; empty: all"""
+    tags: tuple[str, ...] = ()
+    """only tasks with one of these tags; empty: all"""
+    exclude_tags: tuple[str, ...] = ()
+    """no task with one of these tags"""
     model: LoadModel = "open"
     """open: arrivals on a schedule, latency from the intended time; closed: users that wait for each answer"""
     rate_rps: Annotated[float, Gt(0), Le(100_000)] | None = None

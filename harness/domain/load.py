@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from harness.domain.experiment import ArrivalProcess, Cell, LoadModel, Workers
+from harness.domain.experiment import ArgumentValue, ArrivalProcess, Cell, LoadModel, Workers
 
 Phase = Literal["staircase", "warmup", "measure"]
 Cut = Literal["clear", "unqueued", "end"]
@@ -94,6 +94,11 @@ class LaunchLoad:
     """most that one process of the target can hold, and so serve at once; None without a limit"""
     gauges: Path | None = None
     """folder in which the target's probe says how many requests are in progress; None: not known"""
+    arguments: Mapping[str, ArgumentValue] = field(default_factory=dict)
+    """the scenario's own, and what of it takes part; see experiment.Load"""
+    user_classes: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    exclude_tags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

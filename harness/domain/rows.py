@@ -34,6 +34,9 @@ RECORD_FORMAT = "<IIHHHHHBxqqqqIfffI"
 
 RECORD_BYTES = 72
 
+SAMPLE = "sample: "
+"""How the endpoints begin whose rows are no client calls but samples that the scenario fired itself."""
+
 OK, ERROR, TIMEOUT, DROPPED, UNFINISHED = range(5)
 """Positions in `evidence.OUTCOMES`."""
 

@@ -12,6 +12,7 @@ from harness.generator.server_timing import UNSEEN
 from harness.generator.tally import Tally
 
 ON_START = "on_start"
+ON_STOP = "on_stop"
 
 
 class SegmentAccount:
@@ -62,9 +63,13 @@ class Execution:
 
 
 class Request:
-    """One client call, from before it is sent until its outcome is known."""
+    """One client call, from before it is sent until its outcome is known.
+
+    It counts in `account`'s segment, which is its task's unless a user of the closed model began that before.
+    """
 
     __slots__ = (
+        "account",
         "ended",
         "endpoint",
         "event",
@@ -78,8 +83,9 @@ class Request:
         "timing",
     )
 
-    def __init__(self, execution: Execution, endpoint: str) -> None:
+    def __init__(self, execution: Execution, endpoint: str, account: SegmentAccount | None = None) -> None:
         self.execution = execution
+        self.account = account or execution.account
         self.endpoint = endpoint
         self.sequence = execution.sequence
         execution.sequence += 1
@@ -103,11 +109,11 @@ class Book:
         self.tally = tally
         self._setup = SegmentAccount(SETUP_SEGMENT)
         self.requests = 0
-        """client calls that tasks have begun so far"""
+        """client calls that tasks have begun so far, and samples that they fired"""
 
-    def setup(self, number: int) -> Execution:
-        """Collects what user instance `number` sends outside of any task, that is, in on_start."""
-        return Execution(self._setup, number, ON_START, None)
+    def setup(self, number: int, task: str = ON_START) -> Execution:
+        """Collects what user instance `number` sends outside of any task: in on_start, or in on_stop."""
+        return Execution(self._setup, number, task, None)
 
     def offered(self, account: SegmentAccount, task: str) -> None:
         account.offered += 1
@@ -135,8 +141,27 @@ class Book:
         request.ended = True
         execution.open.remove(request)
         execution.failed = execution.failed or outcome != OK
-        self.tally.request(execution.account.index, request.endpoint, outcome)
+        self.tally.request(request.account.index, request.endpoint, outcome)
         self._write(request, outcome, error)
+
+    def sampled(self, execution: Execution, endpoint: str, took_ns: int, error: BaseException | None) -> None:
+        """A sample that the scenario fired itself: it took so long, and ended now."""
+        request = Request(execution, self.recorder.endpoints.fold(endpoint))
+        request.finished_ns = request.started_ns
+        request.started_ns -= took_ns
+        if execution.intended_ns is None or request.sequence:
+            request.intended_ns = request.started_ns
+        else:
+            request.started_ns = max(request.started_ns, execution.handed_ns)  # no arrival begins before it is due
+        self.requests += execution.account.index != SETUP_SEGMENT
+        execution.last_error = error
+        self.answered(request, outcome_of(error), "" if error is None else describe(error, 0))
+
+    def carried_over(self, execution: Execution) -> None:
+        """A task goes on in a later segment than it began in: where it began, it has a row of its own."""
+        if execution.sequence == 0:
+            self._without_request(execution, OK, "")
+            execution.open.clear()
 
     def done(self, execution: Execution, error: str) -> None:
         """A task ended; a non-empty `error` says what it raised that no request of its own accounts for."""
@@ -163,6 +188,7 @@ class Book:
         execution.over = True
         self.tally.unfinished(execution.account.index, execution.task)
         for request in in_flight:
+            request.account = execution.account
             self._write(request, UNFINISHED, "")
         if not in_flight:
             self._without_request(execution, UNFINISHED, "")
@@ -181,7 +207,7 @@ class Book:
         execution = request.execution
         timing = request.timing
         self.recorder.write(
-            segment=execution.account.index,
+            segment=request.account.index,
             arrival=execution.number,
             sequence=request.sequence,
             task=execution.task,

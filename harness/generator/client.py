@@ -7,7 +7,7 @@ carries wall-clock times. The event still fires, for scenarios that listen to it
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import gevent
@@ -17,17 +17,27 @@ from locust.contrib.fasthttp import FastHttpSession
 from requests.exceptions import ReadTimeout
 
 from harness.domain.load import SETUP_SEGMENT
-from harness.generator.book import Book, Execution, Request, describe, outcome_of
+from harness.generator.book import Book, Execution, Request, SegmentAccount, describe, outcome_of
 from harness.generator.deadlines import Deadlines
 from harness.generator.http import ARRIVAL_HEADER, ClientPool, shorten
 from harness.generator.server_timing import UNSEEN, ServerTiming, parse_server_timing
 
 
 class RequestLog:
-    """Records the requests of one user instance; `execution` says to which arrival they belong."""
+    """Records the requests of one user instance; `execution` says to which arrival they belong.
 
-    def __init__(self, book: Book, deadlines: Deadlines, execution: Execution) -> None:
+    `account_of` says in which segment a request counts that is sent now; None: where its arrival does.
+    """
+
+    def __init__(
+        self,
+        book: Book,
+        deadlines: Deadlines,
+        execution: Execution,
+        account_of: Callable[[Execution], SegmentAccount] | None = None,
+    ) -> None:
         self.execution = execution
+        self.account_of = account_of
         self._book = book
         self._deadlines = deadlines
         self._fired: dict[int, Mapping[str, Any]] = {}
@@ -43,7 +53,8 @@ class RequestLog:
             return False
         self._session: Any = session
         self._send = session.request
-        self._event = session.request_event
+        event = session.request_event
+        self._tell = getattr(event, "tell", event.fire)  # it is recorded here, and no sample of the scenario's own
         session.request_event = self  # of an event it only has to fire()
         session.request = self.request
         return True
@@ -51,17 +62,18 @@ class RequestLog:
     def fire(self, **meta: Any) -> None:
         """Stands in for Locust's request event while a call without a with-block reports itself."""
         self._fired[id(meta["response"])] = meta
-        self._event.fire(**meta)
+        self._tell(**meta)
 
     def request(self, method: str, url: str, name: str | None = None, *args: Any, **kwargs: Any) -> Any:
         """The client's own `request`, timed and under a deadline."""
         execution = self.execution
+        account = execution.account if self.account_of is None else self.account_of(execution)
         headers = dict(kwargs.get("headers") or ())
-        headers[ARRIVAL_HEADER] = f"{execution.account.index}-{execution.number}"
+        headers[ARRIVAL_HEADER] = f"{account.index}-{execution.number}"
         kwargs["headers"] = headers
         endpoint = self._endpoint(method, name or self._session.request_name or _path(url))
-        request = Request(execution, endpoint)
-        self._book.requests += execution.account.index != SETUP_SEGMENT
+        request = Request(execution, endpoint, account)
+        self._book.requests += account.index != SETUP_SEGMENT
         deadline = self._deadlines.begin(request.started_ns)
         try:
             response = self._send(method, url, name, *args, **kwargs)
@@ -119,7 +131,7 @@ class _WithBlock:
 
     def fire(self, **meta: Any) -> None:
         self._log._settle(self._request, meta["exception"])
-        self._log._event.fire(**meta)
+        self._log._tell(**meta)
 
 
 def _failing_softly(send: Any) -> Any:

@@ -9,23 +9,27 @@ from __future__ import annotations
 
 import functools
 import time
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
 import gevent
 import locust
 from gevent.event import Event
-from gevent.pool import Group
+from gevent.pool import Group, Pool
 from locust.exception import RescheduleTask, StopTest, StopUser
 from locust.user.task import DefaultTaskSet, TaskSet
 
-from harness.errors import UsageError
+from harness.domain.load import SETUP_SEGMENT
 from harness.generator.arrivals import WHOLE, Share
-from harness.generator.book import Execution, SegmentAccount, describe
+from harness.generator.book import ON_STOP, Execution, SegmentAccount, describe
 from harness.generator.client import RequestLog
 from harness.generator.launch import HotLaunch
-from harness.generator.scenario import ENDS_TASK, RAISED, task_name
+from harness.generator.loading import RAISED
+from harness.generator.scenario import ENDS_TASK, task_name
 
+STOPPING_AT_ONCE = 10
+"""users that run on_stop at the same time"""
 _SEAT = "_poolbench_seat"
 
 
@@ -41,19 +45,27 @@ class ClosedUsers:
         self._executions = 0
         self._seats: list[_Seat] = []
         self._group = Group()
+        self._over = False
+        launch.account_of = self._account_of
         _count_executions()
 
-    def make_ready(self, count: int) -> dict[str, int]:
-        """Start this process's share of `count` users and wait until each is held at its first task."""
-        made: dict[str, int] = {}
+    def make_ready(self, count: int, deadline_s: float) -> dict[str, int]:
+        """Start this process's share of `count` users and wait until each is held at its first task.
+
+        Raises UsageError when an on_start raises, or does not end by `deadline_s`.
+        """
         everybody = _divide(self.launch.scenario.user_classes, count)
         for user_class in everybody[self._share.stripe :: self._share.stripes]:
             seat = _Seat(self, user_class, len(self._seats))
             self._seats.append(seat)
             seat.start()
-            seat.wait_until_held()
-            made[user_class.__name__] = made.get(user_class.__name__, 0) + 1
-        return made
+            if not self.launch.is_awaited:  # one after the other: a login storm is not to be the first load
+                seat.wait_until_held(deadline_s)
+        gevent.sleep(0)  # each comes as far as its on_start waits for something
+        self.launch.all_spawned()
+        for seat in self._seats:
+            seat.wait_until_held(deadline_s)
+        return dict(Counter(seat.user_class.__name__ for seat in self._seats))
 
     def open(self, account: SegmentAccount, users: int, *, end_ns: int) -> None:
         """Let the first `users` users go, as far as they are here, until `end_ns`; their tasks go on the account."""
@@ -80,8 +92,30 @@ class ClosedUsers:
         self.launch.begin(execution)
         return execution
 
-    def spawn(self, user: Any, ended: Callable[[Any], None]) -> None:
-        user.start(self._group).link(ended)
+    def _account_of(self, execution: Execution) -> SegmentAccount:
+        """A request counts in the segment that is on, even if its task began in the one before, the warm-up."""
+        begun, now = execution.account, self._account
+        if now is None or now is begun or begun.index == SETUP_SEGMENT or time.monotonic_ns() >= self._end_ns:
+            return begun
+        self.launch.book.carried_over(execution)
+        return now
+
+    def spawn(self, user: Any, ended: Callable[[Any], None]) -> Any:
+        greenlet = user.start(self._group)
+        greenlet.link(ended)
+        return greenlet
+
+    def stop(self) -> None:
+        """End every user, as Locust does: its TaskSets' on_stop and its own run."""
+        self._over = True
+        pool = Pool(STOPPING_AT_ONCE)
+        for seat in self._seats:
+            pool.spawn(seat.stop)
+        pool.join()
+
+    @property
+    def is_over(self) -> bool:
+        return self._over
 
 
 class _Seat:
@@ -93,27 +127,30 @@ class _Seat:
         self.held = Event()
         self.users = users
         self.log: RequestLog | None = None
-        self._user_class = user_class
+        self.user_class = user_class
+        self._user: Any = None
         self._alone = len(users.launch.scenario.user_classes) == 1
         self._error: BaseException | None = None
 
     def start(self) -> None:
-        user, self.log = self.users.launch.make_user(self._user_class)
-        setattr(user, _SEAT, self)
-        self.users.spawn(user, self._ended)
+        self._user, self.log = self.users.launch.make_user(self.user_class)
+        setattr(self._user, _SEAT, self)
+        self.users.launch.lives_in(self.users.spawn(self._user, self._ended), self.log)
 
-    def wait_until_held(self) -> None:
-        self.held.wait()
-        if self._error is not None:
-            raise UsageError(
-                f"on_start of {self._user_class.__name__} in {self.users.launch.load.scenario} raised "
-                f"{describe(self._error, 0)}.",
-                next_step="Make the scenario run under plain locust against the same target first.",
-            ) from self._error
+    def wait_until_held(self, deadline_s: float) -> None:
+        held = self.held.wait(max(0.0, deadline_s - time.monotonic()))
+        if not held or self._error is not None:
+            raise self.users.launch.never_started(self.user_class, self._error) from self._error
+
+    def stop(self) -> None:
+        """End the user, in whatever it is held."""
+        if self.log is not None:
+            self.log.execution = self.users.launch.book.setup(self.number, ON_STOP)
+        self._user.stop(force=True)
 
     def execute(self, task_set: Any, task: Any, run: Callable[[], None]) -> None:
         """Run one task when the segment is on, and account for it."""
-        execution = self.users.enter(self, task_name(self._user_class, task, alone=self._alone))
+        execution = self.users.enter(self, task_name(self.user_class, task, alone=self._alone))
         log, launch = self.log, self.users.launch
         assert log is not None  # set before the user's first task
         outside, log.execution = log.execution, execution
@@ -137,14 +174,19 @@ class _Seat:
 
     def _ended(self, greenlet: Any) -> None:
         """The user is gone: by StopUser, or because on_start raised, which before the plan starts is reported."""
-        if not self.held.is_set():
+        self.users.launch.gone(self.user_class)
+        if self.users.is_over:
+            if greenlet.exception is not None:
+                what = describe(greenlet.exception, 0)
+                self.users.launch.note(f"on_stop of {self.user_class.__name__} raised {what}.")
+        elif not self.held.is_set():
             self._error = greenlet.exception or StopUser()
             self.held.set()
         elif greenlet.exception is None:
             gevent.spawn(self.start)
         else:
             self.users.launch.note(
-                f"A user of {self._user_class.__name__} ended with {describe(greenlet.exception, 0)}: "
+                f"A user of {self.user_class.__name__} ended with {describe(greenlet.exception, 0)}: "
                 "fewer users ran than planned."
             )
 
@@ -179,7 +221,7 @@ def _divide(classes: tuple[type[locust.User], ...], count: int) -> list[type[loc
     weighted = [user_class for user_class in classes if not user_class.fixed_count] or list(classes)
     given = dict.fromkeys(weighted, 0)
     while len(chosen) < count:
-        user_class = min(weighted, key=lambda candidate: (given[candidate] + 0.5) / candidate.weight)
+        user_class = min(weighted, key=lambda candidate: (given[candidate] + 0.5) / (candidate.weight or 1))
         given[user_class] += 1
         chosen.append(user_class)
     return chosen

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+import gevent
+from locust.runners import STATE_CLEANUP
 
 from harness.domain.load import Segment
 from harness.generator.arrivals import NS_PER_S, WHOLE, Dispatcher, Share, schedule, users_to_make
@@ -35,13 +39,18 @@ class Course:
         """False once its service was waited for in vain"""
         self.open: OpenUsers | None = None
         self.closed: ClosedUsers | None = None
-        self._share = share
         if segments[0].model == "open":
             self.open = OpenUsers(hot)
             weights = [task.weight for task in self.open.tasks]
             self.dispatcher = Dispatcher(schedule(segments, weights, stripe=share.stripe, stripes=share.stripes))
+            rate_rps = max(segment.rate_rps or 0.0 for segment in segments)
+            self.users = users_to_make(rate_rps=rate_rps / share.stripes, cap=hot.in_flight.cap)
+            expected = self.users
         else:
             self.closed = ClosedUsers(hot, share)
+            self.users = max(segment.users or 0 for segment in segments)
+            expected = share.of(self.users)
+        hot.scenario.expect_users(expected)
 
     @property
     def is_over(self) -> bool:
@@ -51,13 +60,33 @@ class Course:
     def offered(self) -> int:
         return sum(account.offered for account in self.accounts.values())
 
-    def make_ready(self) -> dict[str, int]:
-        """Make the users and run their on_start. Returns the instances by class."""
+    def make_ready(self, deadline_s: float) -> dict[str, int]:
+        """Make the users and run their on_start, which has until `deadline_s`. Returns the instances by class."""
         if self.closed is not None:
-            return self.closed.make_ready(max(segment.users or 0 for segment in self.segments))
+            return self.closed.make_ready(self.users, deadline_s)
         assert self.open is not None  # one of the two
-        rate_rps = max(segment.rate_rps or 0.0 for segment in self.segments)
-        return self.open.make_ready(users_to_make(rate_rps=rate_rps / self._share.stripes, cap=self.hot.in_flight.cap))
+        return self.open.make_ready(self.users, deadline_s)
+
+    def say_goodbye(self, deadline_s: float) -> None:
+        """The load is over: what Locust tells users and listeners at its end, as far as it is done by `deadline_s`."""
+        users = self.closed or self.open
+        assert users is not None  # one of the two
+        hot, environment = self.hot, self.hot.scenario.environment
+        runner = hot.scenario.runner
+        runner.state = STATE_CLEANUP
+        steps: tuple[tuple[str, Callable[[], None]], ...] = (
+            ("test_stopping", lambda: hot.tell("test_stopping", environment=environment)),
+            ("on_stop", users.stop),
+            ("test_stop", lambda: hot.tell("test_stop", environment=environment)),
+            ("quitting", lambda: hot.tell("quitting", reverse=True, environment=environment)),
+            ("quit", lambda: hot.tell("quit", exit_code=0)),
+        )
+        for name, step in steps:
+            try:
+                with gevent.Timeout(max(0.1, deadline_s - time.monotonic())):
+                    step()
+            except gevent.Timeout:
+                hot.note(f"{name} of {hot.load.scenario.name} took too long after the load, and was cut off.")
 
     def is_idle(self, now_ns: int) -> bool:
         """Whether nothing is in progress, neither for the client nor at the service."""

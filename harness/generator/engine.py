@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping, Sequence
 from typing import Protocol
@@ -14,7 +15,7 @@ from harness.generator.alarm import Alarm, make_alarm
 from harness.generator.arrivals import NS_PER_S, WHOLE, Ending, Share, ending
 from harness.generator.book import SegmentAccount
 from harness.generator.course import Course, end_of
-from harness.generator.launch import HotLaunch
+from harness.generator.launch import ON_START_S, HotLaunch
 from harness.generator.scenario import silence
 from harness.generator.tally import Tally
 
@@ -22,6 +23,8 @@ LOOK_AGAIN_NS = 500_000
 """after the client has all its answers and the service is still closing what they used"""
 CLOSING_NS = 100_000_000
 """how long a service may take, after the last answer that is waited for, to close what it used"""
+GOODBYE_S = float(os.environ.get("POOLBENCH_GOODBYE_S", "15"))
+"""for all that users and listeners do after the load; less than what the orchestrator allows a generator beyond it"""
 NEVER_NS = 2**63 - 1
 SERVICE_PATIENCE = 3
 """request timeouts for which a service may go on with requests that the client gave up, before others have a turn"""
@@ -84,10 +87,17 @@ class Engine:
 
     def make_ready(self) -> dict[str, dict[str, int]]:
         """Make the users that the plan needs and run their on_start. Returns the instances by launch and class."""
-        return {launch_id: course.make_ready() for launch_id, course in self._courses.items()}
+        deadline_s = time.monotonic() + ON_START_S
+        return {launch_id: course.make_ready(deadline_s) for launch_id, course in self._courses.items()}
+
+    def say_goodbye(self) -> None:
+        """Let users and listeners know that it is over, within a time that leaves the orchestrator its patience."""
+        deadline_s = time.monotonic() + GOODBYE_S
+        for course in self._courses.values():
+            course.say_goodbye(deadline_s)
 
     def execute(self, start_ns: int) -> Ledger:
-        """Execute every turn from `start_ns` on and wait for what is in flight at the end. Returns the ledger.
+        """Execute every turn from `start_ns` on, wait for what is in flight and end the users. Returns the ledger.
 
         Raises UsageError when a scenario sends nothing at all, and whatever `fail` was given.
         """
@@ -108,6 +118,7 @@ class Engine:
             course.hot.abandon()
         if self._over.exception is not None:
             raise self._over.exception
+        self.say_goodbye()
         return self._tally.close(runs)
 
     def _execute(self, course: Course, duration_ns: int, begin_ns: int) -> TurnRun:

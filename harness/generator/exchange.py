@@ -30,11 +30,11 @@ def read_plan(path: Path) -> LoadPlan:
 
 
 def read_raw_plan(path: Path) -> dict[str, Any]:
-    """The same as plain values. Hosts with a password in them are in the environment, and in no file."""
+    """The same as plain values. What holds a secret is in the environment, and in no file."""
     raw: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    hosts = json.loads(os.environ.get("POOLBENCH_HOSTS", "{}"))
+    secrets = json.loads(os.environ.get("POOLBENCH_SECRETS", "{}"))
     for launch in raw["launches"]:
-        launch["host"] = hosts.get(launch["launch_id"], launch["host"])
+        launch.update(secrets.get(launch["launch_id"], {}))
     return raw
 
 
@@ -56,4 +56,5 @@ def plan_of(raw: Mapping[str, Any]) -> LoadPlan:
 def _launch_load(raw: Mapping[str, Any]) -> LaunchLoad:
     gauges = raw.get("gauges")
     paths = {"scenario": Path(raw["scenario"]), "gauges": None if gauges is None else Path(gauges)}
-    return LaunchLoad(**{**raw, **paths})
+    chosen = {name: tuple(raw.get(name, ())) for name in ("user_classes", "tags", "exclude_tags")}
+    return LaunchLoad(**{**raw, **paths, **chosen})

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from weakref import WeakKeyDictionary
 
+import gevent
 import locust
 from locust.exception import StopTest
+from locust.runners import STATE_RUNNING
 
 from harness.domain.load import LaunchLoad
+from harness.domain.rows import SAMPLE
 from harness.errors import UsageError
 from harness.generator.arrivals import WHOLE, InFlight, Share
-from harness.generator.book import Book, Execution, describe
+from harness.generator.book import Book, Execution, SegmentAccount, describe
 from harness.generator.client import RequestLog
 from harness.generator.deadlines import Deadlines
+from harness.generator.events import fire
 from harness.generator.gauges import Gauges
 from harness.generator.scenario import Scenario
+
+ON_START_S = float(os.environ.get("POOLBENCH_ON_START_S", "45"))
+"""Less than what the orchestrator has patience for, so that the reason is told and not that it took long."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -35,10 +44,17 @@ class HotLaunch:
     executions: set[Execution] = field(default_factory=set)
     notes: list[str] = field(default_factory=list)
     users: int = 0
+    account_of: Callable[[Execution], SegmentAccount] | None = None
+    """in which segment a request of a task counts that is sent now; None: where the task does. Set by closed users"""
+    _logs: WeakKeyDictionary[Any, RequestLog] = field(default_factory=WeakKeyDictionary)
+    """by the greenlet that a user lives in"""
 
     def __post_init__(self) -> None:
         self.deadlines = Deadlines(self.load.request_timeout_s)
         self.gauges = Gauges(self.load.gauges)
+        self.scenario.runner.refuse = self.stop
+        hook: Any = self.scenario.environment.events.request
+        hook.sampled = self._sampled
 
     @property
     def id(self) -> str:
@@ -46,12 +62,76 @@ class HotLaunch:
 
     def make_user(self, user_class: type[locust.User]) -> tuple[Any, RequestLog]:
         """A new instance with its client recorded; whatever its constructor raises passes through."""
-        log = RequestLog(self.book, self.deadlines, self.book.setup(self.share.number(self.users)))
+        log = RequestLog(self.book, self.deadlines, self.book.setup(self.share.number(self.users)), self.account_of)
         self.users += 1
         user = user_class(self.scenario.environment)
+        self.scenario.runner.alive[user_class.__name__] += 1
         if not log.attach(getattr(user, "client", None)):
-            self.note(f"Requests of {user_class.__name__} are not recorded: it does not use Locust's HTTP clients.")
+            self.note(
+                f"Of {user_class.__name__}, which has none of Locust's HTTP clients, only samples that it fires itself "
+                "are recorded."
+            )
         return user, log
+
+    def gone(self, user_class: type[locust.User]) -> None:
+        """A user has ended."""
+        self.scenario.runner.alive[user_class.__name__] -= 1
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether somebody listens to spawning_complete: then users may wait for it, and each other, in on_start."""
+        hook: Any = self.scenario.environment.events.spawning_complete
+        return bool(hook._handlers)
+
+    def all_spawned(self) -> None:
+        """Every user that the plan begins with has been started. Raises UsageError when a listener exits."""
+        runner = self.scenario.runner
+        runner.state = STATE_RUNNING
+        self.tell("spawning_complete", before_load=True, user_count=runner.user_count)
+
+    def tell(self, event: str, *, before_load: bool = False, reverse: bool = False, **arguments: Any) -> None:
+        """Tell the scenario's listeners, as Locust would. Before the load, raises UsageError for what ends Locust."""
+        events, refusing = self.scenario.environment.events, str(self.load.scenario) if before_load else ""
+        fire(events, event, self.note, refusing=refusing, reverse=reverse, **arguments)
+        if before_load and self.scenario.runner.refused is not None:
+            raise self.scenario.runner.refused
+
+    def never_started(self, user_class: type[locust.User], error: BaseException | None) -> UsageError:
+        """What is wrong with an on_start that raised `error`, or that did not end (None)."""
+        name = f"on_start of {user_class.__name__} in {self.load.scenario}"
+        if isinstance(error, UsageError):
+            return error
+        if error is None:
+            return UsageError(
+                f"{name} did not end within {ON_START_S:g} s.",
+                next_step="Look what it waits for: users are started together, and spawning_complete is fired then.",
+            )
+        return UsageError(
+            f"{name} raised {describe(error, 0)}.",
+            next_step="Make the scenario run under plain locust against the same target first.",
+        )
+
+    def lives_in(self, greenlet: Any, log: RequestLog) -> None:
+        """Say to which user samples belong that are fired in a greenlet, or in one that was spawned there."""
+        self._logs[greenlet] = log
+
+    def _sampled(self, meta: Mapping[str, Any]) -> None:
+        """Keep a sample that the scenario fired itself with the arrival during which it did."""
+        greenlet = gevent.getcurrent()
+        while greenlet is not None and greenlet not in self._logs:
+            spawning = getattr(greenlet, "spawning_greenlet", None)
+            greenlet = None if spawning is None else spawning()
+        if greenlet is None:
+            self.note("Samples that the scenario fires outside of its users' tasks are not recorded.")
+            return
+        took_ns = round((meta.get("response_time") or 0.0) * 1e6)
+        endpoint = f"{SAMPLE}{meta.get('request_type', '')} {meta.get('name', '')}"
+        self.book.sampled(self._logs[greenlet].execution, endpoint, took_ns, meta.get("exception"))
+
+    def stop(self, error: BaseException) -> None:
+        """End the plan: the scenario asked for what cannot be had, or for the end."""
+        if self.fail is not None:
+            self.fail(error)
 
     @property
     def oldest_ns(self) -> int:
@@ -66,9 +146,9 @@ class HotLaunch:
         text = "" if error is None or error is execution.last_error else describe(error, 0)
         if error is not None:
             execution.failed = True
-        if isinstance(error, StopTest | SystemExit) and self.fail is not None:
+        if isinstance(error, StopTest | SystemExit):
             cause = f"The scenario {self.load.scenario} stopped the test in {execution.task}: {describe(error, 0)}."
-            self.fail(UsageError(cause, next_step="Remove what stops it, or make it return early instead."))
+            self.stop(UsageError(cause, next_step="Remove what stops it, or make it return early instead."))
         self.book.done(execution, text)
         self.executions.discard(execution)
 

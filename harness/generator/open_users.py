@@ -5,18 +5,21 @@ A parked greenlet is woken by a plain switch from the event loop, which costs le
 
 from __future__ import annotations
 
+import time
 from collections import deque
 
 import gevent
+import locust
 from gevent.event import Event
 from gevent.lock import BoundedSemaphore
+from gevent.pool import Pool
 from locust.exception import StopTest, StopUser
 
-from harness.errors import UsageError
 from harness.generator.arrivals import Arrival
-from harness.generator.book import Execution, SegmentAccount, describe
+from harness.generator.book import ON_STOP, Execution, SegmentAccount, describe
 from harness.generator.launch import HotLaunch
-from harness.generator.scenario import ENDS_TASK, RAISED, ScenarioTask
+from harness.generator.loading import RAISED
+from harness.generator.scenario import ENDS_TASK, ScenarioTask
 
 STARTING_AT_ONCE = 10
 """users that run on_start at the same time before the plan starts, so that a login storm is not the first load"""
@@ -32,15 +35,15 @@ class OpenUsers:
     def __init__(self, launch: HotLaunch) -> None:
         self.launch = launch
         self.tasks = launch.scenario.tasks
-        self._idle: dict[type, deque[_OpenUser]] = {task.user_class: deque() for task in self.tasks}
+        self._idle: dict[type[locust.User], deque[_OpenUser]] = {task.user_class: deque() for task in self.tasks}
         self.lag_max_ns = 0
 
-    def make_ready(self, count: int) -> dict[str, int]:
+    def make_ready(self, count: int, deadline_s: float) -> dict[str, int]:
         """Make about `count` instances, divided as the arrivals are, and run their on_start. Returns how many of each.
 
-        Raises UsageError when an on_start raises.
+        Raises UsageError when an on_start raises, or does not end by `deadline_s`.
         """
-        places = BoundedSemaphore(STARTING_AT_ONCE)
+        places = None if self.launch.is_awaited else BoundedSemaphore(STARTING_AT_ONCE)
         made: dict[str, int] = {}
         new: list[_OpenUser] = []
         total = sum(task.weight for task in self.tasks)
@@ -50,9 +53,20 @@ class OpenUsers:
             new += [_OpenUser(self, user_class, places) for _ in range(made[user_class.__name__])]
         for user in new:
             user.start(None)
+        gevent.sleep(0)  # each comes as far as its on_start waits for something
+        self.launch.all_spawned()
         for user in new:
-            user.wait_until_ready()
+            user.wait_until_ready(deadline_s)
         return made
+
+    def stop(self) -> None:
+        """Run the on_stop of every user that has one; the load is over."""
+        pool = Pool(STARTING_AT_ONCE)
+        for user_class, users in self._idle.items():
+            if user_class.on_stop is not locust.User.on_stop:
+                for user in users:
+                    pool.spawn(user.stop)
+        pool.join()
 
     def hand(self, account: SegmentAccount, arrival: Arrival, intended_ns: int, handed_ns: int) -> None:
         """Give an arrival that has a place under the cap to a user; called from the event loop."""
@@ -83,7 +97,7 @@ class _OpenUser:
 
     __slots__ = ("_error", "_log", "_places", "_ready", "_user", "_users", "greenlet", "user_class")
 
-    def __init__(self, users: OpenUsers, user_class: type, places: BoundedSemaphore | None) -> None:
+    def __init__(self, users: OpenUsers, user_class: type[locust.User], places: BoundedSemaphore | None) -> None:
         self.user_class = user_class
         self._users = users
         self._places = places
@@ -93,14 +107,10 @@ class _OpenUser:
     def start(self, work: Work | None) -> None:
         self.greenlet = gevent.spawn(self._live, work)
 
-    def wait_until_ready(self) -> None:
-        self._ready.wait()
-        if self._error is not None:
-            raise UsageError(
-                f"on_start of {self.user_class.__name__} in {self._users.launch.load.scenario} raised "
-                f"{describe(self._error, 0)}.",
-                next_step="Make the scenario run under plain locust against the same target first.",
-            ) from self._error
+    def wait_until_ready(self, deadline_s: float) -> None:
+        ready = self._ready.wait(max(0.0, deadline_s - time.monotonic()))
+        if not ready or self._error is not None:
+            raise self._users.launch.never_started(self.user_class, self._error) from self._error
 
     def _live(self, work: Work | None) -> None:
         try:
@@ -127,6 +137,7 @@ class _OpenUser:
     def _come_alive(self) -> None:
         launch = self._users.launch
         self._user, self._log = launch.make_user(self.user_class)
+        launch.lives_in(gevent.getcurrent(), self._log)
         self._user.wait = _no_wait
         setup = self._log.execution
         self._user.on_start()
@@ -135,6 +146,8 @@ class _OpenUser:
     def _stillborn(self, work: Work | None, error: BaseException) -> None:
         """The instance could not be made: the arrival that asked for it is in error, its place is free again."""
         launch = self._users.launch
+        if hasattr(self, "_user"):
+            launch.gone(self.user_class)
         if work is None:
             launch.note(f"on_start of {self.user_class.__name__} raised {describe(error, 0)}.")
             return
@@ -166,12 +179,19 @@ class _OpenUser:
         return alive
 
     def _retire(self) -> None:
-        self._log.execution = self._users.launch.book.setup(0)
+        self._users.launch.gone(self.user_class)
+        self.stop()
+        self._users.replace(self)
+
+    def stop(self) -> None:
+        """Run its on_stop; what that raises is of no consequence to any arrival."""
+        launch = self._users.launch
+        self._log.execution = launch.book.setup(0, ON_STOP)
+        launch.lives_in(gevent.getcurrent(), self._log)
         try:
             self._user.on_stop()
-        except Exception as error:  # noqa: BLE001 -- a scenario's, and of no consequence to any arrival
-            self._users.launch.note(f"on_stop of {self.user_class.__name__} raised {describe(error, 0)}.")
-        self._users.replace(self)
+        except (*RAISED, StopUser, StopTest) as error:
+            launch.note(f"on_stop of {self.user_class.__name__} raised {describe(error, 0)}.")
 
 
 def _no_wait() -> None:

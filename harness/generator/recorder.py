@@ -57,7 +57,8 @@ class Recorder:
 
     def __init__(self, output_dir: Path, launch_id: str) -> None:
         self._names_path = output_dir / names_file(launch_id)
-        self._file = (output_dir / rows_file(launch_id)).open("wb")
+        self.path = output_dir / rows_file(launch_id)
+        self._file = self.path.open("wb")
         self._buffer = bytearray()
         self.tasks = Names()
         self.endpoints = Names()

@@ -2,37 +2,33 @@
 
 from __future__ import annotations
 
-import importlib.util
+import difflib
 import inspect
-import sys
-import traceback
 from argparse import Namespace
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import gevent
 import locust
-from locust.argument_parser import get_empty_argument_parser
-from locust.env import Environment
-from locust.event import Events
 from locust.exception import InterruptTaskSet, RescheduleTask, RescheduleTaskImmediately
-from locust.user.task import TaskSet
+from locust.user.task import TaskSet, filter_tasks_by_tags
 
 from harness.domain.experiment import LoadModel
 from harness.domain.load import LaunchLoad
 from harness.errors import UsageError
+from harness.generator.arguments import parse_arguments
+from harness.generator.arrivals import WHOLE, Share
+from harness.generator.events import make_events
+from harness.generator.loading import import_scenario
+from harness.generator.runner import ScenarioEnvironment, StandIn
 from harness.generator.waiting import calls_wait
 
 CLOSED_INSTEAD = 'Use the closed model for it (model = "closed"), which runs every Locust class as it comes.'
 ENDS_TASK = (RescheduleTask, RescheduleTaskImmediately, InterruptTaskSet)
 """What a task raises to end itself early without anything having gone wrong."""
-RAISED = (Exception, gevent.Timeout, SystemExit)
-"""What a scenario's code may raise that is the outcome of its arrival; gevent's Timeout is no Exception."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,152 +46,127 @@ class Scenario:
     """A scenario as loaded for one launch: its classes, bound to the launch's host, and their environment."""
 
     user_classes: tuple[type[locust.User], ...]
-    environment: Environment
+    environment: ScenarioEnvironment
+    runner: StandIn
+    """the environment's, as what it is"""
     tasks: tuple[ScenarioTask, ...]
     """of the open model; empty in the closed one"""
     notes: tuple[str, ...]
+    """what of it does not apply"""
+
+    def expect_users(self, count: int) -> None:
+        """Say how many users this process will begin with, where scenarios look for it."""
+        self.runner.target_user_count = count
+        setattr(self.environment.parsed_options, "num_users", count)  # noqa: B010 -- Locust types it as a Namespace or None
 
 
-def load_scenario(launch: LaunchLoad, models: Set[LoadModel], parsed_options: Any) -> Scenario:
+def load_scenario(
+    launch: LaunchLoad, models: Set[LoadModel], parsed_options: Any = None, share: Share = WHOLE
+) -> Scenario:
     """Load the launch's scenario into modules of its own, so that no global leaks from launch to launch.
 
-    Raises UsageError when the file is missing or cannot be imported, has no user class, or has one that the open
-    model cannot run honestly.
+    Raises UsageError when the file is missing or cannot be imported, needs arguments that it is not given, has no user
+    class or not those that are asked for, decides the load itself, or has a class that the open model cannot run
+    honestly.
     """
-    events = _make_events()
-    module = _import_scenario(launch, events)
-    found = _user_classes(module)
-    if not found:
-        raise UsageError(
-            f"The scenario {launch.scenario} has no user class.",
-            next_step="Define a class that derives from locust's FastHttpUser or HttpUser and has a @task.",
-        )
-    classes = tuple(_bind(user_class, launch) for user_class in found)
-    options = _with_own_arguments(parsed_options, events)
-    environment = Environment(user_classes=list(classes), events=events, host=launch.host, parsed_options=options)
+    events = make_events()
+    module = import_scenario(launch.scenario, launch.launch_id, events)
+    _refuse_shapes(module, launch.scenario)
+    found = _chosen(module, launch)
+    own = parse_arguments(launch.arguments, events, launch.scenario)
+    classes = [_bind(user_class, launch) for user_class in found]
+    classes, left_out = _tagged(classes, launch)
+    chosen = {"host": launch.host, "tags": list(launch.tags), "exclude_tags": list(launch.exclude_tags)}
+    environment = ScenarioEnvironment(
+        user_classes=classes,
+        events=events,
+        host=launch.host,
+        locustfile=launch.scenario.name,
+        parsed_options=Namespace(**{**vars(own), **vars(parsed_options or Namespace()), **chosen}),
+    )
+    runner = StandIn(environment, str(launch.scenario), share)
+    setattr(environment, "runner", runner)  # noqa: B010 -- it is no Runner, it only passes for one
     tasks, notes = _open_tasks(classes, launch.scenario) if "open" in models else ((), ())
-    return Scenario(user_classes=classes, environment=environment, tasks=tasks, notes=(*_shapes(module), *notes))
+    return Scenario(
+        user_classes=tuple(classes), environment=environment, runner=runner, tasks=tasks, notes=(*left_out, *notes)
+    )
 
 
 def silence(scenario: Path, arrivals: int) -> UsageError:
     """What is wrong with a scenario whose tasks send nothing."""
     return UsageError(
-        f"The scenario {scenario} sent no request through Locust's HTTP clients in {arrivals} arrivals: "
-        "there is nothing to measure.",
-        next_step="Let its tasks call self.client, an HttpUser's or FastHttpUser's.",
+        f"The scenario {scenario} sent no request through Locust's HTTP clients and fired no sample in {arrivals} "
+        "arrivals: there is nothing to measure.",
+        next_step="Let its tasks call self.client, an HttpUser's or FastHttpUser's, or fire events.request.",
     )
 
 
-def _with_own_arguments(parsed_options: Any, events: Events) -> Any:
-    """Locust's options and the scenario's own, those with the values that their variables or their defaults give."""
-    parser = get_empty_argument_parser(add_help=False, default_config_files=[])
-    hook: Any = events.init_command_line_parser
-    hook.fire(parser=parser)
-    return Namespace(**{**vars(parser.parse_args([])), **vars(parsed_options or Namespace())})
+def _refuse_shapes(module: ModuleType, path: Path) -> None:
+    """A load shape decides how many users there are when; here the experiment does."""
+    for name, value in vars(module).items():
+        if inspect.isclass(value) and issubclass(value, locust.LoadTestShape) and not value.abstract:
+            raise UsageError(
+                f"The scenario {path} has the load shape {name}, which cannot apply: the load is the experiment's.",
+                next_step=f"Set abstract = True in {name}, or keep it out of this file; [load] says what is sent.",
+            )
 
 
-def _shapes(module: ModuleType) -> tuple[str, ...]:
-    """What is to be said of the load shapes in a scenario."""
-    return tuple(
-        f"The load shape {name} does not apply: the load is the experiment's."
-        for name, value in vars(module).items()
-        if inspect.isclass(value) and issubclass(value, locust.LoadTestShape) and not value.abstract
-    )
-
-
-def _make_events() -> Events:
-    make: Any = Events  # Locust's constructor is not typed
-    events: Events = make()
-    return events
-
-
-def _own_lines(error: BaseException) -> str:
-    """The scenario's own lines that led to the error, without ours and the import system's."""
-    frames = [
-        frame
-        for frame in traceback.extract_tb(error.__traceback__)
-        if frame.filename != __file__ and not frame.filename.startswith("<frozen")
-    ]
-    return "".join([*traceback.format_list(frames[-3:]), *traceback.format_exception_only(error)])
-
-
-def _import_scenario(launch: LaunchLoad, events: Events) -> ModuleType:
-    path = launch.scenario
-    if not path.is_file():
+def _chosen(module: ModuleType, launch: LaunchLoad) -> list[type[locust.User]]:
+    """The classes that plain locust would run, or those of them that [load] user_classes names."""
+    found: dict[str, type[locust.User]] = {}
+    for value in vars(module).values():
+        if not (inspect.isclass(value) and issubclass(value, locust.User)) or value.abstract:
+            continue
+        if found.setdefault(value.__name__, value) is not value:
+            raise UsageError(
+                f"The scenario {launch.scenario} has two user classes called {value.__name__}.",
+                next_step="Rename one: locust refuses them too.",
+            )
+    found = {name: value for name, value in found.items() if value.weight > 0 or value.fixed_count > 0}
+    if not found:
         raise UsageError(
-            f"The scenario {path} does not exist.", next_step="Check [load] scenario: a shipped name or a file's path."
+            f"The scenario {launch.scenario} has no user class.",
+            next_step="Define a class that derives from locust's FastHttpUser or HttpUser and has a @task.",
         )
-    name = f"poolbench_scenario_{launch.launch_id}_{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise UsageError(f"The scenario {path} is not a Python file.", next_step="Give it the suffix .py.")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    try:
-        with _fresh_siblings(path.parent.resolve()), _own_events(events):
-            spec.loader.exec_module(module)
-    except RAISED as error:
+    for name in launch.user_classes:
+        if name not in found:
+            near = difflib.get_close_matches(name, found, n=1)
+            raise UsageError(
+                f"The scenario {launch.scenario} has no user class {name}.",
+                next_step=f"Did you mean {near[0]}?" if near else f"Its user classes are {', '.join(found)}.",
+            )
+    return [value for name, value in found.items() if not launch.user_classes or name in launch.user_classes]
+
+
+def _tagged(
+    classes: Sequence[type[locust.User]], launch: LaunchLoad
+) -> tuple[list[type[locust.User]], tuple[str, ...]]:
+    """The classes with the tasks that tags leave them, and what is to be said of those without any."""
+    if not launch.tags and not launch.exclude_tags:
+        return list(classes), ()
+    known = {tag for user_class in classes for tag in _tags(user_class)}
+    for tag in (*launch.tags, *launch.exclude_tags):
+        if tag not in known:
+            raise UsageError(
+                f"No task in {launch.scenario} has the tag {tag!r}.",
+                next_step=f"Its tags are {', '.join(sorted(known))}." if known else "Its tasks have no tags.",
+            )
+    tags, excluded = set(launch.tags) or None, set(launch.exclude_tags) or None
+    for user_class in classes:
+        filter_tasks_by_tags(user_class, tags, excluded)
+    kept = [user_class for user_class in classes if user_class.tasks]
+    if not kept:
         raise UsageError(
-            f"The scenario {path} cannot be imported: {_where(error, path)}{type(error).__name__}: {error}.",
-            next_step=f"Make `python -m locust -f {path} --list` work first.",
-            detail=_own_lines(error),
-        ) from error
-    return module
+            f"The tags leave no task of {launch.scenario}.", next_step="Change load.tags or load.exclude_tags."
+        )
+    return kept, tuple(f"The tags leave {c.__name__} no task: it takes no part." for c in classes if c not in kept)
 
 
-@contextmanager
-def _fresh_siblings(folder: Path) -> Iterator[None]:
-    """Let the scenario import its neighbours by name, as under plain locust, and forget them afterwards.
-
-    The scenario keeps its references; the next launch's copy imports its neighbours anew.
-    """
-    known = set(sys.modules)
-    before = list(sys.path)
-    sys.path[:0] = [str(folder), str(Path.cwd())]
-    try:
-        yield
-    finally:
-        late = dict.fromkeys((*before, str(folder), str(Path.cwd())))
-        sys.path[:] = list(late)  # both last, for imports inside functions
-        for name in set(sys.modules) - known:
-            if _is_neighbour(sys.modules[name], folder):
-                del sys.modules[name]
-
-
-def _is_neighbour(module: ModuleType, folder: Path) -> bool:
-    file = getattr(module, "__file__", None)
-    if file is None or "site-packages" in Path(file).parts or module.__name__.startswith("poolbench_scenario_"):
-        return False
-    return Path(file).resolve().is_relative_to(folder)
-
-
-@contextmanager
-def _own_events(events: Events) -> Iterator[None]:
-    """Give `from locust import events` the launch's own hooks while its scenario is imported."""
-    shared = locust.events
-    locust.events = events
-    try:
-        yield
-    finally:
-        locust.events = shared
-
-
-def _where(error: BaseException, path: Path) -> str:
-    """ "line 12: " for the innermost line of the scenario's own file, "" when there is none."""
-    if isinstance(error, SyntaxError) and error.lineno is not None:
-        return f"line {error.lineno}: "
-    lines = [
-        frame.lineno for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename).name == path.name
-    ]
-    return f"line {lines[-1]}: " if lines else ""
-
-
-def _user_classes(module: ModuleType) -> list[type[locust.User]]:
-    return [
-        value
-        for value in vars(module).values()
-        if inspect.isclass(value) and issubclass(value, locust.User) and value.abstract is False and value.weight > 0
-    ]
+def _tags(owner: Any) -> Iterator[str]:
+    for task in owner.tasks:
+        yield from getattr(task, "locust_tag_set", ())
+        if _is_task_set(task):
+            yield from _tags(task)
 
 
 def _bind(user_class: type[locust.User], launch: LaunchLoad) -> type[locust.User]:
@@ -235,14 +206,15 @@ def _open_tasks(classes: Sequence[type[locust.User]], path: Path) -> tuple[tuple
                 )
             )
         if user_class.fixed_count:
-            notes.append(
-                f"fixed_count of {user_class.__name__} does not apply in the open model: its weight gives its share."
-            )
+            share = "its weight gives its share" if user_class.weight > 0 else "its weight of 0 leaves it no arrivals"
+            notes.append(f"fixed_count of {user_class.__name__} does not apply in the open model: {share}.")
         if user_class.wait_time is not locust.User.wait_time:
             notes.append(
                 f"wait_time of {user_class.__name__} does not apply in the open model: arrivals follow the rate."
             )
-    return tuple(tasks), tuple(notes)
+    if not any(task.weight > 0 for task in tasks):
+        raise UsageError(f"No user class of {path} has a weight, and so none any arrivals.", next_step=CLOSED_INSTEAD)
+    return tuple(task for task in tasks if task.weight > 0), tuple(notes)
 
 
 def task_name(user_class: type[locust.User], task: Any, *, alone: bool) -> str:

@@ -12,6 +12,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
+from locust.runners import STATE_SPAWNING
+
 from harness.domain.load import LaunchLoad, LoadPlan
 from harness.errors import PoolbenchError
 from harness.generator.arrivals import WHOLE, InFlight, Share, is_saturated
@@ -21,7 +23,8 @@ from harness.generator.exchange import read_plan, wait_for
 from harness.generator.launch import HotLaunch
 from harness.generator.monitor import watching
 from harness.generator.recorder import Recorder
-from harness.generator.scenario import Scenario, load_scenario
+from harness.generator.scenario import load_scenario
+from harness.generator.stats import StatsReader
 from harness.generator.tally import Tally
 from harness.generator.uncaught import uncaught
 from harness.signals import failure, publish
@@ -102,7 +105,8 @@ def execute(plan: LoadPlan, control: Control, parsed_options: Any, share: Share 
         stack.enter_context(watching(output_dir / "generator.jsonl", engine, flushes))
         control.wait_for_targets()
         for hot in launches:
-            _fire(hot.scenario, "test_start")
+            hot.scenario.runner.state = STATE_SPAWNING
+            hot.tell("test_start", before_load=True, environment=hot.scenario.environment)
         users = engine.make_ready()
         with _quiet_collector():
             start_ns = control.ready(users, _notes(launches))
@@ -115,11 +119,11 @@ def _heat(
 ) -> HotLaunch:
     """Load one launch's scenario and open its books."""
     segments = [segment for segment in plan.segments if segment.launch_id == load.launch_id]
-    scenario = load_scenario(load, {segment.model for segment in segments}, parsed_options)
-    _fire(scenario, "init", runner=None, web_ui=None)
+    scenario = load_scenario(load, {segment.model for segment in segments}, parsed_options, share)
     recorder = stack.enter_context(Recorder(plan.output_dir, load.launch_id))
+    scenario.environment.catch_up = StatsReader(recorder).catch_up
     users = max((segment.users or 0 for segment in segments), default=0)
-    return HotLaunch(
+    hot = HotLaunch(
         load=load,
         scenario=scenario,
         book=Book(recorder, tally),
@@ -127,12 +131,9 @@ def _heat(
         share=share,
         notes=list(scenario.notes),
     )
-
-
-def _fire(scenario: Scenario, event: str, **arguments: Any) -> None:
-    """Tell the scenario's listeners, as Locust would."""
-    hook: Any = getattr(scenario.environment.events, event)
-    hook.fire(environment=scenario.environment, **arguments)
+    environment = scenario.environment
+    hot.tell("init", before_load=True, environment=environment, runner=environment.runner, web_ui=None)
+    return hot
 
 
 @contextmanager

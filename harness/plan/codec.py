@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
-from harness.domain.experiment import Cell, Experiment
+from harness.domain.experiment import ArgumentValue, Cell, Experiment
 from harness.domain.secrets import MASK, hide, looks_secret, masked
 
-_ENV = "target.env"
+_ENV, _ARGUMENTS = "target.env", "load.arguments"
 
 
 def without_secrets(experiment: Experiment) -> Experiment:
@@ -19,11 +19,12 @@ def without_secrets(experiment: Experiment) -> Experiment:
     """
     public: Experiment = _public(experiment)
     target = replace(public.target, env=dict.fromkeys(experiment.target.env, MASK))
+    load = replace(public.load, arguments=public_arguments(public.load.arguments))
     matrix = {key: public_factor(key, values) for key, values in experiment.matrix.items()}
     arms = {
         name: {key: _of_an_arm(key, value) for key, value in keys.items()} for name, keys in experiment.arms.items()
     }
-    return replace(public, target=target, matrix=matrix, arms=arms)
+    return replace(public, target=target, load=load, matrix=matrix, arms=arms)
 
 
 def cell_without_secrets(cell: Cell) -> Cell:
@@ -33,7 +34,14 @@ def cell_without_secrets(cell: Cell) -> Cell:
     for key, value in cell.factors:
         varied |= value if key == _ENV else {key.removeprefix(f"{_ENV}."): value}
     env = {name: varied.get(name, MASK) for name in cell.target.env}
-    return replace(public, label=cell.label, factors=cell.factors, target=replace(public.target, env=env))
+    load = replace(public.load, arguments=public_arguments(public.load.arguments))
+    target = replace(public.target, env=env)
+    return replace(public, label=cell.label, factors=cell.factors, target=target, load=load)
+
+
+def public_arguments(arguments: Mapping[str, ArgumentValue]) -> dict[str, ArgumentValue]:
+    """A scenario's arguments with those masked that look secret."""
+    return {name: MASK if looks_secret(name, str(value)) else value for name, value in arguments.items()}
 
 
 def public_factor(key: str, values: Sequence[Any]) -> tuple[Any, ...]:
@@ -69,14 +77,14 @@ def masked_keys(experiment: Experiment) -> tuple[str, ...]:
 
 def _of_an_arm(key: str, value: Any) -> Any:
     """An arm's value as it may be shown: of the target's environment none is what the run is about."""
-    return MASK if key.startswith(f"{_ENV}.") else _public(value)
+    return MASK if key.startswith(f"{_ENV}.") else _public_value(key, value, hide)
 
 
 def _public_value(key: str, value: Any, mask: Callable[[str], str]) -> Any:
-    if key == _ENV and isinstance(value, Mapping):
-        return {name: _public_value(f"{_ENV}.{name}", inner, mask) for name, inner in value.items()}
-    if key.startswith(f"{_ENV}.") and isinstance(value, str) and looks_secret(key.removeprefix(f"{_ENV}."), value):
-        return mask(value)
+    if key in (_ENV, _ARGUMENTS) and isinstance(value, Mapping):
+        return {name: _public_value(f"{key}.{name}", inner, mask) for name, inner in value.items()}
+    if key.startswith((f"{_ENV}.", f"{_ARGUMENTS}.")) and looks_secret(key.split(".", 2)[2], str(value)):
+        return mask(str(value))
     return _public(value, mask)
 
 

@@ -43,7 +43,7 @@ SECTIONS: Mapping[str, type] = {
     "observe": Observe,
 }
 VARIABLE_SECTIONS = ("pool", "session", "target", "database", "network", "load")
-OPEN_KEYS = ("database.settings", "target.env")
+OPEN_KEYS = ("database.settings", "target.env", "load.arguments")
 """Tables whose keys are the user's; a dot within such a key belongs to it (pg_stat_statements.track)."""
 
 _NOT_VARIABLE: Mapping[str, str] = {
@@ -223,8 +223,13 @@ def _problem(path: tuple[str, ...], errors: list[ErrorDetails], source: Source, 
         return f"{where}: {key} is missing.", f"Add {key} to the file."
     if error["type"] == "unexpected_keyword_argument":
         return f"{where}: unknown key {key!r}.", _suggest(key, known_keys())
-    allowed = "text, a number, true or false" if len(errors) > 1 else _allowed(error)
+    many = len(errors) > 1  # one for each type that the value could have
+    allowed = f"text, a number, true or false{_or_list(key)}" if many else _allowed(error)
     return f"{where}: {key} must be {allowed}, not {_shown(key, error['input'])}.", f"Change {key}."
+
+
+def _or_list(key: str) -> str:
+    return ", or a list of texts and numbers" if key.startswith("load.arguments") else ""
 
 
 def _allowed(error: ErrorDetails) -> str:
@@ -246,7 +251,7 @@ def _allowed(error: ErrorDetails) -> str:
 
 def _shown(key: str, value: Any) -> str:
     """The value as TOML writes it; never what may be a secret."""
-    secret = key.endswith(".url") or key.startswith("target.env")
+    secret = key.endswith(".url") or key.startswith(("target.env", "load.arguments"))
     if secret:
         return "this value"
     text = json.dumps(value, ensure_ascii=False)

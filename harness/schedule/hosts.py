@@ -48,6 +48,10 @@ def with_hosts(
             max_in_flight=_max_in_flight(launch, sitting),
             connections=_served_at_once(launch.cell),
             gauges=(gauges or {}).get(launch.id),
+            arguments=launch.cell.load.arguments,
+            user_classes=launch.cell.load.user_classes,
+            tags=launch.cell.load.tags,
+            exclude_tags=launch.cell.load.exclude_tags,
         )
         for launch in sitting.launches
     )

@@ -6,6 +6,7 @@ import sys
 import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -35,6 +36,7 @@ def run(tmp_path: Path) -> Run:
         max_in_flight: int = 200,
         host: str | None = None,
         credentials: str = "",
+        **load: Any,
     ) -> Result:
         scenario = tmp_path / "scenario.py"
         scenario.write_text(textwrap.dedent(source))
@@ -51,6 +53,7 @@ def run(tmp_path: Path) -> Run:
                         max_in_flight=max_in_flight,
                         connections=connections,
                         gauges=gauges,
+                        **load,
                     )
                     for launch_id in dict.fromkeys(each.launch_id for each in segments)
                 ),

@@ -76,6 +76,31 @@ def test_requests_side_by_side_take_the_time_of_the_longest(build: ModuleType) -
     assert arrivals.own_ms.tolist() == [pytest.approx(5 + 10)]  # before the first, and between 90 and 100
 
 
+def test_requests_of_a_task_begun_in_the_warm_up_are_requests_but_no_arrival(build: ModuleType) -> None:
+    whole = task(build, 0, 2000, (0, 10), (10, 20))
+    begun_before = task(build, 7, 900, (0, 10), (200, 260), (300, 390), segment=0)
+    for row in begun_before[1:]:
+        row["segment"] = 1
+    requests, arrivals = read(build, build.request_rows(whole + begun_before))
+    assert sorted(requests.latency_ms[requests.measured]) == pytest.approx([10, 10, 60, 90])
+    assert arrivals.latency_ms[arrivals.measured].tolist() == [pytest.approx(20)]
+    assert arrivals.latency_ms[~arrivals.measured].tolist() == [pytest.approx(10)], "the task is the warm-up's"
+
+
+def test_a_sample_around_requests_is_not_at_the_service_beside_them(build: ModuleType) -> None:
+    rows = task(build, 0, 2000, (5, 30), (0, 40))
+    rows[1]["endpoint"] = "sample: manual both"
+    requests, arrivals = read(build, build.request_rows(rows))
+    assert requests.at_service.tolist() == [name != "sample: manual both" for name in by_endpoint(requests)]
+    assert arrivals.latency_ms.tolist() == [pytest.approx(40)]
+    alone, _ = read(build, build.request_rows(rows[1:]))
+    assert alone.at_service.all(), "where the scenario sends nothing else, its samples are what it sends"
+
+
+def by_endpoint(requests: Requests) -> list[str]:
+    return [requests.endpoints[code] for code in requests.endpoint]
+
+
 def test_one_failed_request_fails_its_arrival(build: ModuleType) -> None:
     rows = task(build, 0, 2000, (0, 10), (10, 20)) + task(build, 1, 3000, (0, 10), (10, 20))
     rows[1] |= {"outcome": "error", "status": 503}

@@ -33,6 +33,9 @@ settings = { work_mem = "4MB", max_connections = 50, jit = false, primary_connin
 [load]
 model = "closed"
 users = 4
+arguments = { currency = "EUR", api-token = "hunter2", pages = ["a", "b"], deep = true }
+tags = ["browse"]
+user_classes = ["Customer"]
 [slo]
 p95_ms = 50
 [design]
@@ -45,6 +48,17 @@ def test_a_round_trip_through_run_json_changes_nothing_that_is_public() -> None:
     restored = decode(Experiment, encode(public))
     assert restored == public == without_secrets(restored)
     assert expand(restored) == expand(public)
+
+
+def test_of_a_scenarios_arguments_what_looks_secret_is_masked_and_has_to_be_given_again() -> None:
+    given = parse_experiment(FULL, source="x")
+    public = without_secrets(given)
+    assert public.load.arguments == {"currency": "EUR", "api-token": "***", "pages": ("a", "b"), "deep": True}
+    (cell, *_) = expand(given)
+    assert cell_without_secrets(cell).load.arguments["api-token"] == "***"
+    varied = FULL.replace("load.users = [4, 8]", 'load.arguments.api-token = ["hunter2", "hunter3"]')
+    labels = [cell.label for cell in expand(parse_experiment(varied, source="x"))]
+    assert labels == ["api-token ***1", "api-token ***2"]
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 # ruff: noqa: RUF012 -- written as people write them
 
 import gevent
-from locust import FastHttpUser, LoadTestShape, constant_pacing, events, run_single_user, task
+from locust import FastHttpUser, constant_pacing, events, run_single_user, task
 from locust.exception import RescheduleTask
 
 slow = []
@@ -53,11 +53,6 @@ class Writer(Api):
         if response.status_code != 201:
             raise RescheduleTask()
         response.raise_for_status()
-
-
-class Steps(LoadTestShape):
-    def tick(self):
-        return (10, 10) if self.get_run_time() < 60 else None
 
 
 if __name__ == "__main__":
