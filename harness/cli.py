@@ -111,8 +111,10 @@ def plan(experiment: ExperimentFile = None, overrides: Overrides = None, as_json
     from harness.outline import outline
     from harness.present import plan_table
     from harness.profiles import load_profile
+    from harness.scenario import look_at
 
-    planned = outline(planning.load_experiment(experiment, overrides or ()), load_profile())
+    loaded = planning.load_experiment(experiment, overrides or ())
+    planned = outline(loaded, load_profile(), look_at(planning.expand(loaded)))
     if as_json:
         _print_json(planned.as_dict())
     else:

@@ -14,7 +14,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -128,6 +128,12 @@ class Generator:
         return InfrastructureError(cause, next_step=f"Its log is {log}.", detail="\n".join(lines))
 
 
+def error_of(failure: Mapping[str, str]) -> PoolbenchError:
+    """The error that the generator described in plain values."""
+    error = _ERRORS.get(failure["kind"], PoolbenchError)
+    return error(failure["cause"], next_step=failure["next_step"], detail=failure["detail"])
+
+
 def _patience_s(plan: LoadPlan) -> float:
     """How long a generator may wait in all for answers after each turn, and once for each service to come to rest."""
     timeouts_s = {launch.launch_id: launch.request_timeout_s for launch in plan.launches}
@@ -192,16 +198,19 @@ def _sharing(plan: LoadPlan) -> list[str]:
     return ["--processes", str(plan.processes), *master, "--master-bind-host", "127.0.0.1", "--master-bind-port", port]
 
 
-def _environment(plan: LoadPlan) -> dict[str, str]:
-    """This process's environment, without options of Locust's own, plus what the locustfile reads."""
+def generator_environment() -> dict[str, str]:
+    """This process's environment without options of Locust's own, in which the generator can be imported."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("LOCUST_")}
     package_parent = str(Path(harness.__file__).resolve().parent.parent)
     inherited = environment.get("PYTHONPATH", "").split(os.pathsep)
     path = [package_parent, *(str(Path(entry).resolve()) for entry in inherited if entry)]
+    return {**environment, "PYTHONPATH": os.pathsep.join(path), "PYTHONUNBUFFERED": "1"}
+
+
+def _environment(plan: LoadPlan) -> dict[str, str]:
+    """The generator's, plus what the locustfile reads."""
     secrets = {launch.launch_id: own for launch in plan.launches if (own := _secrets(launch))}
-    return {**environment, **plan.environment} | {
-        "PYTHONPATH": os.pathsep.join(path),
-        "PYTHONUNBUFFERED": "1",
+    return {**generator_environment(), **plan.environment} | {
         "POOLBENCH_SECRETS": json.dumps(secrets),
         "POOLBENCH_LOADPLAN": str((plan.output_dir / "loadplan.json").resolve()),
         "POOLBENCH_PARENT_PID": str(os.getpid()),

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from harness import analyse, plan, present, schedule
 from harness.domain.design import design_kind
 from harness.domain.experiment import Cell, Experiment
-from harness.domain.load import Sitting
+from harness.domain.load import ScenarioOutline, Sitting
 from harness.domain.profile import MachineProfile
 
 PERCENTILES: tuple[schedule.Percentile, ...] = ("p50", "p95")
@@ -30,6 +30,8 @@ class Outline:
     """why its launches run one at a time although the experiment leaves the choice"""
     profile: MachineProfile | None = None
     """what calibration found of this machine; None: typical figures stand in"""
+    scenarios: tuple[ScenarioOutline, ...] = ()
+    """what the cells' scenarios consist of, where they were looked at"""
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -44,6 +46,7 @@ class Outline:
             arrivals=self.arrivals,
             highest_rps=max(rates_rps, default=0.0),
             profile=self.profile,
+            scenarios=self.scenarios,
         )
 
     def as_dict(self) -> Mapping[str, Any]:
@@ -65,11 +68,14 @@ class Outline:
             "duration_s": self.duration_s,
             "arrivals": self.arrivals,
             "detectable_difference": dict(self.detectable),
+            "scenarios": [asdict(scenario) for scenario in self.scenarios],
             "calibrated_utc": self.profile.measured_utc if self.profile else None,
         }
 
 
-def outline(experiment: Experiment, profile: MachineProfile | None = None) -> Outline:
+def outline(
+    experiment: Experiment, profile: MachineProfile | None = None, scenarios: Sequence[ScenarioOutline] = ()
+) -> Outline:
     """Expand and schedule an experiment; nothing is started."""
     cells = plan.expand(experiment)
     kind, why_blocked = design_kind(experiment, cells)
@@ -92,6 +98,7 @@ def outline(experiment: Experiment, profile: MachineProfile | None = None) -> Ou
         },
         why_blocked=why_blocked,
         profile=profile,
+        scenarios=tuple(scenarios),
     )
 
 

@@ -159,6 +159,7 @@ def _trial(raw: Raw, launch: Launch, experiment: Experiment, ceiling_rps: float 
         clock_uncertainty_ms=max(environment.clock_uncertainty_ms(), raw.output.clock_uncertainty_ms),
         generator_ceiling_rps=None if launch.cell.load.has_several_generators else ceiling_rps,
         environment=raw.environment,
+        scenario_notes=raw.output.notes,
     )
     trial = Trial(
         id=launch.id,

@@ -380,6 +380,8 @@ class Context:
     """what the generator sends at most on this machine; None when not calibrated"""
     environment: Mapping[str, Any] = field(default_factory=dict)
     """fingerprint of machine, interpreter, packages and the server that this launch used"""
+    scenario_notes: tuple[str, ...] = ()
+    """what of the sitting's scenarios did not apply, or went wrong beside the load"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -102,6 +102,20 @@ class LaunchLoad:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ScenarioOutline:
+    """What a scenario consists of in one load model, before anything is sent."""
+
+    scenario: str
+    model: LoadModel
+    tasks: Mapping[str, float]
+    """share of the arrivals, by task; empty in the closed model"""
+    users: Mapping[str, int]
+    """users of each class; empty in the open model"""
+    notes: tuple[str, ...]
+    """what of it does not apply"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LoadPlan:
     """Everything one generator executes, be it one process or several that share the arrivals."""
 

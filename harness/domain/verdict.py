@@ -230,6 +230,8 @@ class Coverage:
     """of every launch that had one between target and Postgres"""
     drivers: tuple[str, ...] = ()
     """that the engines of the services have, as their processes said; empty where they were not seen"""
+    scenario_notes: tuple[str, ...] = ()
+    """what of the scenarios did not apply, or went wrong beside the load, each once"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

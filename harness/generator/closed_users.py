@@ -54,7 +54,7 @@ class ClosedUsers:
 
         Raises UsageError when an on_start raises, or does not end by `deadline_s`.
         """
-        everybody = _divide(self.launch.scenario.user_classes, count)
+        everybody = divide(self.launch.scenario.user_classes, count)
         for user_class in everybody[self._share.stripe :: self._share.stripes]:
             seat = _Seat(self, user_class, len(self._seats))
             self._seats.append(seat)
@@ -212,7 +212,7 @@ def _counting(execute_task: Callable[[Any, Any], None]) -> Callable[[Any, Any], 
     return counted
 
 
-def _divide(classes: tuple[type[locust.User], ...], count: int) -> list[type[locust.User]]:
+def divide(classes: tuple[type[locust.User], ...], count: int) -> list[type[locust.User]]:
     """`count` users over the classes in proportion to their weights, mixed so that the first n are in proportion too.
 
     A class with a fixed_count comes first, with that many.

@@ -42,7 +42,7 @@ def plan_of(raw: Mapping[str, Any]) -> LoadPlan:
     """A load plan from plain values."""
     workers = raw.get("workers")
     return LoadPlan(
-        launches=tuple(map(_launch_load, raw["launches"])),
+        launches=tuple(map(launch_of, raw["launches"])),
         segments=tuple(Segment(**segment) for segment in raw["segments"]),
         turns=tuple(Turn(**turn) for turn in raw["turns"]),
         pause_s=raw["pause_s"],
@@ -53,7 +53,8 @@ def plan_of(raw: Mapping[str, Any]) -> LoadPlan:
     )
 
 
-def _launch_load(raw: Mapping[str, Any]) -> LaunchLoad:
+def launch_of(raw: Mapping[str, Any]) -> LaunchLoad:
+    """A launch from plain values."""
     gauges = raw.get("gauges")
     paths = {"scenario": Path(raw["scenario"]), "gauges": None if gauges is None else Path(gauges)}
     chosen = {name: tuple(raw.get(name, ())) for name in ("user_classes", "tags", "exclude_tags")}

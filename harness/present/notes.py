@@ -44,6 +44,7 @@ def notes(report: Report) -> tuple[str, ...]:
         _no_activity(report),
         _no_postgres_processes(report),
         *_relays(report.summary.coverage.relays),
+        *report.summary.coverage.scenario_notes,
     )
     return tuple(note for note in found if note)
 

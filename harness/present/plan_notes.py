@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
+from harness.domain.load import ScenarioOutline
 from harness.domain.profile import CEILING_SHARE_MAX, MachineProfile
 from harness.present.numbers import count, number
 from harness.present.phrases import TENFOLD, blocked_text, percent_text
@@ -17,6 +18,7 @@ def plan_notes(
     arrivals: int | None,
     highest_rps: float,
     profile: MachineProfile | None,
+    scenarios: Sequence[ScenarioOutline] = (),
 ) -> tuple[str, ...]:
     """Everything that applies.
 
@@ -27,14 +29,26 @@ def plan_notes(
         arrivals: that are offered in all; None while the rate is not known.
         highest_rps: the highest rate that one generator process is asked for, 0 where it is not known.
         profile: what calibration found of this machine, if it was calibrated.
+        scenarios: what the cells' scenarios consist of.
     """
     return (
+        *map(_consists_of, scenarios),
+        *dict.fromkeys(note for scenario in scenarios for note in scenario.notes),
         *([blocked_text(why_blocked)] if why_blocked and cells > 1 else []),
         *_apart(cells, detectable, profile),
         *_ceiling(highest_rps, profile),
         *_offered(arrivals),
         *([] if profile or cells == 1 else ["To know this machine's noise, measure it once: poolbench calibrate"]),
     )
+
+
+def _consists_of(scenario: ScenarioOutline) -> str:
+    """ "mixed (open): get_hero 60 %, create_hero 40 %." """
+    name = scenario.scenario.rpartition("/")[2].removesuffix(".py")
+    if scenario.model == "closed":
+        return f"{name} (closed): {', '.join(f'{count(n)} {own}' for own, n in scenario.users.items())}."
+    shares = (f"{task} {percent_text(share)}" for task, share in scenario.tasks.items())
+    return f"{name} (open): {', '.join(shares)}."
 
 
 def _apart(cells: int, detectable: Mapping[str, float | None], profile: MachineProfile | None) -> Iterator[str]:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.analyse import analyse
-from harness.domain.evidence import Run
+from harness.domain.evidence import Context, Run
 from harness.domain.experiment import Pool, Slo
 from harness.domain.verdict import CellSummary
 from harness.present.notes import notes
@@ -39,6 +39,12 @@ def test_the_order_of_rows_does_not_matter(build: SimpleNamespace, order: list[i
     rows = build.rows([*range(1, 51), *[math.inf] * 10])
     shuffled = build.trial(build.cell(), 0, rows.iloc[order].reset_index(drop=True))
     assert repr(only(build.run([shuffled]))) == repr(only(build.run([build.trial(build.cell(), 0, rows)])))
+
+
+def test_what_of_the_scenarios_does_not_apply_is_kept_once_for_all_trials(build: SimpleNamespace) -> None:
+    said = [Context(scenario_notes=notes) for notes in (("one", "two"), ("two", "three"))]
+    trials = [build.trial(build.cell(), block, build.rows([5.0] * 20), context=own) for block, own in enumerate(said)]
+    assert analyse(build.run(trials)).summary.coverage.scenario_notes == ("one", "two", "three")
 
 
 def test_latency_counts_from_the_intended_time(build: SimpleNamespace) -> None:

@@ -283,6 +283,11 @@ def test_a_server_whose_processes_cannot_be_seen_is_named(report: Report, seen: 
     assert bool(about(with_coverage(report, postgres_processes=seen), "CPU and memory of Postgres")) is said
 
 
+def test_what_of_the_scenarios_does_not_apply_is_said_as_they_said_it(report: Report) -> None:
+    said = ("wait_time of User does not apply in the open model: arrivals follow the rate.", "The end.")
+    assert notes(with_coverage(report, scenario_notes=said)) == said
+
+
 def test_relays_say_how_the_distance_was_kept(report: Report) -> None:
     nearer = replace(RELAY, rtt_ms=5.0, rtt_ms_measured=5.26, late_ms_p99=1.39, idle_drops=3)
     slower = replace(RELAY, rtt_ms_measured=20.5, late_ms_p99=2.07, idle_drops=1)

@@ -1,0 +1,46 @@
+"""`python -m harness.generator.outline FILE`: load scenarios without sending anything, for `poolbench plan`.
+
+Reads a JSON list of `{"launch": a launch as in loadplan.json, "model", "users"}` from standard input and writes, to
+FILE, what each comes to: `{"tasks": {name: share}, "users": {class: count}, "notes"}`, or `{"failure": as in
+failed.json}`.
+No listener but that of the scenario's arguments is told anything.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from harness.errors import PoolbenchError
+from harness.generator.closed_users import divide
+from harness.generator.exchange import failure, launch_of, publish
+from harness.generator.monitor import live_no_longer_than
+from harness.generator.scenario import load_scenario
+
+
+def main() -> None:
+    live_no_longer_than(os.getppid())
+    wanted = json.load(sys.stdin)
+    publish(Path(sys.argv[1]), [_outline(number, **each) for number, each in enumerate(wanted)])
+
+
+def _outline(number: int, *, launch: Any, model: Any, users: int) -> dict[str, Any]:
+    try:
+        scenario = load_scenario(launch_of({**launch, "launch_id": f"outline{number}"}), {model})
+    except PoolbenchError as error:
+        return {"failure": failure(error)}
+    total = sum(task.weight for task in scenario.tasks)
+    classes = [] if model == "open" else divide(scenario.user_classes, users)
+    return {
+        "tasks": {task.name: task.weight / total for task in scenario.tasks},
+        "users": Counter(user_class.__name__ for user_class in classes),
+        "notes": list(scenario.notes),
+    }
+
+
+if __name__ == "__main__":
+    main()
