@@ -258,3 +258,8 @@ def describe(error: BaseException, status: int) -> str:
     if name == "CatchResponseError":
         return text
     return f"{name}: {text}" if text else name
+
+
+def said(error: BaseException) -> str:
+    """The same within a sentence that goes on or ends with a full stop of its own."""
+    return describe(error, 0).rstrip(".")

@@ -22,7 +22,7 @@ from locust.user.task import DefaultTaskSet, TaskSet
 
 from harness.domain.load import SETUP_SEGMENT
 from harness.generator.arrivals import WHOLE, Share
-from harness.generator.book import ON_STOP, Execution, SegmentAccount, describe
+from harness.generator.book import ON_STOP, Execution, SegmentAccount, describe, said
 from harness.generator.client import RequestLog
 from harness.generator.launch import HotLaunch
 from harness.generator.loading import RAISED
@@ -177,7 +177,7 @@ class _Seat:
         self.users.launch.gone(self.user_class)
         if self.users.is_over:
             if greenlet.exception is not None:
-                what = describe(greenlet.exception, 0)
+                what = said(greenlet.exception)
                 self.users.launch.note(f"on_stop of {self.user_class.__name__} raised {what}.")
         elif not self.held.is_set():
             self._error = greenlet.exception or StopUser()

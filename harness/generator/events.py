@@ -10,7 +10,7 @@ from locust.event import EventHook, Events
 from locust.exception import StopTest, StopUser
 
 from harness.errors import UsageError
-from harness.generator.book import describe
+from harness.generator.book import said
 from harness.generator.loading import RAISED, own_lines
 
 FATAL = ("init", "init_command_line_parser")
@@ -67,14 +67,14 @@ def fire(
                 raise  # after the load there is a limit on all of it
             if refusing and (name in FATAL or isinstance(error, ENDS_LOCUST)):
                 raise _refusal(name, refusing, error) from error
-            note(f"A listener of {name} raised {describe(error, 0)}.")
+            note(f"A listener of {name} raised {said(error)}.")
 
 
 def _refusal(name: str, scenario: str, error: BaseException) -> UsageError:
     if isinstance(error, UsageError):  # ours: what it asked for cannot be had
         return error
     return UsageError(
-        f"A listener of {name} in {scenario} raised {describe(error, 0)}.",
+        f"A listener of {name} in {scenario} raised {said(error)}.",
         next_step="Make the scenario run under plain locust against the same target first.",
         detail=own_lines(error),
     )

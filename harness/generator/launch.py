@@ -17,7 +17,7 @@ from harness.domain.load import LaunchLoad
 from harness.domain.rows import SAMPLE
 from harness.errors import UsageError
 from harness.generator.arrivals import WHOLE, InFlight, Share
-from harness.generator.book import Book, Execution, SegmentAccount, describe
+from harness.generator.book import Book, Execution, SegmentAccount, describe, said
 from harness.generator.client import RequestLog
 from harness.generator.deadlines import Deadlines
 from harness.generator.events import fire
@@ -107,7 +107,7 @@ class HotLaunch:
                 next_step="Look what it waits for: users are started together, and spawning_complete is fired then.",
             )
         return UsageError(
-            f"{name} raised {describe(error, 0)}.",
+            f"{name} raised {said(error)}.",
             next_step="Make the scenario run under plain locust against the same target first.",
         )
 

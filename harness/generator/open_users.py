@@ -16,7 +16,7 @@ from gevent.pool import Pool
 from locust.exception import StopTest, StopUser
 
 from harness.generator.arrivals import Arrival
-from harness.generator.book import ON_STOP, Execution, SegmentAccount, describe
+from harness.generator.book import ON_STOP, Execution, SegmentAccount, describe, said
 from harness.generator.launch import HotLaunch
 from harness.generator.loading import RAISED
 from harness.generator.scenario import ENDS_TASK, ScenarioTask
@@ -149,7 +149,7 @@ class _OpenUser:
         if hasattr(self, "_user"):
             launch.gone(self.user_class)
         if work is None:
-            launch.note(f"on_start of {self.user_class.__name__} raised {describe(error, 0)}.")
+            launch.note(f"on_start of {self.user_class.__name__} raised {said(error)}.")
             return
         launch.end(work[0], RuntimeError(f"on_start raised {describe(error, 0)}"))
         launch.in_flight.leave()
@@ -191,7 +191,7 @@ class _OpenUser:
         try:
             self._user.on_stop()
         except (*RAISED, StopUser, StopTest) as error:
-            launch.note(f"on_stop of {self.user_class.__name__} raised {describe(error, 0)}.")
+            launch.note(f"on_stop of {self.user_class.__name__} raised {said(error)}.")
 
 
 def _no_wait() -> None:

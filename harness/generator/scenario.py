@@ -27,6 +27,7 @@ from harness.generator.runner import ScenarioEnvironment, StandIn
 from harness.generator.waiting import calls_wait
 
 CLOSED_INSTEAD = 'Use the closed model for it (model = "closed"), which runs every Locust class as it comes.'
+NAMES_SHOWN = 3
 ENDS_TASK = (RescheduleTask, RescheduleTaskImmediately, InterruptTaskSet)
 """What a task raises to end itself early without anything having gone wrong."""
 
@@ -75,7 +76,7 @@ def load_scenario(
     found = _chosen(module, launch)
     own = parse_arguments(launch.arguments, events, launch.scenario)
     classes = [_bind(user_class, launch) for user_class in found]
-    classes, left_out = _tagged(classes, launch)
+    classes, left_out = _with_tasks(classes, launch)
     chosen = {"host": launch.host, "tags": list(launch.tags), "exclude_tags": list(launch.exclude_tags)}
     environment = ScenarioEnvironment(
         user_classes=classes,
@@ -138,12 +139,32 @@ def _chosen(module: ModuleType, launch: LaunchLoad) -> list[type[locust.User]]:
     return [value for name, value in found.items() if not launch.user_classes or name in launch.user_classes]
 
 
-def _tagged(
+def _with_tasks(
     classes: Sequence[type[locust.User]], launch: LaunchLoad
 ) -> tuple[list[type[locust.User]], tuple[str, ...]]:
-    """The classes with the tasks that tags leave them, and what is to be said of those without any."""
+    """The classes that have a task, as far as tags leave them one, and what is to be said of the others."""
+    idle = [user_class for user_class in classes if not user_class.tasks]
+    if len(idle) == len(classes):
+        raise UsageError(
+            f"The user class {idle[0].__name__} in {launch.scenario} has no task.",
+            next_step="Mark a method with @task, or set abstract = True if it is only a base class.",
+        )
+    _filter_by_tags(classes, launch)
+    kept = [user_class for user_class in classes if user_class.tasks]
+    if not kept:
+        raise UsageError(
+            f"The tags leave no task of {launch.scenario}.", next_step="Change load.tags or load.exclude_tags."
+        )
+    return kept, (
+        *(f"{c.__name__} has no task: it takes no part." for c in idle),
+        *(f"The tags leave {c.__name__} no task: it takes no part." for c in classes if c not in (*kept, *idle)),
+    )
+
+
+def _filter_by_tags(classes: Sequence[type[locust.User]], launch: LaunchLoad) -> None:
+    """Take the tasks out that tags exclude. Raises UsageError for a tag that none has."""
     if not launch.tags and not launch.exclude_tags:
-        return list(classes), ()
+        return
     known = {tag for user_class in classes for tag in _tags(user_class)}
     for tag in (*launch.tags, *launch.exclude_tags):
         if tag not in known:
@@ -151,15 +172,8 @@ def _tagged(
                 f"No task in {launch.scenario} has the tag {tag!r}.",
                 next_step=f"Its tags are {', '.join(sorted(known))}." if known else "Its tasks have no tags.",
             )
-    tags, excluded = set(launch.tags) or None, set(launch.exclude_tags) or None
     for user_class in classes:
-        filter_tasks_by_tags(user_class, tags, excluded)
-    kept = [user_class for user_class in classes if user_class.tasks]
-    if not kept:
-        raise UsageError(
-            f"The tags leave no task of {launch.scenario}.", next_step="Change load.tags or load.exclude_tags."
-        )
-    return kept, tuple(f"The tags leave {c.__name__} no task: it takes no part." for c in classes if c not in kept)
+        filter_tasks_by_tags(user_class, set(launch.tags) or None, set(launch.exclude_tags) or None)
 
 
 def _tags(owner: Any) -> Iterator[str]:
@@ -181,11 +195,6 @@ def _bind(user_class: type[locust.User], launch: LaunchLoad) -> type[locust.User
         attributes["concurrency"] = 1
     metaclass: Any = type(user_class)
     bound: type[locust.User] = metaclass(user_class.__name__, (user_class,), attributes)
-    if not bound.tasks:
-        raise UsageError(
-            f"The user class {user_class.__name__} in {launch.scenario} has no task.",
-            next_step="Mark a method with @task, or set abstract = True if it is only a base class.",
-        )
     return bound
 
 
@@ -208,13 +217,18 @@ def _open_tasks(classes: Sequence[type[locust.User]], path: Path) -> tuple[tuple
         if user_class.fixed_count:
             share = "its weight gives its share" if user_class.weight > 0 else "its weight of 0 leaves it no arrivals"
             notes.append(f"fixed_count of {user_class.__name__} does not apply in the open model: {share}.")
-        if user_class.wait_time is not locust.User.wait_time:
-            notes.append(
-                f"wait_time of {user_class.__name__} does not apply in the open model: arrivals follow the rate."
-            )
+    waiting = [c.__name__ for c in classes if c.wait_time is not locust.User.wait_time]
+    if waiting:
+        notes.append(f"wait_time of {_listed(waiting)} does not apply in the open model: arrivals follow the rate.")
     if not any(task.weight > 0 for task in tasks):
         raise UsageError(f"No user class of {path} has a weight, and so none any arrivals.", next_step=CLOSED_INSTEAD)
     return tuple(task for task in tasks if task.weight > 0), tuple(notes)
+
+
+def _listed(names: Sequence[str]) -> str:
+    """ "A, B, C and 20 others" """
+    shown = ", ".join(names[:NAMES_SHOWN])
+    return shown if len(names) <= NAMES_SHOWN else f"{shown} and {len(names) - NAMES_SHOWN} others"
 
 
 def task_name(user_class: type[locust.User], task: Any, *, alone: bool) -> str:

@@ -318,6 +318,24 @@ def test_a_user_without_an_http_client_runs_and_is_noted(run: Run) -> None:
 
 
 @pytest.mark.parametrize("segments", [FEW, (closed(duration_s=0.3),)], ids=["open", "closed"])
+def test_a_base_class_that_is_not_marked_as_one_takes_no_part(run: Run, segments) -> None:
+    source = """
+        from locust import FastHttpUser, task
+
+        class Base(FastHttpUser):
+            pass
+
+        class Reader(Base):
+            @task
+            def read(self):
+                self.client.get("/")
+    """
+    result = run(source, segments=segments)
+    assert set(result.rows.task) == {"read"}
+    assert result.output.notes == ("Base has no task: it takes no part.",)
+
+
+@pytest.mark.parametrize("segments", [FEW, (closed(duration_s=0.3),)], ids=["open", "closed"])
 def test_a_scenario_that_sends_nothing_is_refused_in_one_sentence(run: Run, segments) -> None:
     said = r"scenario\.py sent no request .* and fired no sample in \d+ arrivals: there is nothing to measure\."
     with pytest.raises(UsageError, match=said) as one:

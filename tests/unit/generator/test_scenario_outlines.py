@@ -12,6 +12,7 @@ from harness.errors import InfrastructureError, UsageError
 from harness.outline import outline
 from harness.plan import expand, parse_experiment
 
+OPEN = "rate_rps = 10\n"
 SHOP = """
     import sys
     from locust import FastHttpUser, between, events, task
@@ -70,6 +71,16 @@ def test_tasks_with_their_shares_and_users_with_their_numbers(tmp_path: Path) ->
     assert (closed.users, closed.tasks, closed.notes) == ({"Clerk": 1, "Shopper": 4}, {}, ())
 
 
+def test_what_applies_to_none_of_many_classes_is_said_once(tmp_path: Path) -> None:
+    classes = "".join(
+        f"class U{n}(HttpUser):\n    wait_time = constant(1)\n    tasks = [lambda user: None]\n" for n in range(5)
+    )
+    (one,) = looked_at(tmp_path, "from locust import *\n" + classes, OPEN)
+    assert one.notes == (
+        "wait_time of U0, U1, U2 and 2 others does not apply in the open model: arrivals follow the rate.",
+    )
+
+
 def test_the_plan_says_it_in_words(tmp_path: Path) -> None:
     (tmp_path / "shop.py").write_text(textwrap.dedent(SHOP))
     head = 'schema_version = 1\nname = "x"\n[load]\nscenario = "shop.py"\narguments = { token = "t" }\n'
@@ -77,14 +88,13 @@ def test_the_plan_says_it_in_words(tmp_path: Path) -> None:
     planned = outline(experiment, scenarios=scenario.look_at(expand(experiment)))
     assert planned.notes[:3] == (
         "shop (open): Shopper.look 50 %, Shopper.buy 25 %, Clerk.stock 25 %.",
-        "wait_time of Shopper does not apply in the open model: arrivals follow the rate.",
         "fixed_count of Clerk does not apply in the open model: its weight gives its share.",
+        "wait_time of Shopper does not apply in the open model: arrivals follow the rate.",
     )
     (shown,) = planned.as_dict()["scenarios"]
     assert shown["tasks"]["Clerk.stock"] == 0.25
 
 
-OPEN = "rate_rps = 10\n"
 REFUSED = {
     "a required argument": (SHOP, "arguments are required: --token"),
     "a load shape": (
