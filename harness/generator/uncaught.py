@@ -33,6 +33,8 @@ def uncaught(fail: Callable[[BaseException], None]) -> Iterator[None]:
         began = next((frame for frame in frames if "gevent" not in Path(frame.filename).parts), None)
         if began is None or not isinstance(context, gevent.Greenlet) or not isinstance(error, Exception):
             return
+        if isinstance(error, UsageError):  # it asked for what it cannot have, and that has ended the run
+            return
         if not began.filename.startswith(_NOT_THE_SCENARIOS):
             fail(
                 UsageError(
