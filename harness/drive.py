@@ -14,7 +14,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -126,12 +126,6 @@ class Generator:
         log = self._output_dir / "generator.log"
         lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-_LOG_LINES:]
         return InfrastructureError(cause, next_step=f"Its log is {log}.", detail="\n".join(lines))
-
-
-def error_of(failure: Mapping[str, str]) -> PoolbenchError:
-    """The error that the generator described in plain values."""
-    error = _ERRORS.get(failure["kind"], PoolbenchError)
-    return error(failure["cause"], next_step=failure["next_step"], detail=failure["detail"])
 
 
 def _patience_s(plan: LoadPlan) -> float:

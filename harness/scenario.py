@@ -14,6 +14,7 @@ from harness import drive, plan
 from harness.domain.experiment import Cell, Load
 from harness.domain.load import LaunchLoad, ScenarioOutline
 from harness.errors import InfrastructureError, UsageError
+from harness.signals import error_of
 
 PATIENCE_S = 20.0
 _LOG_LINES = 15
@@ -86,7 +87,7 @@ def _last_lines(output: bytes) -> str:
 
 def _outline(load: Load, raw: Any) -> ScenarioOutline:
     if "failure" in raw:
-        raise drive.error_of(raw["failure"])
+        raise error_of(raw["failure"])
     return ScenarioOutline(
         scenario=load.scenario,
         model=load.model,

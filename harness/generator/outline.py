@@ -17,9 +17,10 @@ from typing import Any
 
 from harness.errors import PoolbenchError
 from harness.generator.closed_users import divide
-from harness.generator.exchange import failure, launch_of, publish
+from harness.generator.exchange import launch_of
 from harness.generator.monitor import live_no_longer_than
 from harness.generator.scenario import load_scenario
+from harness.signals import failure, publish
 
 
 def main() -> None:
