@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -34,7 +35,9 @@ _TICK_S = 0.25
 _SLACK_S = 30.0
 _SERVICE_PATIENCE = 3
 """request timeouts for which a launch's service may stay at work after its load (see the generator's engine)"""
+_ANSWER_S = 0.3
 _LOG_LINES = 15
+_EPHEMERAL_MIN = 32_768
 _REMOTE_DELAY_S = 0.5
 """Before the load begins, so that every worker knows when."""
 
@@ -110,6 +113,7 @@ class Generator:
                 raise self._infrastructure(f"The load generator ended with exit code {self._process.returncode}.")
             now_s = time.monotonic()
             if now_s >= deadline_s:
+                self._say_where_it_is()
                 raise self._infrastructure(f"The load generator took longer than {timeout_s:g} s to {purpose}.")
             if on_tick is not None and now_s >= tick_s:
                 on_tick(max(0.0, (time.monotonic_ns() - self._start_ns) / 1e9))
@@ -121,6 +125,12 @@ class Generator:
         if not path.exists():
             return
         raise error_of(json.loads(path.read_text(encoding="utf-8")))
+
+    def _say_where_it_is(self) -> None:
+        """Have it write its stack to its log: an endless loop in a scenario stands there by file and line."""
+        with suppress(ProcessLookupError):
+            os.kill(self._process.pid, signal.SIGUSR1)
+            time.sleep(_ANSWER_S)
 
     def _infrastructure(self, cause: str) -> InfrastructureError:
         log = self._output_dir / "generator.log"
@@ -186,10 +196,17 @@ def _sharing(plan: LoadPlan) -> list[str]:
         return ["--master", "--expect-workers", expected, "--master-bind-host", host, "--master-bind-port", port]
     if plan.processes == 1:
         return []
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = str(free.getsockname()[1])
+    port = str(_free_port())
     master = ["--master-host", "127.0.0.1", "--master-port", port]
     return ["--processes", str(plan.processes), *master, "--master-bind-host", "127.0.0.1", "--master-bind-port", port]
+
+
+def _free_port() -> int:
+    """A port of the loopback for Locust to bind to, of those that no connection is given by itself meanwhile."""
+    while True:
+        port = random.randrange(10_000, _EPHEMERAL_MIN)
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 def generator_environment() -> dict[str, str]:

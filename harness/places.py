@@ -43,14 +43,15 @@ PlaceFor = Callable[[Cell], Place]
 
 
 @contextmanager
-def places(run_id: str, emit: Emit) -> Iterator[PlaceFor]:
+def places(run_id: str, emit: Emit, cells: Sequence[Cell] = ()) -> Iterator[PlaceFor]:
     """A function that returns the place for a cell, and changes the server when the cell asks for another one.
 
-    It emits when a server is started.
+    It emits when a server is started. While the first one starts, the apps of all `cells` are imported to try.
     """
     # a server that is not ours keeps its templates until the end: cells may come back to them
     with ExitStack() as kept, ExitStack() as stack:
         current: tuple[tuple[object, ...], Place] | None = None
+        untried = {(cell.target.app, cell.target.dir): cell for cell in reversed(cells)}
 
         def place_for(cell: Cell) -> Place:
             nonlocal current
@@ -58,18 +59,24 @@ def places(run_id: str, emit: Emit) -> Iterator[PlaceFor]:
             wanted = (cell.database, target.url is None, target.is_reference, target.dir)
             if current is None or current[0] != wanted:
                 stack.close()
-                current = (wanted, _place(stack, kept, cell, f"poolbench_{run_id[-4:]}_", emit))
+                apps = [*({(target.app, target.dir): cell} | untried).values()]
+                current = (wanted, _place(stack, kept, cell, apps, f"poolbench_{run_id[-4:]}_", emit))
+                untried.clear()
             return current[1]
 
         yield place_for
 
 
-def _place(stack: ExitStack, kept: ExitStack, cell: Cell, prefix: str, emit: Emit) -> Place:
+def _place(  # noqa: PLR0917 -- called once, right above
+    stack: ExitStack, kept: ExitStack, cell: Cell, apps: Sequence[Cell], prefix: str, emit: Emit
+) -> Place:
     if cell.target.url is not None:
         return Place(server=None, template=None, prefix=prefix)
     rows = None if cell.database.prepare else cell.database.rows
     emit(ServerStarting(provider=cell.database.provider, rows=rows))
-    with deploy.importing(cell):
+    with ExitStack() as trying:
+        for each in apps:
+            trying.enter_context(deploy.importing(each))
         server = stack.enter_context(deploy.start_database(cell.database))
 
     def said(elapsed_s: float, last_line: str) -> None:

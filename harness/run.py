@@ -41,7 +41,7 @@ def run_experiment(experiment: Experiment, store: RunStore, *, emit: Emit) -> No
     """
     cells = plan.expand(experiment)
     emit(_started(store, cells))
-    with places(store.run_id, emit) as place_for:
+    with places(store.run_id, emit, cells) as place_for:
         first = place_for(cells[0])
         _check_ceilings(experiment, cells, first)
         store.write_info(_info(experiment, store, first))
@@ -62,7 +62,7 @@ def resume(store: RunStore, given: Experiment | None = None, *, emit: Emit) -> N
     experiment = plan.with_secrets(info.experiment, given)
     cells = plan.expand(experiment)
     emit(_started(store, cells))
-    with places(store.run_id, emit) as place_for:
+    with places(store.run_id, emit, cells) as place_for:
         _refuse_another_machine(info, environment.fingerprint(place_for(cells[0]).server))
         _measure_all(experiment, cells, place_for, store, emit)
 

@@ -9,7 +9,9 @@ One process alone executes the plan. With several, Locust's master coordinates a
 
 from __future__ import annotations
 
+import faulthandler
 import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ import gevent
 from locust import User, events, task
 from locust.runners import MasterRunner, WorkerRunner
 
+from harness.errors import PoolbenchError
 from harness.generator import coordinator, member, session
 from harness.generator.monitor import live_no_longer_than
 
@@ -27,6 +30,10 @@ class Idle(User):
     @task
     def sleep(self) -> None:
         gevent.sleep(3600)
+
+
+faulthandler.register(signal.SIGUSR1)
+"""Asked by the orchestrator where it is, when it takes too long: a scenario's endless loop answers nothing else."""
 
 
 def _start(environment: Any, **_: Any) -> None:
@@ -50,8 +57,11 @@ def _alone(environment: Any, plan: Path) -> Any:
 def _run(environment: Any, role: Any) -> None:
     if folder := os.environ.get("POOLBENCH_FOLDER"):
         os.chdir(folder)
-    environment.process_exit_code = role()
-    environment.runner.quit()
+    environment.process_exit_code = PoolbenchError.exit_code  # where not even that it failed can be told
+    try:
+        environment.process_exit_code = role()
+    finally:
+        environment.runner.quit()
 
 
 _init: Any = events.init  # not typed

@@ -63,8 +63,12 @@ def _watch(
             "in_flight": engine.in_flight,
             "lag_max_ms": round(engine.take_lag_max_ns() / 1e6, 3),
         }
-        write(json.dumps(line) + "\n")
-        flush()
-        for each in flushes:
-            each()
+        try:
+            write(json.dumps(line) + "\n")
+            flush()
+            for each in flushes:
+                each()
+        except OSError as error:  # a full disk: what is measured from now on could not be kept
+            engine.fail(error)
+            return
         seen_ns, cpu_s, stall_max_ns = now_ns, used_s, 0

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from locust.runners import STATE_SPAWNING
 
 from harness.domain.load import LaunchLoad, LoadPlan
-from harness.errors import PoolbenchError
+from harness.errors import PoolbenchError, refused_by_the_system
 from harness.generator.arrivals import WHOLE, InFlight, Share, is_saturated
 from harness.generator.book import Book, SegmentAccount
 from harness.generator.engine import Engine, Pace
@@ -85,6 +85,9 @@ def reporting(work: Callable[[], None], report: Callable[[dict[str, str]], None]
         report(failure(error))
         return error.exit_code
     except Exception as error:  # noqa: BLE001 -- the orchestrator reports it
+        if isinstance(error, OSError) and (refused := refused_by_the_system(error, Path.cwd())) is not None:
+            report(failure(refused))
+            return refused.exit_code
         cause = f"The load generator failed: {type(error).__name__}: {error}."
         bug = PoolbenchError(cause, detail="".join(traceback.format_exception(error)))
         report(failure(bug))

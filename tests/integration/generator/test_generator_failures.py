@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -148,6 +149,23 @@ def test_what_the_open_model_cannot_run_is_offered_the_closed_one(run: Run) -> N
     with pytest.raises(UsageError) as refused:
         run(REFUSED["nested task set"][0])
     assert 'model = "closed"' in refused.value.next_step
+
+
+def test_a_disk_that_is_full_during_the_load_is_named_at_once(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "generator.jsonl").symlink_to("/dev/full")
+    with pytest.raises(InfrastructureError, match=r"The disk that holds .* is full"):
+        run(a_scenario(tmp_path).read_text(), segments=[segment(duration_s=60.0)])
+
+
+def test_an_endless_loop_in_a_scenario_is_found_by_file_and_line(tmp_path: Path) -> None:
+    scenario = tmp_path / "scenario.py"
+    scenario.write_text("x = 1\nwhile True:\n    x += 1\n")
+    with drive.start(a_plan(tmp_path, scenario)) as generator:
+        generator.targets_up()
+        with pytest.raises(InfrastructureError, match="took longer than 8 s to make its users") as late:
+            generator.wait_ready(8.0)
+    assert re.search(r'scenario\.py", line [23] in <module>', late.value.detail)
 
 
 def a_plan(tmp_path: Path, scenario: Path, host: str = "http://127.0.0.1:1") -> LoadPlan:

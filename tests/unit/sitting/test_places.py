@@ -61,6 +61,15 @@ def test_an_own_app_has_its_own_command_in_its_own_folder_and_never_heroes(story
     ]
 
 
+def test_the_apps_of_all_cells_are_tried_while_the_first_server_starts(story: Story) -> None:
+    cells = [launches(target=Target(app=f"{name}:app"))[0].cell for name in "abcb"]
+    with places.places("20261127T000000Z-x-ab12", story.emit, cells) as place_for:
+        place_for(cells[1])
+        assert story.steps.count("start import of the app") == 3
+        place_for(cells[0])
+        assert story.steps.count("start import of the app") == 3, "the server is the same"
+
+
 def test_a_server_that_is_not_ours_keeps_its_templates_until_the_end(story: Story) -> None:
     """Cells may come back to them; ours take theirs along."""
     with places.places("20261127T000000Z-x-ab12", story.emit) as place_for:
