@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from harness import deploy
-from harness.domain.events import DatabaseFilling, Emit, ServerStarting
+from harness.domain.events import DatabaseFilling, Emit, Note, ServerStarting
 from harness.domain.evidence import Server
 from harness.domain.experiment import Cell
 from harness.domain.load import Launch
@@ -46,10 +46,13 @@ PlaceFor = Callable[[Cell], Place]
 def places(run_id: str, emit: Emit, cells: Sequence[Cell] = ()) -> Iterator[PlaceFor]:
     """A function that returns the place for a cell, and changes the server when the cell asks for another one.
 
-    It emits when a server is started. While the first one starts, the apps of all `cells` are imported to try.
+    It emits when a server is started, and says when another run is at work. While the first server starts, the apps
+    of all `cells` are imported to try.
     """
     # a server that is not ours keeps its templates until the end: cells may come back to them
     with ExitStack() as kept, ExitStack() as stack:
+        if deploy.others_at_work():
+            emit(Note(text="Another poolbench is at work on this machine: each disturbs the other's figures."))
         current: tuple[tuple[object, ...], Place] | None = None
         untried = {(cell.target.app, cell.target.dir): cell for cell in reversed(cells)}
 
@@ -72,7 +75,7 @@ def _place(  # noqa: PLR0917 -- called once, right above
 ) -> Place:
     if cell.target.url is not None:
         return Place(server=None, template=None, prefix=prefix)
-    rows = None if cell.database.prepare else cell.database.rows
+    rows = cell.database.rows if cell.target.is_reference and not cell.database.prepare else None
     emit(ServerStarting(provider=cell.database.provider, rows=rows))
     with ExitStack() as trying:
         for each in apps:

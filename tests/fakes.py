@@ -160,6 +160,10 @@ class FakeDeploy:
 
     def __init__(self, story: Story) -> None:
         self._story = story
+        self.others = 0
+
+    def others_at_work(self) -> int:
+        return self.others
 
     def importing(self, _cell: Cell) -> Any:
         return self._story.room("import of the app", None)

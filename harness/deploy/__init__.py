@@ -9,7 +9,7 @@ from harness.deploy.container import ContainerProvider, docker_problem
 from harness.deploy.databases import checkpoint, clone, template
 from harness.deploy.embedded import EmbeddedProvider
 from harness.deploy.imports import importing
-from harness.deploy.leftovers import clear_leftovers
+from harness.deploy.leftovers import clear_leftovers, others_at_work
 from harness.deploy.pgbouncer import bouncers
 from harness.deploy.provider import DatabaseProvider
 from harness.deploy.relay import Distances, Relay, distances, start_relay
@@ -34,6 +34,7 @@ __all__ = [
     "importing",
     "launch",
     "launch_all",
+    "others_at_work",
     "start_all",
     "start_database",
     "start_relay",

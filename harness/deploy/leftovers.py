@@ -173,6 +173,13 @@ def clear_leftovers() -> tuple[str, ...]:
     return tuple(cleared)
 
 
+def others_at_work() -> int:
+    """How many other processes have something running here that they answer for."""
+    notes = [found for note in _state_folder().glob("*.json") if (found := _read(note)) is not None]
+    here = {owner for owner, _ in notes if _start_mark(owner.pid) == owner.mark and not owner.is_gone()}
+    return len(here - {current_owner()})
+
+
 def _read(note: Path) -> tuple[Owner, Path | None] | None:
     try:
         content = json.loads(note.read_text())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from statistics import median
 
 from harness.domain.design import design_kind
@@ -43,6 +43,7 @@ def notes(report: Report) -> tuple[str, ...]:
         _no_probe(report),
         _no_activity(report),
         _no_postgres_processes(report),
+        _superuser(report),
         *_relays(report.summary.coverage.relays),
         *report.summary.coverage.scenario_notes,
     )
@@ -236,6 +237,16 @@ def _no_postgres_processes(report: Report) -> str:
     if report.summary.coverage.postgres_processes is not False:
         return ""
     return "CPU and memory of Postgres are not known: its processes cannot be seen from here."
+
+
+def _superuser(report: Report) -> str:
+    postgres = report.info.environment.get("postgres")
+    if not isinstance(postgres, Mapping) or postgres.get("app_role") != "superuser" or not _deployed(report):
+        return ""
+    return (
+        "The service connected as a superuser, for whom Postgres keeps connections that an ordinary role is refused: "
+        "max_connections leaves it more than in production."
+    )
 
 
 def _relays(relays: Sequence[RelayReadings]) -> Iterator[str]:

@@ -19,7 +19,8 @@ def line_of(event: events.Event) -> str:
             text = f"Postgres ({event.provider}){rows}"
         case events.DatabaseFilling():
             last = f": {event.last_line}" if event.last_line else ""
-            text = f"filling the database, {event.elapsed_s:.0f} s so far: {event.command}{last}"
+            by = f", by {event.command}" if event.command else ""
+            text = f"filling the database{by}, for {event.elapsed_s:.0f} s so far{last}"
         case events.SittingStarted(purpose="staircase"):
             text = f"staircase over {_cells(event.launches)}: what can this machine carry?"
         case events.SittingStarted():

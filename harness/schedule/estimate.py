@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Literal
 
 from harness.domain.design import Kind
@@ -14,6 +15,8 @@ Percentile = Literal["p50", "p95"]
 
 RUN_OVERHEAD_S = 5.0
 """server, template database, analysis and report"""
+SERVER_OVERHEAD_S = 3.0
+"""another server and template database, where the cells of two sittings need different ones"""
 SITTING_OVERHEAD_S = 1.5
 LAUNCH_OVERHEAD_S = 1.0
 """clone, start, stop and store of each launch; those of a sitting overlap in part"""
@@ -42,7 +45,10 @@ def expected_duration_s(sitting: Sitting) -> float:
 def run_duration_s(planned: Sequence[Sitting]) -> float:
     """How long a run of these sittings will take from start to report, staircase included if it is among them."""
     overheads = (SITTING_OVERHEAD_S + LAUNCH_OVERHEAD_S * len(sitting.launches) for sitting in planned)
-    return RUN_OVERHEAD_S + math.fsum(overheads) + math.fsum(map(expected_duration_s, planned))
+    servers = [repr(launch.cell.database) for sitting in planned for launch in sitting.launches[:1]]
+    changes = sum(before != after for before, after in pairwise(servers))
+    fixed_s = RUN_OVERHEAD_S + SERVER_OVERHEAD_S * changes
+    return fixed_s + math.fsum(overheads) + math.fsum(map(expected_duration_s, planned))
 
 
 def expected_arrivals(planned: Sequence[Sitting]) -> int | None:

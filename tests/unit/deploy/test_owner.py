@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.deploy.leftovers import Owner, clear_leftovers, current_owner, remembered
+from harness.deploy.leftovers import Owner, clear_leftovers, current_owner, others_at_work, remembered
 from harness.errors import Interrupted
 
 
@@ -39,6 +39,22 @@ def die_holding(folder: Path) -> None:
 
 def test_we_are_not_gone() -> None:
     assert not current_owner().is_gone()
+
+
+def test_only_others_that_live_are_at_work(tmp_path: Path) -> None:
+    code = (
+        "import sys; from harness.deploy import leftovers\n"
+        "with leftovers.remembered(): print('up', flush=True); sys.stdin.read()"
+    )
+    die_holding(tmp_path / "poolbench-data")
+    with remembered():
+        assert others_at_work() == 0, "we are no other, and the dead one is none"
+        with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+            assert other.stdout is not None
+            other.stdout.readline()
+            assert others_at_work() == 1
+            other.communicate()
+    assert others_at_work() == 0
 
 
 def test_an_ended_process_is_gone() -> None:

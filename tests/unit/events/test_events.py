@@ -82,7 +82,7 @@ def test_a_figure_that_is_no_number_is_null(value: float) -> None:
 LINES = [
     "run results/r",
     "Postgres (embedded), 10\u202f000 rows to seed",
-    "filling the database, 20 s so far: alembic upgrade head: Running upgrade",
+    "filling the database, by alembic upgrade head, for 20 s so far: Running upgrade",
     "staircase over pool_size [4]: what can this machine carry?",
     "270 arrivals/s: 60% of the 450 arrivals/s that the strongest of 3 pilots sustained in a staircase (pool_size [4])",
     "sitting 1 of 3: 2 cells hot together",
@@ -106,7 +106,7 @@ def test_a_sitting_says_that_it_is_measured_afresh() -> None:
 
 
 def test_a_command_that_wrote_nothing_has_no_last_line() -> None:
-    assert line_of(replace(EVENTS[2], last_line="")).endswith("so far: alembic upgrade head")  # type: ignore[call-arg]
+    assert line_of(replace(EVENTS[2], last_line="")).endswith("by alembic upgrade head, for 20 s so far")  # type: ignore[call-arg]
 
 
 @pytest.mark.parametrize(

@@ -288,6 +288,18 @@ def test_what_of_the_scenarios_does_not_apply_is_said_as_they_said_it(report: Re
     assert notes(with_coverage(report, scenario_notes=said)) == said
 
 
+@pytest.mark.parametrize(("role", "said"), [("superuser", True), ("ordinary", False), (None, False)])
+def test_a_service_that_connects_as_a_superuser_is_told(report: Report, role: str | None, said: bool) -> None:
+    seen = replace(report, info=replace(report.info, environment={"postgres": {"app_role": role}}))
+    note = (
+        "The service connected as a superuser, for whom Postgres keeps connections that an ordinary role is refused: "
+        "max_connections leaves it more than in production."
+    )
+    assert about(seen, "superuser") == (note if said else "")
+    elsewhere = {"target": Target(url="http://a"), "pool_share": math.nan}
+    assert about(with_cells(seen, elsewhere, elsewhere), "superuser") == ""
+
+
 def test_relays_say_how_the_distance_was_kept(report: Report) -> None:
     nearer = replace(RELAY, rtt_ms=5.0, rtt_ms_measured=5.26, late_ms_p99=1.39, idle_drops=3)
     slower = replace(RELAY, rtt_ms_measured=20.5, late_ms_p99=2.07, idle_drops=1)

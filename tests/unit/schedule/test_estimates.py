@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from harness.domain.experiment import Experiment
+from harness.domain.experiment import DatabaseSpec, Experiment
 from harness.domain.load import Sitting
 from harness.outline import outline
 from harness.plan import expand, load_experiment, shipped, shipped_names
@@ -20,7 +21,13 @@ from harness.schedule import (
     requests_per_launch,
     run_duration_s,
 )
-from harness.schedule.estimate import LAUNCH_OVERHEAD_S, RUN_OVERHEAD_S, SITTING_OVERHEAD_S, sampling_sd
+from harness.schedule.estimate import (
+    LAUNCH_OVERHEAD_S,
+    RUN_OVERHEAD_S,
+    SERVER_OVERHEAD_S,
+    SITTING_OVERHEAD_S,
+    sampling_sd,
+)
 from harness.schedule.sittings import sittings
 from harness.schedule.staircase import staircase_sitting
 
@@ -46,6 +53,19 @@ def test_a_shipped_experiment_opens_with_its_question_and_its_duration(file: Pat
     stated_s = (2.0 if found[1] == "two" else float(found[1])) * (60 if found[2] == "minutes" else 1)
     expected_s = run_duration_s(planned(load_experiment(file), None))
     assert expected_s < stated_s if "less than" in found[0] else expected_s == pytest.approx(stated_s, rel=0.3)
+
+
+def test_a_server_that_comes_anew_takes_its_time() -> None:
+    sittings_ = planned(load_experiment(shipped("experiments") / "expire_on_commit.toml"), 50.0)[-3:]
+    other = DatabaseSpec(rows=7)
+    moved = [
+        replace(own, launches=tuple(replace(o, cell=replace(o.cell, database=other)) for o in own.launches))
+        for own in sittings_
+    ]
+    same = run_duration_s(sittings_)
+    assert run_duration_s([moved[0], *sittings_[1:]]) == same + SERVER_OVERHEAD_S
+    assert run_duration_s([sittings_[0], moved[1], sittings_[2]]) == same + 2 * SERVER_OVERHEAD_S
+    assert run_duration_s(moved) == same
 
 
 def test_the_quickstart_is_quick_and_compares_three_pools_in_turns() -> None:

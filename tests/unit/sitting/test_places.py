@@ -61,6 +61,15 @@ def test_an_own_app_has_its_own_command_in_its_own_folder_and_never_heroes(story
     ]
 
 
+def test_another_run_at_work_is_told(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(places.deploy, "others", 1)
+    with places.places("20261127T000000Z-x-ab12", story.emit) as place_for:
+        (said,) = story.steps
+        assert said.endswith("Another poolbench is at work on this machine: each disturbs the other's figures.")
+        place_for(cell(rows=1))
+    assert story.steps.count(said) == 1
+
+
 def test_the_apps_of_all_cells_are_tried_while_the_first_server_starts(story: Story) -> None:
     cells = [launches(target=Target(app=f"{name}:app"))[0].cell for name in "abcb"]
     with places.places("20261127T000000Z-x-ab12", story.emit, cells) as place_for:
