@@ -75,7 +75,8 @@ def summarise_cell(
     settings = [*(own.not_applied for own in launches), *(own.not_applied for own in excluded)]
     wrong = {own.key: own.found for found in settings for own in found}
     # without these nobody knows how many connections the cell's pools may hold
-    ceiling = None if wrong.keys() & {*CEILING, CONNECTIONS} else cell.connection_ceiling
+    known = cell.decides_pool and not wrong.keys() & {*CEILING, CONNECTIONS}
+    ceiling = cell.connection_ceiling if known else None
     return CellSummary(
         cell=cell,
         rank=0,

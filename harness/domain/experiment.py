@@ -32,7 +32,6 @@ ProviderName = Literal["embedded", "container", "url"]
 OnIdle = Literal["reset", "blackhole"]
 ArgumentValue = str | int | float | bool | tuple[str | int | float, ...]
 
-REFERENCE_APP = "target_app.main:create_app"
 DAY_S = 86_400
 MAX_LAUNCHES = 10_000
 """cells x launches"""
@@ -115,7 +114,7 @@ class Target:
 
     __pydantic_config__: ClassVar[Mapping[str, Any]] = _STRICT
 
-    app: str = REFERENCE_APP
+    app: str = "target_app.main:create_app"
     """pkg.module:attribute, an ASGI app or a factory without arguments"""
     dir: str | None = None
     """the service's folder, where it is started; a relative path counts from the experiment file"""
@@ -372,9 +371,9 @@ class Cell:
         return self.target.url is None
 
     @property
-    def is_reference(self) -> bool:
-        """Whether the service is the reference app, which takes every setting; another has a driver of its own."""
-        return self.takes_settings and self.target.app == REFERENCE_APP
+    def decides_pool(self) -> bool:
+        """Whether how many connections the service may open is the experiment's to say."""
+        return self.takes_settings and self.has_say("pool.pool_size") and self.has_say("pool.max_overflow")
 
     @property
     def connection_ceiling(self) -> int | None:

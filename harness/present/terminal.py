@@ -171,7 +171,7 @@ def _cell_table(cells: Sequence[Cell]) -> FittingTable:
         Column(header="cell", values=values(lambda c: c.label), need=100, left=True),
         Column(header="driver", values=values(driver_text), need=40, left=True),
         Column(header="workers", values=asked(lambda c: c.target.workers), need=60),
-        Column(header="pool_size\n+ overflow", values=asked(_pool_text), need=70),
+        Column(header="pool_size\n+ overflow", values=values(_pool_text), need=70),
         Column(header="connections\nat most", values=values(lambda c: _ceiling_text([c])), need=90),
         Column(header="scenario", values=values(lambda c: c.load.scenario), need=30, left=True),
     )
@@ -210,14 +210,16 @@ def _most_connections(block: Sequence[Sitting]) -> str:
 
 
 def _ceiling_text(cells: Sequence[Cell]) -> str:
-    """Connections these cells may make Postgres hold at once; unknown of a service that runs already."""
-    if not all(cell.takes_settings for cell in cells):
+    """Connections these cells may make Postgres hold at once; unknown where the service decides."""
+    if not all(cell.decides_pool for cell in cells):
         return UNKNOWN
     ceilings = [cell.server_ceiling for cell in cells]
     return INFINITE if None in ceilings else str(sum(ceiling for ceiling in ceilings if ceiling is not None))
 
 
 def _pool_text(cell: Cell) -> str:
+    if not cell.decides_pool:
+        return UNKNOWN
     return "no pool" if cell.pool.ceiling is None else f"{cell.pool.pool_size} + {cell.pool.max_overflow}"
 
 

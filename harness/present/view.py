@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from harness.domain.design import design_kind
 from harness.domain.evidence import RunInfo
-from harness.domain.experiment import Cell, DatabaseSpec
+from harness.domain.experiment import Cell
 from harness.domain.verdict import CellSummary, Report, Summary
 from harness.present.numbers import UNKNOWN, count, duration, number
 from harness.present.phrases import promise_text
@@ -51,7 +51,7 @@ def peak_text(cell: CellSummary) -> str:
 
 def driver_text(cell: Cell) -> str:
     """The driver that the reference app is asked to use; another app has one of its own."""
-    return cell.target.driver if cell.is_reference else UNKNOWN
+    return cell.target.driver if cell.takes_settings and cell.target.is_reference else UNKNOWN
 
 
 def titled(cell: CellSummary) -> str:
@@ -213,7 +213,7 @@ def _service_fact(report: Report) -> str:
     started = [cell for cell in cells if cell.takes_settings]
     parts = [f"already running at {', '.join(urls)}"] if urls else []
     if started:
-        reference = [cell for cell in started if cell.is_reference]
+        reference = [cell for cell in started if cell.target.is_reference]
         drivers = _distinct(reference, driver_text) or ", ".join(report.summary.coverage.drivers)
         parts.append(_distinct(started, lambda cell: cell.target.app))
         parts += [f"driver {drivers}"] if drivers else []
@@ -223,16 +223,17 @@ def _service_fact(report: Report) -> str:
 
 def _database_fact(info: RunInfo) -> str:
     """The databases that were made for the launches; "" where the service has one of its own."""
-    specs = [cell.database for cell in info.cells if cell.takes_settings]
-    if not specs:
+    cells = [cell for cell in info.cells if cell.takes_settings]
+    if not cells:
         return ""
+    specs = [cell.database for cell in cells]
     # the fingerprint is that of the first cell's server
     alike = len({(spec.provider, spec.url, spec.image) for spec in specs}) == 1
     server = _section(info.environment, "postgres") if alike else {}
     settings = {key: [spec.settings.get(key) for spec in specs] for spec in specs for key in spec.settings}
     parts = (
         f"Postgres {server['version']}" if server.get("version") else "Postgres",
-        *dict.fromkeys(filled_text(spec) for spec in specs),
+        *dict.fromkeys(_filled_text(cell) for cell in cells),
         str(server.get("transport", "")),
         f"provider {_distinct(specs, lambda spec: spec.provider)}",
         *(f"{key} = {_distinct(values, str)}" for key, values in settings.items()),
@@ -240,9 +241,11 @@ def _database_fact(info: RunInfo) -> str:
     return "; ".join(part for part in parts if part)
 
 
-def filled_text(database: DatabaseSpec) -> str:
-    """What a launch's database holds: how much a command of the user's puts there is not known."""
-    return f"filled by {' '.join(database.prepare)}" if database.prepare else f"{count(database.rows)} rows"
+def _filled_text(cell: Cell) -> str:
+    """What a launch's database holds: heroes are the reference app's, and what a command puts there is not known."""
+    if cell.database.prepare:
+        return f"filled by {' '.join(cell.database.prepare)}"
+    return f"{count(cell.database.rows)} rows" if cell.target.is_reference else "empty at first"
 
 
 def _machine_fact(environment: Mapping[str, Any]) -> str:

@@ -183,12 +183,16 @@ class Limit:
 def limit_lines(summary: CellSummary, server_limit: int | None) -> list[Limit]:
     """What limits a cell's connections, lowest first.
 
-    A pool without a limit, or with another one than was asked for, leaves the server's alone.
+    A pool without a limit, or with another one than is asked for, if any is, leaves the server's alone.
     """
     cell = summary.cell
     workers, pool = cell.target.workers, cell.pool
     limits = []
-    if cell.connection_ceiling is not None and not any(key.startswith("pool.") for key in summary.not_applied):
+    if (
+        cell.decides_pool
+        and cell.connection_ceiling is not None
+        and not any(key.startswith("pool.") for key in summary.not_applied)
+    ):
         kept = workers * pool.pool_size
         name = f"{workers} {_TIMES} pool_size = {kept}" if workers > 1 else f"pool_size {kept}"
         limits.append(Limit(name=name, value=kept, dash="--"))

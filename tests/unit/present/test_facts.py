@@ -61,6 +61,7 @@ def test_what_a_command_of_ones_own_put_into_the_database_is_not_counted(told: T
     said = told(own, own)["Database"]
     assert "filled by alembic upgrade head" in said
     assert "rows" not in said
+    assert "; empty at first; " in told({"target": OWN}, {"target": OWN})["Database"]
 
 
 def test_cells_on_different_servers_do_not_share_a_version(told: Tell) -> None:

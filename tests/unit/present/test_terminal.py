@@ -8,7 +8,7 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console, RenderableType
 
-from harness.domain.experiment import Cell, Pool
+from harness.domain.experiment import Cell, Pool, Target
 from harness.domain.load import Segment, Sitting, Turn, launch_of
 from harness.domain.verdict import Report
 from harness.present import plan_table, print_report
@@ -163,3 +163,22 @@ def test_plan_of_a_pool_without_limit(make_report: MakeReport) -> None:
     assert lines[0] == "1 cell, 0 launches, about 3 s."
     assert next(line for line in lines if line.startswith("c01")).split()[-2] == "∞"
     assert any(line.startswith("staircase") and "∞" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("target", "named", "shown_"),
+    [
+        (Target(), (), ["asyncpg", "1", "2", "+", "1", "3", "mixed"]),
+        (Target(app="shop:app"), ("pool.pool_size",), ["\u2013", "1", "\u2013", "\u2013", "mixed"]),
+        (Target(app="shop:app"), ("pool.pool_size", "pool.max_overflow"), ["\u2013", "1", "2", "+", "1", "3", "mixed"]),
+        (Target(url="http://shop"), (), ["\u2013", "\u2013", "\u2013", "\u2013", "mixed"]),
+    ],
+)
+def test_plan_shows_no_setting_that_is_the_services_own(
+    make_report: MakeReport, target: Target, named: tuple[str, ...], shown_: list[str]
+) -> None:
+    info = make_report(drivers=1, sizes=1, launches=1, label="cell").info
+    cell = replace(info.cells[0], target=target, named=named)
+    lines = rendered(plan_table([cell], [build_sitting((cell,), 1)], 3), 120)
+    assert next(line for line in lines if line.startswith("c01")).split()[2:] == shown_
+    assert next(line for line in lines if line.startswith("block 1")).split()[3] == shown_[-2]
