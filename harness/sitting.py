@@ -51,7 +51,8 @@ def run_sitting(
         # around the targets: what their connections did is known for good once they are closed
         log = stack.enter_context(observe.server_log(place.server, _database_names(urls)))
         far = stack.enter_context(deploy.distances(place.server, sitting.launches, urls))
-        starts = _starts(sitting, stack.enter_context(deploy.bouncers(sitting.launches, far.urls)), folder)
+        near = stack.enter_context(deploy.bouncers(sitting.launches, far.urls))
+        starts = _starts(sitting, near.urls, folder)
         targets = stack.enter_context(deploy.start_all(starts, probe=experiment.observe.probe))
         gauges = {start.launch.id: start.probe_dir for start in starts} if experiment.observe.probe else {}
         load_plan = schedule.with_hosts(sitting, targets.hosts, _scenarios(sitting), folder, gauges)
@@ -68,6 +69,7 @@ def run_sitting(
                 generator_pid=generator.pid,
                 interval_s=experiment.observe.interval_s,
                 relay_pids=far.pids,
+                bouncer_pids=near.pids,
             )
         )
         far.begin()
@@ -174,6 +176,7 @@ def _trial(raw: Raw, launch: Launch, experiment: Experiment, ceiling_rps: float 
         applied=tuple(pool for pool in raw.observed.applied if pool.launch_id == launch.id),
         processes=tuple(process for process in raw.observed.processes if process.launch_id == launch.id),
         deaths=deaths,
+        standstills=tuple(still for still in raw.observed.standstills if still.launch_id in ("", launch.id)),
     )
     (target,) = (target for target in raw.targets if target.launch_id == launch.id)
     logs = {} if target.log is None else {"target.log": target.log}

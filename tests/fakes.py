@@ -188,7 +188,7 @@ class FakeDeploy:
         return self._story.room("relays", FakeDistances(self._story, urls))
 
     def bouncers(self, _launches: Sequence[Launch], urls: Mapping[str, str]) -> Any:
-        return self._story.room("bouncers", urls)
+        return self._story.room("bouncers", deploy.Bouncers(urls=urls, pids={}))
 
     def start_all(self, starts: Sequence[deploy.TargetStart], *, probe: bool) -> Any:
         assert probe

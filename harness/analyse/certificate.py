@@ -16,7 +16,7 @@ from harness.analyse.findings import FINDINGS
 from harness.analyse.instrument import INSTRUMENT
 from harness.analyse.judged import Evidence, judged
 from harness.analyse.measured import Arrivals
-from harness.domain.evidence import Certificate, Death, RelayReadings, SamplerGap
+from harness.domain.evidence import Certificate, Death, RelayReadings, SamplerGap, Standstill
 from harness.domain.evidence import Evidence as StoredEvidence
 from harness.domain.experiment import Slo
 from harness.domain.ledger import check_ledger
@@ -41,6 +41,7 @@ def certify(
     pgbouncer: bool = False,
     prepared_at_most: float = 0.0,
     deaths: tuple[Death, ...] = (),
+    standstills: tuple[Standstill, ...] = (),
     arrivals: Arrivals | None = None,
     wrong_settings: tuple[NotApplied, ...] = (),
 ) -> Certificate:
@@ -64,6 +65,7 @@ def certify(
         prepared_at_most: statements that the driver prepared and executed in two steps, which Postgres does not time
             whole; NaN when not known.
         deaths: processes that ended while they were needed.
+        standstills: processes that were stopped meanwhile.
         arrivals: of the rows, where they were worked out already.
         wrong_settings: settings that the service does not have.
     """
@@ -85,6 +87,7 @@ def certify(
             pgbouncer=pgbouncer,
             prepared_at_most=prepared_at_most,
             deaths=deaths,
+            standstills=standstills,
             arrivals=arrivals,
             wrong_settings=wrong_settings,
         )
@@ -132,6 +135,7 @@ def certificate_of(
         pgbouncer=trial.launch.cell.target.pgbouncer,
         prepared_at_most=_prepared_at_most(evidence),
         deaths=trial.deaths,
+        standstills=trial.standstills,
         arrivals=arrivals,
         wrong_settings=wrong_settings,
     )

@@ -9,10 +9,11 @@ import math
 from collections.abc import Callable
 
 import numpy as np
+import pandas as pd
 
 from harness.analyse.applied import CONNECTIONS, NotApplied
 from harness.analyse.judged import Judged
-from harness.analyse.reasons import above, first_death, increase, largest, last_reading, share_of
+from harness.analyse.reasons import above, first_death, increase, largest, last_reading, longest_standstill, share_of
 from harness.analyse.steady import BIN_S, settled_after_s
 from harness.domain.evidence import Reason
 
@@ -22,6 +23,8 @@ STILL_AT_WORK_S_MAX = 1.0
 """What a service does within this time after its last answer is tidying up."""
 FAILING_SHARE = 0.01
 """of the arrivals; more than this is no service to run, whether anything was promised or not"""
+BREAKDOWNS = ("died", "stood_still")
+"""Codes of what no setting to be run with shows."""
 LOOP_LAG_MS_MAX = 100.0
 STEAL_SHARE_MAX = 0.02
 THROTTLED_SHARE_MAX = 0.01
@@ -63,11 +66,19 @@ def unfinished(evidence: Judged) -> Reason | None:
 
 
 def died(evidence: Judged) -> Reason | None:
-    """The service, one of its workers or its Postgres ended while it was needed, whichever turn it was."""
-    death = first_death(evidence, ("target", "worker", "postgres", "checkpointer"))
+    """The service, one of its workers, PgBouncer or Postgres ended while it was needed, whichever turn it was."""
+    death = first_death(evidence, ("target", "worker", "pgbouncer", "postgres", "checkpointer"))
     if death is None:
         return None
     return Reason(kind="finding", code="died", message=death[0], value=death[1], threshold=0.0)
+
+
+def stood_still(evidence: Judged) -> Reason | None:
+    """One of them was stopped while the rest of the machine went on."""
+    still = longest_standstill(evidence, ("target", "pgbouncer", "postgres", "backend"))
+    if still is None:
+        return None
+    return Reason(kind="finding", code="stood_still", message=still[0], value=still[1], threshold=0.0)
 
 
 def setting_not_applied(evidence: Judged) -> Reason | None:
@@ -113,16 +124,28 @@ def no_connection(evidence: Judged) -> Reason | None:
 
 def gc_pause(evidence: Judged) -> Reason | None:
     """The target's garbage collector stopped it."""
-    value = largest(evidence.probe["gc_pause_max_ms"])
+    value = largest(_while_running(evidence)["gc_pause_max_ms"])
     message = f"a garbage collection stopped the target for {value:.0f} ms"
     return above("finding", "gc_pause", value, GC_PAUSE_MS_MAX, message)
 
 
 def loop_lag(evidence: Judged) -> Reason | None:
     """The target's event loop was blocked."""
-    value = largest(evidence.probe["loop_lag_max_ms"])
+    value = largest(_while_running(evidence)["loop_lag_max_ms"])
     message = f"the target's event loop was blocked for {value:.0f} ms"
     return above("finding", "loop_lag", value, LOOP_LAG_MS_MAX, message)
+
+
+def _while_running(evidence: Judged) -> pd.DataFrame:
+    """The probe's lines without those that tell of a time in which their process was stopped: it was not blocked."""
+    lines = evidence.probe
+    stopped = np.zeros(len(lines), dtype=np.bool_)
+    for still in evidence.standstills:
+        lag_ns = (lines["loop_lag_max_ms"].to_numpy(dtype=np.float64) * 1e6).astype(np.int64)
+        until_ns = still.t_ns + still.length_s * 1e9
+        overlaps = (lines["t_ns"] >= still.t_ns) & (lines["t_ns"] - lag_ns <= until_ns)
+        stopped |= ((lines["pid"] == still.pid) & overlaps).to_numpy()
+    return lines[~stopped]
 
 
 def pool_timeouts(evidence: Judged) -> Reason | None:
@@ -199,6 +222,7 @@ FINDINGS: tuple[Callable[[Judged], Reason | None], ...] = (
     timeouts,
     unfinished,
     died,
+    stood_still,
     setting_not_applied,
     still_at_work,
     empty_tasks,

@@ -16,8 +16,8 @@ import numpy as np
 from harness.analyse.estimate import quantile
 from harness.analyse.judged import Judged
 from harness.analyse.littles_law import SHARE_MAX, held, postgres_share, probe_share
-from harness.analyse.reasons import above, first_death, last_reading
-from harness.domain.evidence import Reason
+from harness.analyse.reasons import above, first_death, last_reading, longest_standstill
+from harness.domain.evidence import Reason, SamplerGap
 from harness.domain.profile import CEILING_SHARE_MAX
 
 GENERATOR_CPU_SHARE_MAX = 0.9
@@ -27,6 +27,8 @@ SCHEDULE_SIGMAS = 5.0
 """Arrivals are random: a schedule falls short only beyond this many standard deviations of a Poisson count."""
 CLOCK_UNCERTAINTY_MS_MAX = 1.0
 RELAY_LATE_MS_MAX = 1.0
+ASKS_POSTGRES = ("postgres", "server", "postgres processes")
+"""samplers whose readings Postgres gives"""
 
 
 def generator_cpu(evidence: Judged) -> Reason | None:
@@ -58,13 +60,38 @@ def ledger_mismatch(evidence: Judged) -> Reason | None:
 
 def sampler_gap(evidence: Judged) -> Reason | None:
     """A sampler was silent while the trial was measured."""
-    if not evidence.gaps:
+    gaps = [gap for gap in evidence.gaps if not _explained(gap, evidence)]
+    if not gaps:
         return None
-    longest = max(evidence.gaps, key=lambda gap: gap.length_s)
+    longest = max(gaps, key=lambda gap: gap.length_s)
     why = f" ({longest.reason})" if longest.reason else ""
     span = f" for {longest.length_s:.1f} s" if longest.length_s else " at times"
     message = f"the {longest.sampler} sampler gave nothing{span}{why}"
     return Reason(kind="instrument", code="sampler_gap", message=message, value=longest.length_s, threshold=0.0)
+
+
+def _explained(gap: SamplerGap, evidence: Judged) -> bool:
+    """Whether it was Postgres that gave nothing, because it had died or was stopped: that is found, no reason."""
+    end_ns = gap.t_ns + gap.length_s * 1e9
+    return gap.sampler in ASKS_POSTGRES and (
+        any(
+            death.role in ("postgres", "checkpointer") and gap.t_ns <= death.t_ns <= end_ns for death in evidence.deaths
+        )
+        or any(
+            still.role in ("postgres", "backend")
+            and gap.t_ns <= still.t_ns + still.length_s * 1e9
+            and still.t_ns <= end_ns
+            for still in evidence.standstills
+        )
+    )
+
+
+def stopped(evidence: Judged) -> Reason | None:
+    """The load generator or the relay was stopped, and the service with nothing to do."""
+    still = longest_standstill(evidence, ("generator", "relay"))
+    if still is None:
+        return None
+    return Reason(kind="instrument", code="stopped", message=still[0], value=still[1], threshold=0.0)
 
 
 def relay_died(evidence: Judged) -> Reason | None:
@@ -170,6 +197,7 @@ INSTRUMENT: tuple[Callable[[Judged], Reason | None], ...] = (
     clock,
     relay_late,
     relay_died,
+    stopped,
     littles_law_probe,
     littles_law_postgres,
 )

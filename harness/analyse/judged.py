@@ -13,9 +13,11 @@ from harness.analyse.arrays import Bools, Codes, Floats
 from harness.analyse.measured import OUTCOME_PLACES, Arrivals, arrivals_of, is_in, rows_of
 from harness.analyse.steady import bin_medians_ms
 from harness.analyse.windows import Windows, measured_segments, windows
-from harness.domain.evidence import PROBE_COLUMNS, SERVER_COLUMNS, Death, RelayReadings, SamplerGap
+from harness.domain.evidence import PROBE_COLUMNS, SERVER_COLUMNS, Death, RelayReadings, SamplerGap, Standstill
 from harness.domain.experiment import Slo
 from harness.domain.load import Ledger, Segment
+
+PROBE_INTERVAL_MS = 100.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +40,7 @@ class Evidence:
     pgbouncer: bool
     prepared_at_most: float
     deaths: tuple[Death, ...]
+    standstills: tuple[Standstill, ...]
     arrivals: Arrivals | None
     wrong_settings: tuple[NotApplied, ...]
 
@@ -64,6 +67,7 @@ class Judged:
     pgbouncer: bool
     prepared_at_most: float
     deaths: tuple[Death, ...]
+    standstills: tuple[Standstill, ...]
     wrong_settings: tuple[NotApplied, ...]
     began_ns: int
     """when the launch's first turn began"""
@@ -122,6 +126,7 @@ def judged(evidence: Evidence) -> Judged:
         pgbouncer=evidence.pgbouncer,
         prepared_at_most=evidence.prepared_at_most,
         deaths=evidence.deaths,
+        standstills=evidence.standstills,
         wrong_settings=evidence.wrong_settings,
         began_ns=min((turn.start_ns for turn in evidence.ledger.turns), default=0),
         start_ns=int(spans.start_ns.min(initial=np.iinfo(np.int64).max)),
@@ -166,11 +171,18 @@ def _from_first_to_last(generator: pd.DataFrame | None, spans: Windows) -> pd.Da
 
 
 def _within(probe: pd.DataFrame | None, spans: Windows) -> pd.DataFrame:
-    """The probe's lines written during the stretches, or until the service was idle after them."""
-    if probe is None:
+    """The probe's lines that tell of the stretches, or of the time until the service was idle after them.
+
+    A line's maxima are over the time before it: what began within a stretch may be told after its end.
+    """
+    if probe is None or len(spans.start_ns) == 0:
         return _empty(PROBE_COLUMNS)
-    inside, _ = spans.locate(probe["t_ns"].to_numpy(), until_idle=True)
-    return probe[inside]
+    t_ns = probe["t_ns"].to_numpy()
+    longest_ms = probe[["loop_lag_max_ms", "gc_pause_max_ms"]].max(axis=1).to_numpy(dtype=np.float64)
+    since_ns = t_ns - (1e6 * np.maximum(np.nan_to_num(longest_ms), PROBE_INTERVAL_MS)).astype(np.int64)
+    last = np.searchsorted(spans.start_ns, t_ns, side="right") - 1
+    tells: Bools = (last >= 0) & (spans.idle_ns[np.maximum(last, 0)] >= since_ns)
+    return probe[tells]
 
 
 def _empty(columns: Iterable[str]) -> pd.DataFrame:

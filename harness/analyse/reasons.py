@@ -13,7 +13,7 @@ import pandas as pd
 
 from harness.analyse.judged import Judged
 from harness.analyse.measured import OUTCOME_PLACES
-from harness.domain.evidence import NeededRole, Reason
+from harness.domain.evidence import NeededRole, Reason, StillRole
 
 
 def above(
@@ -36,8 +36,23 @@ def first_death(evidence: Judged, roles: Sequence[NeededRole]) -> tuple[str, flo
     return f"{_WHO[first.role]} (process {first.pid}) ended {_how(first.code)} {at_s:.1f} s into the load{more}", at_s
 
 
-_WHO: Mapping[NeededRole, str] = {
+def longest_standstill(evidence: Judged, roles: Sequence[StillRole]) -> tuple[str, float] | None:
+    """What is to be said of these roles' longest standstill, whichever turn it fell on, and how many seconds it was."""
+    found = [still for still in evidence.standstills if still.role in roles]
+    if not found:
+        return None
+    longest = max(found, key=lambda still: still.length_s)
+    at_s = max(0.0, (longest.t_ns - evidence.began_ns) / 1e9)
+    more = f", and {len(found) - 1} times more" if len(found) > 1 else ""
+    who = f"{_WHO[longest.role]} (process {longest.pid})"
+    return f"{who} was stopped for {longest.length_s:.1f} s, {at_s:.1f} s into the load{more}", longest.length_s
+
+
+_WHO: Mapping[NeededRole | StillRole, str] = {
     "target": "the service",
+    "generator": "the load generator",
+    "backend": "one of Postgres's processes",
+    "pgbouncer": "PgBouncer",
     "worker": "a worker of the service",
     "relay": "the network relay",
     "postgres": "Postgres",

@@ -16,7 +16,7 @@ from harness.analyse.applied import CEILING, CONNECTIONS, Values, read_back
 from harness.analyse.compare import Comparison
 from harness.analyse.estimate import over_launches
 from harness.analyse.failures import most_frequent, most_logged
-from harness.analyse.findings import FAILING_SHARE
+from harness.analyse.findings import BREAKDOWNS, FAILING_SHARE
 from harness.analyse.launches import ALL, SHARES, EndpointFigures, Excluded, LaunchFigures
 from harness.analyse.metrics import METRICS, compare_by
 from harness.analyse.promise import all_of, error_rate_promise, latency_promise
@@ -90,6 +90,7 @@ def summarise_cell(
         cpu_ms_per_request=_cpu_ms_per_request(launches),
         slo=_in_the_long_run(_slo(cell.id, launches, slo, percentiles), queue),
         failing=everything.error_rate > allowed or math.isinf(everything.p95_ms.value),
+        broke_down=any(reason.code in BREAKDOWNS for own in launches for reason in own.certificate.reasons),
         saturated=queue.saturated,
         near_its_limit=queue.near_its_limit,
         from_empty=queue.from_empty,

@@ -17,8 +17,8 @@ from harness.domain.verdict import CellSummary, State, Verdict
 def conclude(cells: Sequence[CellSummary], by_p95: Comparison, info: RunInfo) -> Verdict:
     """Recommend the smallest setting that was shown to be good enough, where anything was.
 
-    A cell that fails, that its load saturates, whose queue had not settled, or that surely breaks its SLO is never
-    recommended.
+    A cell that fails or broke down, that its load saturates, whose queue had not settled, or that surely breaks its SLO
+    is never recommended.
 
     Args:
         cells: best first, as ranked.
@@ -48,7 +48,9 @@ def conclude(cells: Sequence[CellSummary], by_p95: Comparison, info: RunInfo) ->
 def is_eligible(summary: CellSummary) -> bool:
     """Whether a cell may be recommended at all, if its latency is good enough."""
     sound = kind_of(summary) == Kind.SOUND
-    return sound and not summary.failing and not summary.from_empty and summary.slo != "not_met"
+    return (
+        sound and not summary.failing and not summary.broke_down and not summary.from_empty and summary.slo != "not_met"
+    )
 
 
 def _without_choice(valid: Sequence[CellSummary]) -> State | None:

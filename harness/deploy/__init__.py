@@ -10,7 +10,7 @@ from harness.deploy.databases import checkpoint, clone, template
 from harness.deploy.embedded import EmbeddedProvider
 from harness.deploy.imports import importing
 from harness.deploy.leftovers import clear_leftovers, others_at_work
-from harness.deploy.pgbouncer import bouncers
+from harness.deploy.pgbouncer import Bouncers, bouncers
 from harness.deploy.provider import DatabaseProvider
 from harness.deploy.relay import Distances, Relay, distances, start_relay
 from harness.deploy.target import Starting, TargetStart, launch, launch_all, start_all
@@ -20,6 +20,7 @@ from harness.domain.experiment import DatabaseSpec
 
 __all__ = [
     "PROVIDERS",
+    "Bouncers",
     "DatabaseProvider",
     "Distances",
     "Relay",

@@ -151,6 +151,7 @@ def remembered(folder: Path | None = None) -> Iterator[None]:
 def _remove(folder: Path) -> None:
     """Remove a folder of ours, though a signal interrupts it: the second one is not heard any more."""
     try:
+        _end_postgres_in(folder)
         shutil.rmtree(folder, ignore_errors=True)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -167,6 +168,7 @@ def clear_leftovers() -> tuple[str, ...]:
         if owner.token not in gone:
             continue
         if folder is not None and folder.name.startswith(FOLDER_PREFIX) and folder.is_dir():
+            _end_postgres_in(folder)
             shutil.rmtree(folder, ignore_errors=True)
             cleared.append(f"folder {folder}")
         note.unlink(missing_ok=True)
@@ -206,6 +208,25 @@ def _end_processes(tokens: set[str]) -> list[str]:
                 process.kill()
         still_running(ours)
     return lines
+
+
+def _end_postgres_in(folder: Path) -> None:
+    """End what a postmaster left in its data folder: processes that were stopped when it was killed.
+
+    They lead sessions of their own and write their titles over their environment, so nothing else shows whose they are.
+    """
+    ours = [process for process in psutil.process_iter() if _is_postgres_in(process, folder)]
+    for process in ours:
+        with contextlib.suppress(psutil.Error):
+            process.kill()
+    still_running(ours)
+
+
+def _is_postgres_in(process: psutil.Process, folder: Path) -> bool:
+    try:
+        return process.name() == "postgres" and Path(process.cwd()).is_relative_to(folder.resolve())
+    except (psutil.Error, OSError):
+        return False
 
 
 def still_running(processes: Sequence[psutil.Process]) -> list[psutil.Process]:

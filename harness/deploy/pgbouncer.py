@@ -81,18 +81,26 @@ class _Folder:
         return path
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bouncers:
+    """How each launch reaches its database, and the PgBouncers among the ways."""
+
+    urls: Mapping[str, str]
+    pids: Mapping[str, int]
+
+
 @contextmanager
-def bouncers(launches: Sequence[Launch], urls: Mapping[str, str]) -> Iterator[Mapping[str, str]]:
+def bouncers(launches: Sequence[Launch], urls: Mapping[str, str]) -> Iterator[Bouncers]:
     """Put a PgBouncer before every database of `urls` whose cell asks for one, within the block.
 
-    `urls` maps a launch's id to where its database is reached; so does what is given back.
+    `urls` maps a launch's id to where its database is reached.
 
     Raises:
         InfrastructureError: PgBouncer is not installed, or did not come up.
     """
     wanted = [launch for launch in launches if launch.cell.target.pgbouncer and launch.id in urls]
     if not wanted:
-        yield urls
+        yield Bouncers(urls=urls, pids={})
         return
     program = _find()
     with ExitStack() as stack:
@@ -100,7 +108,10 @@ def bouncers(launches: Sequence[Launch], urls: Mapping[str, str]) -> Iterator[Ma
             launch.id: stack.enter_context(_bouncer(program, urls[launch.id], launch.cell.target.pgbouncer_pool_size))
             for launch in wanted
         }
-        yield {**urls, **through}
+        yield Bouncers(
+            urls={**urls, **{launch_id: url for launch_id, (url, _) in through.items()}},
+            pids={launch_id: pid for launch_id, (_, pid) in through.items()},
+        )
 
 
 def _find() -> _Program:
@@ -116,8 +127,8 @@ def _find() -> _Program:
 
 
 @contextmanager
-def _bouncer(program: _Program, url: str, pool_size: int) -> Iterator[str]:
-    """The URL of the same database through a PgBouncer that runs within the block."""
+def _bouncer(program: _Program, url: str, pool_size: int) -> Iterator[tuple[str, int]]:
+    """The URL of the same database through a PgBouncer that runs within the block, and its process."""
     account = unprivileged_account()  # it refuses to run as root, as Postgres does
     path = scratch_parent(account) / f"{leftovers.FOLDER_PREFIX}pgbouncer-{secrets.token_hex(6)}"
     with leftovers.remembered(path), ExitStack() as stack:
@@ -126,7 +137,7 @@ def _bouncer(program: _Program, url: str, pool_size: int) -> Iterator[str]:
             os.chown(path, account.uid, account.gid)
         port, process = _run(program, _Folder(path=path, account=account), parse_url(url), pool_size)
         stack.callback(stop_groups, [process], grace_s=_STOP_TIMEOUT_S)
-        yield at_port(url.partition("?")[0], port)  # between app and PgBouncer there is no TLS
+        yield at_port(url.partition("?")[0], port), process.pid  # between app and PgBouncer there is no TLS
 
 
 def _run(program: _Program, folder: _Folder, upstream: Address, pool_size: int) -> tuple[int, Process]:

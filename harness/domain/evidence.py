@@ -101,7 +101,7 @@ Whole numbers, but for NaN. What each of them is, is said in docs/decisions/0014
 
 PROCESS_COLUMNS: Mapping[str, str] = {
     "t_ns": "int64",
-    "role": "category",  # target, postgres, relay, generator, harness
+    "role": "category",  # target, postgres, relay, pgbouncer, generator, harness
     "pid": "uint32",
     "cpu_s": "float64",  # user + system since the process started
     "rss_bytes": "int64",
@@ -275,7 +275,8 @@ class AppliedProcess:
     """each value that its sessions had"""
 
 
-NeededRole = Literal["target", "worker", "relay", "postgres", "checkpointer"]
+NeededRole = Literal["target", "worker", "relay", "pgbouncer", "postgres", "checkpointer"]
+StillRole = Literal["target", "relay", "pgbouncer", "postgres", "backend", "generator"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -294,6 +295,21 @@ class Death:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Standstill:
+    """A stretch in which a process was stopped, as by SIGSTOP, while the observer went on: it did nothing at all."""
+
+    role: StillRole
+    """of a service and of the generator, whichever of their processes; a backend is any of Postgres's"""
+    launch_id: str
+    """"" concerns every launch of the sitting"""
+    pid: int
+    t_ns: int
+    """of the first reading that found it so; it began at most an interval before"""
+    length_s: float
+    """until the first reading that found it going on, or until the last of all"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Observed:
     """All readings of one sitting, each table with the columns above plus `launch_id` ("" concerns every launch)."""
 
@@ -306,6 +322,8 @@ class Observed:
     processes: tuple[AppliedProcess, ...] = ()
     deaths: tuple[Death, ...] = ()
     """from the first reading to the last, in the order of time"""
+    standstills: tuple[Standstill, ...] = ()
+    """likewise"""
     counts: pd.DataFrame = field(default_factory=no_counts)
 
 
@@ -407,6 +425,8 @@ class Trial:
     """what else they said, likewise"""
     deaths: tuple[Death, ...] = ()
     """processes that ended while they were needed, the launch's own and those that concern every launch"""
+    standstills: tuple[Standstill, ...] = ()
+    """processes that were stopped meanwhile, likewise"""
 
     @property
     def place(self) -> tuple[int, str]:

@@ -174,6 +174,8 @@ class CellSummary:
     """what took effect, by key: each value that a process of the service has; nothing where it could not be seen"""
     not_applied: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     """settings that the service does not have, by key: what it has instead; "connections": beyond what there may be"""
+    broke_down: bool = False
+    """its service, or the Postgres it needs, died or stood still in a launch that counts"""
     failures: tuple[Failure, ...] = ()
     """the most frequent kinds, most frequent first"""
     logged: Mapping[str, int] = field(default_factory=dict)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Literal
 
 from harness.domain.evidence import (
     ACTIVITY_COLUMNS,
@@ -16,6 +18,7 @@ from harness.domain.evidence import (
     Observed,
     RunningTarget,
     Server,
+    Standstill,
 )
 from harness.observe.deaths import DeathWatch, Watched, death_watch
 from harness.observe.frames import table
@@ -27,6 +30,8 @@ from harness.observe.server import ServerLog, server_log
 
 __all__ = ["Observation", "Sampler", "SamplerLoop", "ServerLog", "observe", "server_log"]
 
+Between = Mapping[Literal["relay", "pgbouncer"], Mapping[str, int]]
+"""What stands between targets and Postgres: process by launch."""
 _POSTGRES_TREE_INTERVAL_S = 1.0
 
 
@@ -40,7 +45,10 @@ class Observation:
         process: Sequence[SamplerLoop],
         targets: Sequence[RunningTarget],
         watch: DeathWatch,
+        trees: Sequence[ProcessSampler | PostgresTreeSampler],
     ) -> None:
+        self._trees = trees
+        self._standstills: tuple[Standstill, ...] | None = None
         self._activity = activity
         self._process = process
         self._watch = watch
@@ -77,6 +85,10 @@ class Observation:
         self._watch.stop()
         for loop in self._loops:
             loop.stop()
+        if self._standstills is None:
+            now_ns = time.monotonic_ns()
+            found = [still for tree in self._trees for still in tree.standstills(now_ns)]
+            self._standstills = tuple(sorted(found, key=lambda still: still.t_ns))
 
     def finish(self) -> Observed:
         """Stop, and return all readings; calling it again returns the same."""
@@ -94,6 +106,7 @@ class Observation:
                 applied=engines,
                 processes=processes,
                 deaths=self.deaths,
+                standstills=self._standstills or (),
             )
         return self._observed
 
@@ -106,8 +119,11 @@ def observe(
     generator_pid: int,
     interval_s: float,
     relay_pids: Mapping[str, int] | None = None,
+    bouncer_pids: Mapping[str, int] | None = None,
 ) -> Iterator[Observation]:
     """Watch `targets`, their databases on `server` (None: there is none to see) and the generator within the block.
+
+    Relays and PgBouncers are told by the launch that they belong to.
 
     `interval_s` is the mean time between two readings. Where the targets are pinned to some processors, the samplers
     keep to the others. `Observation.finish` gives the readings, inside the block or after it.
@@ -116,7 +132,9 @@ def observe(
         InfrastructureError: Postgres gives the observer no connection.
     """
     with ExitStack() as stack:
-        processes = ProcessSampler(_roots(targets, generator_pid, relay_pids or {}))
+        between: Between = {"relay": relay_pids or {}, "pgbouncer": bouncer_pids or {}}
+        processes = ProcessSampler(_roots(targets, generator_pid, between))
+        trees: list[ProcessSampler | PostgresTreeSampler] = [processes]
         stack.callback(processes.close)
         cpus = spare_cpus(pid for target in targets for pid in target.pids)
         activity: list[SamplerLoop] = []
@@ -127,22 +145,23 @@ def observe(
             activity.append(SamplerLoop(sampler, interval_s=interval_s, cpus=cpus))
         if server is not None and server.pid is not None:
             interval_tree_s = max(interval_s, _POSTGRES_TREE_INTERVAL_S)
-            process.append(SamplerLoop(PostgresTreeSampler(server.pid), interval_s=interval_tree_s, cpus=cpus))
-        watch = stack.enter_context(death_watch(tuple(_needed(server, targets, relay_pids or {}))))
-        observation = Observation(activity=activity, process=process, targets=targets, watch=watch)
+            tree = PostgresTreeSampler(server.pid, databases)
+            trees.append(tree)
+            process.append(SamplerLoop(tree, interval_s=interval_tree_s, cpus=cpus))
+        watch = stack.enter_context(death_watch(tuple(_needed(server, targets, between))))
+        observation = Observation(activity=activity, process=process, targets=targets, watch=watch, trees=trees)
         observation.start()
         stack.callback(observation.stop)
         yield observation
 
 
-def _needed(
-    server: Server | None, targets: Sequence[RunningTarget], relay_pids: Mapping[str, int]
-) -> Iterator[Watched]:
+def _needed(server: Server | None, targets: Sequence[RunningTarget], between: Between) -> Iterator[Watched]:
     """The processes without which there is nothing to measure. The generator's end is seen where it is waited for."""
     for target in targets:
         yield from (Watched(pid=pid, role="target", launch_id=target.launch_id) for pid in target.pids)
         yield from (Watched(pid=pid, role="worker", launch_id=target.launch_id) for pid in target.workers)
-    yield from (Watched(pid=pid, role="relay", launch_id=launch_id) for launch_id, pid in relay_pids.items())
+    for role, pids in between.items():
+        yield from (Watched(pid=pid, role=role, launch_id=launch_id) for launch_id, pid in pids.items())
     if server is not None and server.pid is not None:
         yield Watched(pid=server.pid, role="postgres", launch_id="")
         yield from (
@@ -168,9 +187,10 @@ def _launch_of_database(targets: Sequence[RunningTarget]) -> dict[str, str]:
     return launches
 
 
-def _roots(targets: Sequence[RunningTarget], generator_pid: int, relay_pids: Mapping[str, int]) -> list[Root]:
+def _roots(targets: Sequence[RunningTarget], generator_pid: int, between: Between) -> list[Root]:
     roots = [Root(pid=pid, role="target", launch_id=target.launch_id) for target in targets for pid in target.pids]
-    roots += [Root(pid=pid, role="relay", launch_id=launch_id) for launch_id, pid in relay_pids.items()]
+    for role, pids in between.items():
+        roots += [Root(pid=pid, role=role, launch_id=launch_id) for launch_id, pid in pids.items()]
     roots.append(Root(pid=generator_pid, role="generator", launch_id=""))
     roots.append(Root(pid=os.getpid(), role="harness", launch_id="", descendants=False))
     return roots

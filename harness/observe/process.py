@@ -12,7 +12,9 @@ from pathlib import Path
 
 import psutil
 
+from harness.domain.evidence import Standstill, StillRole
 from harness.observe.sampler import Row
+from harness.observe.standstills import STOPPED, Standstills, database_of_backend
 
 _LINUX = Path("/proc/self/stat").exists()
 _LISTS_CHILDREN = Path(f"/proc/self/task/{os.getpid()}/children").exists()
@@ -21,6 +23,12 @@ _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _MOST_BYTES = 1 << 16
 _GONE = (FileNotFoundError, ProcessLookupError)
 _ATTEMPTS = 3
+_STILL: Mapping[str, StillRole] = {
+    "target": "target",
+    "relay": "relay",
+    "pgbouncer": "pgbouncer",
+    "generator": "generator",
+}
 _TREE_AGE_S = 1.0  # how long a process tree is taken as known before it is looked up again
 
 
@@ -37,6 +45,7 @@ class Usage:
     threads: int
     ended: bool = False
     """a zombie: its CPU still counts for nobody else"""
+    stopped: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,17 +68,26 @@ class ProcessSampler:
         self._members: Mapping[int, Root] = {}
         self._open: dict[int, Process] = {}
         self._looked_up_s = -_TREE_AGE_S
+        self._standstills = Standstills()
 
     def read(self) -> Sequence[Row]:
         now_s = time.monotonic()
         if now_s - self._looked_up_s >= _TREE_AGE_S:
             self._look_up()
             self._looked_up_s = now_s
-        return [
-            _row(root, pid, usage.cpu_s, usage.rss_bytes, usage.threads)
+        seen = [
+            (root, pid, usage)
             for pid, root in self._members.items()
             if (usage := self._open[pid].usage()) is not None and not usage.ended
         ]
+        self._standstills.see(
+            [(_STILL[r.role], r.launch_id, pid) for r, pid, u in seen if u.stopped and r.role in _STILL]
+        )
+        return [_row(root, pid, usage.cpu_s, usage.rss_bytes, usage.threads) for root, pid, usage in seen]
+
+    def standstills(self, now_ns: int) -> tuple[Standstill, ...]:
+        """Of all that was read, those that last still until now."""
+        return self._standstills.until(now_ns)
 
     def close(self) -> None:
         self._keep_open(())
@@ -116,23 +134,40 @@ class PostgresTreeSampler:
 
     name = "postgres processes"
 
-    def __init__(self, postmaster_pid: int) -> None:
+    def __init__(self, postmaster_pid: int, launches: Mapping[str, str] | None = None) -> None:
+        """`launches` maps a database's name to the launch it belongs to."""
+        self._launches = launches or {}
+        self._standstills = Standstills()
         self._root = Root(pid=postmaster_pid, role="postgres", launch_id="")
 
     def read(self) -> Sequence[Row]:
         """CPU includes connections that have ended; memory counts shared buffers once, not once a connection."""
-        parent, members = self._consistent()
+        parent, processes = self._consistent()
+        members = processes.values()
+        stopped: list[tuple[StillRole, str, int]] = [
+            ("backend", self._launch_of(pid), pid) for pid, usage in processes.items() if usage.stopped
+        ]
+        if parent.stopped:
+            stopped.append(("postgres", "", self._root.pid))
+        self._standstills.see(stopped)
         private = sum(usage.rss_bytes - usage.shared_bytes for usage in members)
         shared = max((usage.shared_bytes for usage in members), default=0)
         cpu_s = parent.cpu_s + parent.reaped_cpu_s + sum(usage.cpu_s for usage in members)
         return [_row(self._root, self._root.pid, cpu_s, private + shared, 1 + len(members))]
 
-    def _consistent(self) -> tuple[Usage, list[Usage]]:
+    def standstills(self, now_ns: int) -> tuple[Standstill, ...]:
+        """Of all that was read, those that last still until now."""
+        return self._standstills.until(now_ns)
+
+    def _launch_of(self, pid: int) -> str:
+        return self._launches.get(database_of_backend(pid) or "", "")
+
+    def _consistent(self) -> tuple[Usage, dict[int, Usage]]:
         """The postmaster and its children, read while none was reaped: its CPU would be missing, or counted twice."""
         before = self._postmaster()
         for attempt in range(1, _ATTEMPTS + 1):
             pids = children_of(self._root.pid)  # of one level: server processes have no children
-            members = [usage for pid in pids if (usage := usage_of(pid, shared=True)) is not None]
+            members = {pid: usage for pid in pids if (usage := usage_of(pid, shared=True)) is not None}
             after = self._postmaster()
             if before.reaped_cpu_s == after.reaped_cpu_s or attempt == _ATTEMPTS:
                 break
@@ -199,6 +234,7 @@ def _usage(stat: bytes, statm: bytes = b"") -> Usage:
     pages = statm.split()
     return Usage(
         ended=state in b"ZX",
+        stopped=state == STOPPED,
         cpu_s=(int(fields[10]) + int(fields[11])) * _TICK_S,
         reaped_cpu_s=(int(fields[12]) + int(fields[13])) * _TICK_S,
         threads=int(fields[16]),

@@ -123,6 +123,10 @@ def _why_none(valid: Sequence[CellSummary]) -> str:
 
 
 _FAULTS = {
+    5: (
+        "broke down: its service or its Postgres died or stood still",
+        "broke down: a service or Postgres died or stood still",
+    ),
     4: ("is saturated", "are saturated"),
     3: ("fails too often", "fail too often"),
     2: (
@@ -136,7 +140,7 @@ _FAULTS = {
 
 
 def _fault(cell: CellSummary) -> int:
-    marks = (cell.slo == "not_met", cell.from_empty, cell.failing, cell.saturated)
+    marks = (cell.slo == "not_met", cell.from_empty, cell.failing, cell.saturated, cell.broke_down)
     return max((grave for grave, mark in enumerate(marks, start=1) if mark), default=0)
 
 

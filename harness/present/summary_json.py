@@ -48,6 +48,7 @@ def _cell(cell: CellSummary) -> Mapping[str, Any]:
         "connections_active_mean": cell.connections_active_mean,
         "cpu_ms_per_request": cell.cpu_ms_per_request,
         "slo": cell.slo,
+        "broke_down": cell.broke_down,
         "saturated": cell.saturated,
         "near_its_limit": cell.near_its_limit,
         "from_empty": cell.from_empty,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -11,7 +13,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from harness.deploy import clear_leftovers
+from harness.deploy import clear_leftovers, start_database
+from harness.domain.experiment import DatabaseSpec
 
 pytestmark = pytest.mark.postgres
 
@@ -138,3 +141,15 @@ def test_a_living_run_loses_nothing(run: subprocess.Popen[bytes], tmp_path: Path
     assert psutil.pid_exists(int(postmaster))
     assert psutil.pid_exists(int(target))
     assert Path(data).is_dir()
+
+
+def test_what_a_killed_postmaster_left_stopped_ends_with_its_folder() -> None:
+    """A stopped process neither notices the death of its postmaster nor shows whose it is."""
+    with start_database(DatabaseSpec()) as server:
+        assert server.pid is not None
+        stopped = [child.pid for child in psutil.Process(server.pid).children()]
+        for pid in stopped:
+            os.kill(pid, signal.SIGSTOP)
+        os.kill(server.pid, signal.SIGKILL)
+    assert stopped
+    assert all(map(ended, stopped))

@@ -76,8 +76,10 @@ def test_each_has_its_own_in_transaction_mode(scratch_database: str) -> None:
         launch("other", pgbouncer=True),
     ]
     direct = {each.id: scratch_database for each in launches}
-    with bouncers(launches, direct) as urls:
-        processes = bouncer_processes()
+    with bouncers(launches, direct) as near:
+        urls, processes = near.urls, bouncer_processes()
+        assert set(near.pids) == {"one", "other"}
+        assert set(near.pids.values()) == {process.pid for process in processes}
         folders = [Path(process.cmdline()[-1]).parent for process in processes]
         assert len(processes) == 2
         assert urls["direct"] == scratch_database
@@ -99,8 +101,8 @@ def test_each_has_its_own_in_transaction_mode(scratch_database: str) -> None:
 @pytest.mark.postgres
 @pytest.mark.usefixtures("installed")
 def test_a_wrong_password_is_not_let_in(scratch_database: str) -> None:
-    with bouncers([launch("one", pgbouncer=True)], {"one": scratch_database}) as urls:
-        wrong = psycopg.conninfo.make_conninfo(urls["one"], password="wrong")
+    with bouncers([launch("one", pgbouncer=True)], {"one": scratch_database}) as near:
+        wrong = psycopg.conninfo.make_conninfo(near.urls["one"], password="wrong")
         with pytest.raises(psycopg.OperationalError, match="auth"):
             psycopg.connect(wrong)
 
@@ -111,8 +113,9 @@ def test_a_relay_lies_behind_it(postgres_server: Server, scratch_database: str) 
     launches = [launch("far", Network(rtt_ms=1), pgbouncer=True)]
     with (
         distances(postgres_server, launches, {"far": scratch_database}) as far,
-        bouncers(launches, far.urls) as urls,
+        bouncers(launches, far.urls) as near,
     ):
+        urls = near.urls
         far.begin()
         assert urls["far"] not in (scratch_database, far.urls["far"])
         with psycopg.connect(urls["far"]) as connection:
@@ -147,7 +150,7 @@ def test_nothing_is_needed_where_none_is_asked_for(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(shutil, "which", lambda *_, **__: None)
     urls = {"one": "postgresql://u:p@127.0.0.1:1/d"}
     with bouncers([launch("one")], urls) as through:
-        assert through == urls
+        assert (through.urls, through.pids) == (urls, {})
 
 
 def test_without_pgbouncer_the_error_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:

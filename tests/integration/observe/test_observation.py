@@ -432,3 +432,71 @@ def test_samplers_keep_off_the_processors_a_target_is_pinned_to(child: Callable[
         assert sampler.native_id is not None
         until(lambda: os.sched_getaffinity(sampler.native_id or 0) == spare_cpus([pinned.pid]))
     assert os.sched_getaffinity(0) == own
+
+
+def stopped_for(seconds: float, *pids: int) -> None:
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    time.sleep(seconds)
+    for pid in pids:
+        os.kill(pid, signal.SIGCONT)
+
+
+def test_who_stands_still_is_told_from_who_is_idle_or_busy(child: Callable[[str], subprocess.Popen[str]]) -> None:
+    stopped, idle, busy, generator = child(IDLE), child(IDLE), child(BUSY), child(IDLE)
+    targets = [replace(target(pids=(each.pid,)), launch_id=f"b1-c{n}") for n, each in enumerate((stopped, idle, busy))]
+    with observe(server=None, targets=targets, generator_pid=generator.pid, interval_s=0.05) as observation:
+        time.sleep(0.3)
+        began_ns = time.monotonic_ns()
+        stopped_for(0.8, stopped.pid)
+        until(lambda: psutil.Process(stopped.pid).status() != psutil.STATUS_STOPPED)
+        time.sleep(0.3)
+        os.kill(generator.pid, signal.SIGSTOP)  # and stays so to the end of all readings
+        time.sleep(0.4)
+        observation.stop()
+        os.kill(generator.pid, signal.SIGCONT)
+        service, late = observation.finish().standstills
+    assert (service.role, service.launch_id, service.pid) == ("target", "b1-c0", stopped.pid)
+    assert service.t_ns > began_ns
+    assert service.length_s > 0.3
+    assert (late.role, late.launch_id, late.pid) == ("generator", "", generator.pid)
+
+
+@pytest.mark.postgres
+def test_a_backend_that_stands_still_is_told_by_its_database(
+    postgres_server: Server, scratch_database: str, child: Callable[[str], subprocess.Popen[str]]
+) -> None:
+    generator = child(IDLE)
+    with (
+        psycopg.connect(scratch_database, autocommit=True) as connection,
+        observe(
+            server=postgres_server,
+            targets=[target(database=database_of(scratch_database))],
+            generator_pid=generator.pid,
+            interval_s=0.05,
+        ) as observation,
+    ):
+        pid = connection.info.backend_pid
+        stopped_for(2.5, pid)  # Postgres's processes are looked at once a second
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+        (found,) = observation.finish().standstills
+    assert (found.role, found.launch_id, found.pid) == ("backend", "b1-c1", pid)
+
+
+def test_pgbouncer_and_relays_are_watched_too(child: Callable[[str], subprocess.Popen[str]]) -> None:
+    bouncer, relay = child(IDLE), child(IDLE)
+    with observe(
+        server=None,
+        targets=[],
+        generator_pid=os.getpid(),
+        interval_s=0.05,
+        relay_pids={"b1-c1": relay.pid},
+        bouncer_pids={"b1-c1": bouncer.pid},
+    ) as observation:
+        os.kill(relay.pid, signal.SIGSTOP)
+        bouncer.kill()
+        until(lambda: len(observation.deaths) == 1)
+        time.sleep(0.3)
+        observed = observation.finish()
+    assert [(death.role, death.launch_id, death.code) for death in observed.deaths] == [("pgbouncer", "b1-c1", -9)]
+    assert [(still.role, still.launch_id) for still in observed.standstills] == [("relay", "b1-c1")]

@@ -424,7 +424,7 @@ def warmed(build: ModuleType, latency_ms: np.ndarray) -> pd.DataFrame:
 
 
 def test_every_finding_is_forced_by_a_test_here() -> None:
-    """Each check names itself in the code of its reason; a new one must be forced in this file too."""
+    """Each check names itself in the code of its reason; a new one must be forced here or among the standstills."""
     import re
     from pathlib import Path
 
@@ -432,6 +432,6 @@ def test_every_finding_is_forced_by_a_test_here() -> None:
 
     text = Path(str(findings.__file__)).read_text()
     known = set(re.findall(r"(?:above\(\s*\"\w+\", |code=)\"(\w+)\"", text))
-    forced = Path(__file__).read_text()
+    forced = Path(__file__).read_text() + Path(__file__).with_name("test_standstills.py").read_text()
     assert len(known) == len(findings.FINDINGS)
     assert [code for code in sorted(known) if f'"{code}"' not in forced] == []

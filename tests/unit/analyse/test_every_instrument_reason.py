@@ -16,7 +16,7 @@ import pytest
 
 from harness.analyse.certificate import certify
 from harness.analyse.instrument import INSTRUMENT
-from harness.domain.evidence import GENERATOR_COLUMNS, PROBE_COLUMNS, SERVER_COLUMNS, Death, RelayReadings
+from harness.domain.evidence import GENERATOR_COLUMNS, PROBE_COLUMNS, SERVER_COLUMNS, Death, RelayReadings, Standstill
 from harness.domain.experiment import Slo
 from harness.domain.ledger import check_ledger
 from harness.observe.sampler import GapTracker
@@ -117,6 +117,12 @@ def sampler_silent(build: ModuleType, seconds: float) -> Change:
     return {"gaps": tuple(tracker.gaps)}
 
 
+def stopped(build: ModuleType, role: Any) -> Change:
+    """A process stood still for a third of a second; of the service that is a finding."""
+    at_ns = build.START_NS + SECOND
+    return {"standstills": (Standstill(role=role, launch_id="b1-c1", pid=7, t_ns=at_ns, length_s=0.3),)}
+
+
 def died(build: ModuleType, role: Any) -> Change:
     return {"deaths": (Death(role=role, launch_id="b1-c1", pid=7, t_ns=build.START_NS + SECOND, code=-9),)}
 
@@ -147,6 +153,7 @@ FAULTS: Mapping[str, tuple[tuple[Fault, Fault], ...]] = {
         (lambda build: {"probe": probe(build, noticed=0.96)}, lambda build: {"probe": probe(build, noticed=0.9)}),
         (lambda build: {"probe": probe(build, noticed=1.04)}, lambda build: {"probe": probe(build, noticed=1.1)}),
     ),
+    "stopped": ((lambda build: stopped(build, "target"), lambda build: stopped(build, "generator")),),
     # more than hold times and pings explain; less than the way there and back explains: 12.5 ms of 60
     "littles_law_postgres": (
         (lambda build: {"server": postgres(build, share=1.05)}, lambda build: {"server": postgres(build, share=1.1)}),

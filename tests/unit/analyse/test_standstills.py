@@ -1,0 +1,141 @@
+"""What was stopped is named, and told from what was blocked; what followed from it is no fault of the instrument."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from harness.analyse import analyse, certify
+from harness.domain.evidence import PROBE_COLUMNS, Certificate, Death, Reason, SamplerGap, Standstill
+from harness.domain.experiment import Pool, Slo
+
+SECOND = 1_000_000_000
+
+
+def certificate(build: ModuleType, **changes: Any) -> Certificate:
+    """One second of 100 arrivals, clean but for what is given."""
+    segments = [build.segment(0)]
+    clean: dict[str, Any] = {
+        "rows": build.rows([10.0] * 100),
+        "segments": segments,
+        "ledger": build.ledger(segments),
+        "ledger_problems": (),
+        "gaps": (),
+        "generator": None,
+        "probe": build.table(PROBE_COLUMNS),
+        "slo": Slo(),
+    }
+    return certify(**(clean | changes))
+
+
+def still(build: ModuleType, at_s: float, length_s: float, **changes: Any) -> Standstill:
+    has: dict[str, Any] = {"role": "target", "launch_id": "b1-c1", "pid": 7}
+    return Standstill(t_ns=build.START_NS + round(at_s * SECOND), length_s=length_s, **(has | changes))
+
+
+def line(build: ModuleType, at_s: float, *, lag_ms: float = 0.0, gc_ms: float = 0.0) -> Any:
+    t_ns = build.START_NS + round(at_s * SECOND)
+    return build.table(PROBE_COLUMNS, t_ns=[t_ns], pid=[7], loop_lag_max_ms=[lag_ms], gc_pause_max_ms=[gc_ms])
+
+
+@pytest.mark.parametrize("at_s", [-0.5, 0.5, 0.95, 1.2])
+@pytest.mark.parametrize("role", ["target", "pgbouncer", "postgres", "backend"])
+def test_a_service_that_stood_still_is_found_whichever_side_of_an_edge_it_fell_on(
+    build: ModuleType, role: str, at_s: float
+) -> None:
+    found = certificate(build, standstills=(still(build, at_s, 2.0, role=role),))
+    assert found.valid
+    assert [(reason.kind, reason.code, reason.value) for reason in found.reasons] == [("finding", "stood_still", 2.0)]
+    assert f"stopped for 2.0 s, {max(0.0, at_s):.1f} s into the load" in found.reasons[0].message
+
+
+def test_the_longest_is_named_and_the_others_are_counted(build: ModuleType) -> None:
+    (reason,) = certificate(build, standstills=(still(build, 0.1, 0.3), still(build, 0.5, 0.4, pid=8))).reasons
+    assert reason.message == "the service (process 8) was stopped for 0.4 s, 0.5 s into the load, and 1 times more"
+
+
+@pytest.mark.parametrize("role", ["generator", "relay"])
+def test_the_instrument_standing_still_makes_a_trial_invalid(build: ModuleType, role: str) -> None:
+    found = certificate(build, standstills=(still(build, 0.5, 1.0, role=role, launch_id=""),))
+    assert not found.valid
+    assert [(reason.kind, reason.code) for reason in found.reasons] == [("instrument", "stopped")]
+
+
+def test_the_whole_machine_standing_still_is_no_finding(build: ModuleType) -> None:
+    """The harness's own samplers gave nothing at the same time, and saw nobody stopped."""
+    gaps = tuple(SamplerGap(sampler=name, t_ns=build.START_NS, length_s=5.0) for name in ("process", "postgres"))
+    found = certificate(build, gaps=gaps, probe=line(build, 5.1, lag_ms=5000.0))
+    assert not found.valid
+    assert [reason.code for reason in found.reasons] == ["sampler_gap", "loop_lag"]
+
+
+def codes(reasons: tuple[Reason, ...]) -> list[str]:
+    return [reason.code for reason in reasons]
+
+
+def test_a_stopped_process_was_not_blocked(build: ModuleType) -> None:
+    probe = line(build, 3.1, lag_ms=2500.0)
+    stopped, other = still(build, 0.7, 2.4), still(build, 0.7, 2.4, pid=8)
+    assert codes(certificate(build, probe=probe).reasons) == ["loop_lag"]
+    assert codes(certificate(build, probe=probe, standstills=(stopped,)).reasons) == ["stood_still"]
+    assert codes(certificate(build, probe=probe, standstills=(other,)).reasons) == ["stood_still", "loop_lag"]
+
+
+@pytest.mark.parametrize(
+    ("at_s", "lag_ms", "gc_ms", "found"),
+    [
+        (3.1, 2500.0, 0.0, ["loop_lag"]),  # told two seconds after the load, of a time that began within it
+        (3.1, 2000.0, 0.0, []),  # began after its end
+        (1.05, 0.0, 60.0, ["gc_pause"]),
+        (1.25, 0.0, 60.0, []),
+        (-0.1, 500.0, 0.0, []),  # before
+    ],
+)
+def test_readings_that_overlap_the_load_count(
+    build: ModuleType, at_s: float, lag_ms: float, gc_ms: float, found: list[str]
+) -> None:
+    assert codes(certificate(build, probe=line(build, at_s, lag_ms=lag_ms, gc_ms=gc_ms)).reasons) == found
+
+
+def gap(build: ModuleType, sampler: str) -> SamplerGap:
+    return SamplerGap(sampler=sampler, t_ns=build.START_NS + SECOND // 2, length_s=1.5, reason="no answer")
+
+
+@pytest.mark.parametrize(("sampler", "valid"), [("postgres", True), ("server", True), ("process", False)])
+def test_that_postgres_gave_nothing_while_it_could_not_is_no_fault_of_a_sampler(
+    build: ModuleType, sampler: str, valid: bool
+) -> None:
+    gaps = (gap(build, sampler),)
+    crash = Death(role="checkpointer", launch_id="", pid=9, t_ns=build.START_NS + SECOND, code=0)
+    stopped = still(build, 0.6, 1.0, role="backend", launch_id="")
+    assert certificate(build, gaps=gaps, deaths=(crash,)).valid is valid
+    assert certificate(build, gaps=gaps, standstills=(stopped,)).valid is valid
+    assert not certificate(build, gaps=gaps).valid
+    earlier = replace(crash, t_ns=build.START_NS - SECOND)
+    assert not certificate(build, gaps=gaps, deaths=(earlier,)).valid
+
+
+def test_pgbouncers_death_is_named_like_postgress(build: ModuleType) -> None:
+    death = Death(role="pgbouncer", launch_id="b1-c1", pid=9, t_ns=build.START_NS + SECOND // 2, code=-9)
+    (reason,) = certificate(build, deaths=(death,)).reasons
+    assert (reason.kind, reason.code) == ("finding", "died")
+    assert reason.message == "PgBouncer (process 9) ended by signal 9 (SIGKILL) 0.5 s into the load"
+
+
+def test_what_broke_down_is_never_recommended(build: ModuleType) -> None:
+    """However fast it was while it went."""
+    trials = []
+    for number, own_ms in ((1, 10.0), (2, 20.0)):
+        for block in (1, 2, 3):
+            cell = build.cell(number, pool=Pool(pool_size=5 * number), factors=(("pool.pool_size", 5 * number),))
+            made = build.trial(cell, block, build.rows([own_ms + block / 10] * 50))
+            broke = (still(build, 0.2, 1.0),) if (number, block) == (1, 2) else ()
+            trials.append(replace(made, trial=replace(made.trial, standstills=broke)))
+    summary = analyse(build.run(trials)).summary
+    assert {own.cell.id: own.broke_down for own in summary.cells} == {"c1": True, "c2": False}
+    recommendation = summary.verdict.recommendation
+    assert recommendation is not None
+    assert recommendation.recommended != "c1"
