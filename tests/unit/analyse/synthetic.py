@@ -6,9 +6,10 @@ it), a launch has its load in one turn, wall time is `START_NS` plus its load cl
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,8 @@ from harness.domain.evidence import (
     RunInfo,
     Trial,
     TrialEvidence,
+    no_counts,
+    no_generator_readings,
     no_server_readings,
 )
 from harness.domain.experiment import Cell, DatabaseSpec, Design, Experiment, Load, Pool, Session, Slo, Target
@@ -36,6 +39,7 @@ LOST_WORKER = Context(lost_workers=("2",))
 """Of a trial whose instrument failed."""
 MEASURE_S = 10.0
 """how long a trial measures unless it is told otherwise"""
+_COUNTED = ["segment", "task", "arrival", "endpoint", "outcome"]
 
 
 def rows(
@@ -95,6 +99,19 @@ def table(columns: Mapping[str, str], **values: Any) -> pd.DataFrame:
     count = max((len(value) for value in values.values() if isinstance(value, list)), default=0)
     filled = {name: values.get(name, "" if kind == "category" else 0) for name, kind in columns.items()}
     return pd.DataFrame(filled, index=range(count)).astype(dict(columns))
+
+
+@cache
+def nothing_read() -> Mapping[str, pd.DataFrame]:
+    """The tables of a trial in which nothing but requests was seen, shared: nobody changes evidence."""
+    return {
+        "activity": table(ACTIVITY_COLUMNS),
+        "probe": table(PROBE_COLUMNS),
+        "process": table(PROCESS_COLUMNS),
+        "server": no_server_readings(),
+        "generator": no_generator_readings(),
+        "counts": no_counts(),
+    }
 
 
 def segment(index: int, launch_id: str = "b1-c1", **changes: Any) -> Segment:
@@ -162,29 +179,32 @@ def numbered(rows: pd.DataFrame) -> pd.DataFrame:
 
 def counted(ledger: Ledger, rows: pd.DataFrame) -> Ledger:
     """The ledger with the counts that a generator would have kept of these rows."""
-    names = rows[rows["segment"] != SETUP_SEGMENT].astype({"task": str, "endpoint": str, "outcome": str})
-    lost = names["outcome"].where(names["outcome"].isin(["dropped", "unfinished"]), "done")
-    arrivals = names.assign(lost=lost).groupby(["segment", "task", "arrival"])["lost"].max()  # alphabetical: done first
-    by_task = arrivals.groupby(["segment", "task"]).value_counts().unstack(fill_value=0)
-    ended = names[names["outcome"].isin(["ok", "error", "timeout"])]
-    by_endpoint = ended.groupby(["segment", "endpoint", "outcome"]).size().unstack(fill_value=0)
+    sent = rows[rows["segment"] != SETUP_SEGMENT]
+    ended: dict[tuple[int, str, int], str] = {}
+    by_endpoint: dict[tuple[int, str], Counter[str]] = defaultdict(Counter)
+    for segment, task, arrival, endpoint, outcome in sent[_COUNTED].itertuples(index=False, name=None):
+        done = outcome if outcome in ("dropped", "unfinished") else "done"
+        ended[segment, task, arrival] = max(done, ended.get((segment, task, arrival), ""))  # alphabetical: done first
+        if outcome in ("ok", "error", "timeout"):
+            by_endpoint[segment, endpoint][outcome] += 1
+    by_task: dict[tuple[int, str], Counter[str]] = defaultdict(Counter)
+    for (segment, task, _), done in ended.items():
+        by_task[segment, task][done] += 1
     return replace(
         ledger,
         tasks=tuple(
-            TaskCount(segment=segment, task=task, offered=int(n.sum()), **_ints(n, "done", "dropped", "unfinished"))
-            for (segment, task), n in by_task.iterrows()
+            TaskCount(segment=segment, task=task, offered=n.total(), **_each(n, "done", "dropped", "unfinished"))
+            for (segment, task), n in sorted(by_task.items())
         ),
         endpoints=tuple(
-            EndpointCount(
-                segment=segment, endpoint=endpoint, requests=int(n.sum()), **_ints(n, "ok", "error", "timeout")
-            )
-            for (segment, endpoint), n in by_endpoint.iterrows()
+            EndpointCount(segment=segment, endpoint=endpoint, requests=n.total(), **_each(n, "ok", "error", "timeout"))
+            for (segment, endpoint), n in sorted(by_endpoint.items())
         ),
     )
 
 
-def _ints(counts: pd.Series, *names: str) -> dict[str, int]:
-    return {name: int(counts.get(name, 0)) for name in names}
+def _each(counts: Counter[str], *names: str) -> dict[str, int]:
+    return {name: counts[name] for name in names}
 
 
 def cell(number: int = 1, *, factors: tuple[tuple[str, Any], ...] | None = None, **sections: Any) -> Cell:
@@ -236,10 +256,12 @@ def trial(
             context=changes.get("context", Context(clock_uncertainty_ms=0.001)),
         ),
         requests=rows,
-        activity=changes.get("activity", table(ACTIVITY_COLUMNS)),
-        probe=changes.get("probe", table(PROBE_COLUMNS)),
-        process=changes.get("process", table(PROCESS_COLUMNS)),
-        server=changes.get("server", no_server_readings()),
+        activity=changes.get("activity", nothing_read()["activity"]),
+        probe=changes.get("probe", nothing_read()["probe"]),
+        process=changes.get("process", nothing_read()["process"]),
+        server=changes.get("server", nothing_read()["server"]),
+        generator=nothing_read()["generator"],
+        counts=nothing_read()["counts"],
     )
 
 

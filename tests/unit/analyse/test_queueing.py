@@ -53,6 +53,8 @@ def serve(
     cap: int = 10**9,
 ) -> tuple[np.ndarray, np.ndarray]:
     """When each ends and how, in a queue served in order: ok, error (it gave up waiting), timeout, dropped."""
+    if patience_s == timeout_s == math.inf and cap >= len(due_s):
+        return serve_all(due_s, holds_s, connections), np.full(len(due_s), "ok")
     free_s, ends_s, outcomes, present = [0.0] * connections, [], [], []
     for at_s, hold_s in zip(due_s.tolist(), holds_s.tolist(), strict=True):
         while present and present[0] <= at_s:
@@ -72,6 +74,19 @@ def serve(
         ends_s.append(end_s)
         outcomes.append(outcome)
     return np.array(ends_s), np.array(outcomes)
+
+
+def serve_all(due_s: np.ndarray, holds_s: np.ndarray, connections: int) -> np.ndarray:
+    """When each ends where all are served: with one connection (Lindley) a running maximum says it."""
+    if connections == 1:
+        worked_s = np.cumsum(holds_s)
+        return worked_s + np.maximum.accumulate(due_s - worked_s + holds_s)
+    free_s, ends_s = [0.0] * connections, []
+    for at_s, hold_s in zip(due_s.tolist(), holds_s.tolist(), strict=True):
+        end_s = max(at_s, free_s[0]) + hold_s
+        heapq.heapreplace(free_s, end_s)
+        ends_s.append(end_s)
+    return np.array(ends_s)
 
 
 def share_processor(due_s: np.ndarray, needs_s: np.ndarray, connections: int) -> np.ndarray:
@@ -128,6 +143,7 @@ def arrivals_s(rate_rps: float, random: np.random.Generator, load_s: float = LOA
     return np.sort(random.uniform(0, load_s, random.poisson(rate_rps * load_s)))
 
 
+@cache
 def observe(
     kind: str, connections: int, utilisation: float, seed: int, *, known: bool = True, **limits: Any
 ) -> tuple[QueueVerdict, float]:

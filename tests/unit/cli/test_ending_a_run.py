@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +10,6 @@ import psycopg
 import pytest
 
 import harness.run
-from harness import plan
 from harness.cli import main
 from harness.domain.experiment import Experiment
 from harness.errors import InfrastructureError, UsageError, refused_by_the_system
@@ -98,45 +94,3 @@ def test_a_folder_that_was_removed_is_named_and_a_bug_is_none_of_the_systems(tmp
     gone = refused_by_the_system(missing, tmp_path / "gone")
     assert gone is not None
     assert "was removed" in gone.cause
-
-
-def poolbench(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "harness", *arguments],
-        cwd=cwd,
-        env=os.environ | environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
-def test_a_terminal_without_the_letters_still_shows_the_plan(tmp_path: Path) -> None:
-    text = FILE.replace('name = "x"', 'name = "x"\n[matrix]\ntarget.env.NAME = ["Zoë, é 東", "b"]')
-    (tmp_path / "x.toml").write_text(text, encoding="utf-8")
-    done = poolbench("plan", "x.toml", cwd=tmp_path, LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0", COLUMNS="99")
-    assert done.returncode == 0, done.stderr
-    assert "NAME Zo?, ? ?" in done.stdout
-
-
-@pytest.mark.parametrize("name", ["my.exp", "x y", "", "-x", "..", "a/my.exp.toml", "n" * 61, "Zoë"])
-def test_init_refuses_a_name_that_plan_would_refuse(name: str, tmp_path: Path) -> None:
-    done = poolbench("init", "--", name, cwd=tmp_path)
-    assert done.returncode == 2, done.stderr
-    assert "cannot name a folder" in done.stderr
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize("name", ["mine", "mine.toml", "a-b_1"])
-def test_what_init_writes_is_planned(name: str, tmp_path: Path) -> None:
-    assert poolbench("init", name, cwd=tmp_path).returncode == 0
-    (file,) = tmp_path.glob("*.toml")
-    named = file.read_text().splitlines()[0].removeprefix("#:schema ")
-    assert (tmp_path / named).read_text() == poolbench("schema", cwd=tmp_path).stdout
-    assert plan.load_experiment(file).name == name.removesuffix(".toml")
-
-
-def test_init_to_where_nothing_can_be_written(tmp_path: Path) -> None:
-    done = poolbench("init", f"{'d' * 300}/x", cwd=tmp_path)
-    assert done.returncode == 2, done.stderr
-    assert "cannot be written" in done.stderr

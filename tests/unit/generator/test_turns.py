@@ -176,11 +176,12 @@ def take_turns(
     running, expected = {}, {}
     for number, service in enumerate(services):
         segments = [s for s in sitting.segments if s.launch_id == f"b1-c{number}"]
-        expected[f"b1-c{number}"] = [arrival.due_ns for arrival in schedule(segments, [1.0])]
+        arrivals = list(schedule(segments, [1.0]))
+        expected[f"b1-c{number}"] = [arrival.due_ns for arrival in arrivals]
         running[f"b1-c{number}"] = Running(
-            Dispatcher(schedule(segments, [1.0])),
+            Dispatcher(iter(arrivals)),
             service,
-            service.holds_ns(len(expected[f"b1-c{number}"]), seed + number),
+            service.holds_ns(len(arrivals), seed + number),
             round(segments[-1].end_s * NS_PER_S),
             free_ns=[0] * service.permits,
         )

@@ -31,14 +31,14 @@ def test_each_reading_is_stamped_at_its_middle() -> None:
 
 def test_intervals_are_jittered_around_the_mean() -> None:
     sampler = FakeSampler()
-    loop = SamplerLoop(sampler, interval_s=0.02)
+    loop = SamplerLoop(sampler, interval_s=0.01)
     loop.start()
     sampler.wait_for(40)
     loop.stop()
     stamps = [int(row["t_ns"]) for row in loop.rows]  # type: ignore[call-overload]  # all are ints
     steps_s = [(later - earlier) / S for earlier, later in pairwise(stamps)]
-    assert sum(steps_s) / len(steps_s) >= 0.016  # never faster than the shortest interval, however busy the machine
-    assert max(steps_s) - min(steps_s) > 0.002
+    assert sum(steps_s) / len(steps_s) >= 0.008  # never faster than the shortest interval, however busy the machine
+    assert max(steps_s) - min(steps_s) > 0.001
 
 
 def test_a_slow_sampler_is_not_asked_in_a_burst_afterwards() -> None:
@@ -70,20 +70,20 @@ def test_nothing_is_read_while_paused_and_it_is_no_gap() -> None:
 
 def test_no_interval_passes_while_paused() -> None:
     sampler = FakeSampler()
-    loop = SamplerLoop(sampler, interval_s=0.05)
+    loop = SamplerLoop(sampler, interval_s=0.02)
     loop.start()
     sampler.wait_for(1)
     loop.pause()
     observed_s = 0.0
     for _ in range(20):
-        time.sleep(0.05)
+        time.sleep(0.02)
         began_s = time.monotonic()
         loop.resume()
-        time.sleep(0.01)
+        time.sleep(0.004)
         loop.pause()
         observed_s += time.monotonic() - began_s
     loop.stop()
-    assert 2 <= sampler.readings <= 3 + observed_s / (0.8 * 0.05)
+    assert 2 <= sampler.readings <= 3 + observed_s / (0.8 * 0.02)
 
 
 def test_pause_waits_for_the_reading_under_way() -> None:

@@ -47,9 +47,13 @@ def build_report(
     invalid: frozenset[int] = frozenset(),
     probe: bool = True,
     activity: bool = True,
+    figures: bool = True,
     environment: Mapping[str, Any] | None = None,
 ) -> Report:
-    """`failing` and `invalid` number cells by rank from 0; their p99 is infinite, or their launches do not count."""
+    """`failing` and `invalid` number cells by rank from 0; their p99 is infinite, or their launches do not count.
+
+    Without `figures` there is no series to draw but the one that is a table as well: drawing takes a second.
+    """
     cells = build_cells(drivers, sizes, label)
     summaries = tuple(
         summarise(cell, rank, launches=launches, failing=rank in failing, invalid=rank in invalid, probe=probe)
@@ -67,6 +71,8 @@ def build_report(
         "breakdown": breakdown_frame(summaries if probe else ()),
         "outcomes": outcome_frame(summaries),
     }
+    if not figures:
+        series = {"outcomes": series["outcomes"]}
     planned = len(cells) * launches
     pairs = build_pairs(summaries)
     to_best = {pair.second: pair for pair in pairs if pair.first == cells[0].id}

@@ -178,7 +178,7 @@ def test_outcomes_without_a_failure_need_no_picture(make_report: MakeReport) -> 
 
 @pytest.mark.parametrize("series", KINDS)
 def test_a_missing_or_empty_series_gives_no_picture(make_report: MakeReport, series: str) -> None:
-    report = make_report(failing=frozenset({0}))
+    report = make_report(drivers=1, failing=frozenset({0}))
     assert draw(KINDS[series], report).svg.startswith("<svg")
     empty = report.series[series].iloc[:0]
     assert draw(KINDS[series], replace(report, series={series: empty})).svg == ""
@@ -210,18 +210,18 @@ def test_a_single_moment_is_drawn_over_one_second(make_report: MakeReport, serie
 
 @pytest.mark.parametrize("series", KINDS)
 def test_the_same_report_gives_the_same_bytes(make_report: MakeReport, series: str) -> None:
-    first, second = (draw(KINDS[series], make_report(failing=frozenset({5}))).svg for _ in range(2))
+    first, second = (draw(KINDS[series], make_report(drivers=1, failing=frozenset({1}))).svg for _ in range(2))
     assert first == second
 
 
 def test_drawing_leaves_nothing_global_behind(make_report: MakeReport) -> None:
     before = dict(mpl.rcParams)
-    draw(KINDS["connections"], make_report())
+    draw(KINDS["connections"], make_report(drivers=1))
     assert dict(mpl.rcParams) == before
 
 
 def test_the_users_own_style_does_not_show(make_report: MakeReport) -> None:
-    report = make_report()
+    report = make_report(drivers=1)
     plain = draw(KINDS["breakdown"], report).svg
     with mpl.rc_context({"lines.linewidth": 9, "font.size": 30, "svg.fonttype": "path"}):
         assert draw(KINDS["breakdown"], report).svg == plain

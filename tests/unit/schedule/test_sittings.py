@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import itertools
 import random
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -227,10 +225,8 @@ def test_split(total_s: float, part_s: float, pieces: tuple[float, ...]) -> None
 
 
 def test_seeds_are_the_same_in_every_process() -> None:
-    code = "from harness.schedule.timeline import stable_seed; print(stable_seed(1, 'load', 2, 3))"
-    root = Path(__file__).resolve().parents[3]
-    printed = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True).stdout
-    assert int(printed) == stable_seed(1, "load", 2, 3)
+    """And in every version: a run that is resumed has the schedule that it began with."""
+    assert stable_seed(1, "load", 2, 3) == 82574922235363
     assert stable_seed(1, 23) != stable_seed(12, 3)
 
 

@@ -6,9 +6,7 @@ import hashlib
 import json
 import os
 import shutil
-import signal
 import subprocess
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -275,43 +273,6 @@ def test_a_file_that_cannot_be_written_leaves_nothing(store: RunStore) -> None:
     with pytest.raises(OSError, match="directory"):
         store.write("summary.csv", b"x")
     assert sorted(path.name for path in store.path.iterdir()) == ["sittings", "summary.csv", "trials"]
-
-
-HOLDER = """
-import subprocess, sys
-from pathlib import Path
-from harness.store import RunStore
-
-with RunStore(Path(sys.argv[1])).lock():
-    subprocess.Popen(["sleep", "60"])
-    print("locked", flush=True)
-    sys.stdin.read()
-"""
-
-
-def test_only_one_process_writes_a_run(store: RunStore) -> None:
-    with subprocess.Popen(
-        [sys.executable, "-c", HOLDER, str(store.path)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        start_new_session=True,
-    ) as holder:
-        try:
-            assert holder.stdout is not None
-            assert holder.stdout.readline() == b"locked\n"
-            with (
-                pytest.raises(UsageError, match=rf"measured by another poolbench \(process {holder.pid}\)"),
-                store.lock(),
-            ):
-                pass
-            holder.kill()
-            holder.wait()
-            with store.lock():  # the child that it left does not hold it
-                assert (store.path / "lock").read_text() == f"{os.getpid()}\n"
-        finally:
-            os.killpg(holder.pid, signal.SIGKILL)
-    with store.lock():
-        pass
 
 
 def test_runs_in_which_nothing_was_measured_are_forgotten_in_time(tmp_path: Path) -> None:

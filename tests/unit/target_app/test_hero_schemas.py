@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from typing import Any
 
 import pytest
@@ -103,17 +101,3 @@ def test_what_postgres_would_refuse_is_refused_before(
         schema.model_validate(CREATE | wrong)
 
     assert [error["loc"] for error in refused.value.errors()] == [tuple(wrong)]
-
-
-def test_importing_the_service_creates_nothing() -> None:
-    """No settings are read, no engine made, no driver imported until create_app is called."""
-    code = (
-        "import sys, target_app.main, target_app.routes.async_routes, target_app.routes.sync_routes\n"
-        "import sqlalchemy.engine.base, gc\n"
-        "assert not [o for o in gc.get_objects() if isinstance(o, sqlalchemy.engine.base.Engine)]\n"
-        "drivers = {'asyncpg', 'psycopg', 'psycopg2', 'psycopg_pool'}\n"
-        "assert not (drivers | {'alembic', 'harness', 'locust'}) & sys.modules.keys()\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code], env={}, capture_output=True, text=True, check=False)
-
-    assert done.returncode == 0, done.stderr
