@@ -96,8 +96,8 @@ def test_distribution_ends_where_the_rest_failed(make_report: MakeReport) -> Non
 
 
 def test_distribution_of_many_cells_keeps_only_the_best_behind_each(make_report: MakeReport) -> None:
-    with drawn(make_report(drivers=4, sizes=6), "latency_cdf") as figure:
-        assert len(figure.axes) == 24
+    with drawn(make_report(drivers=3, sizes=5), "latency_cdf") as figure:
+        assert len(figure.axes) == 15
         assert {len(axes.lines) for axes in figure.axes[1:]} == {2}
 
 
@@ -186,12 +186,11 @@ def test_a_missing_or_empty_series_gives_no_picture(make_report: MakeReport, ser
 
 
 @pytest.mark.parametrize("series", KINDS)
-@pytest.mark.parametrize("shape", [(1, 1), (4, 6)])
+@pytest.mark.parametrize("shape", [(1, 1), (3, 5)])
 def test_nothing_is_cut_off_at_the_edges(make_report: MakeReport, series: str, shape: tuple[int, int]) -> None:
     label = "driver={driver} pool_size={size} expire_on_commit=False"
     report = make_report(drivers=shape[0], sizes=shape[1], failing=frozenset({0}), label=label)
     with drawn(report, series) as figure:
-        figure.draw_without_rendering()
         width, height = figure.get_size_inches()
         box = figure.get_tightbbox()
         assert min(box.x0, box.y0) >= 0

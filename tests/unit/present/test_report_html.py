@@ -82,7 +82,8 @@ def read(report: Report) -> Page:
 
 @pytest.fixture(scope="module")
 def plain(make_report: MakeReport) -> Page:
-    return read(make_report())
+    """Without figures."""
+    return read(make_report(figures=False))
 
 
 @pytest.fixture(scope="module")
