@@ -5,10 +5,16 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 UV := $(BIN)/uv pip install --quiet --python $(BIN)/python
 
-.PHONY: demo test check bench clean lock install
+# Where this is set, each of the many processes that tests and runs start would compile pandas anew: a second each.
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: demo test unit check bench clean lock install
 
 demo: $(STAMP)            ## measure the quickstart: embedded Postgres, six cells, report.html
 	$(BIN)/poolbench run experiments/quickstart.toml
+
+unit: $(STAMP)            ## the unit tests, on both cores
+	$(BIN)/python -m pytest tests/unit -n 2 --dist loadfile
 
 test: $(STAMP)            ## every test there is for this machine
 	$(BIN)/python -m pytest
