@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import pty
 import resource
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -152,3 +154,25 @@ def test_the_log_that_a_message_names_is_there(poolbench, small: Callable[..., s
     (log,) = {word.rstrip(".") for word in done.stderr.split() if word.rstrip(".").endswith(".log")}
     assert "warming up the flux" in Path(log).read_text()
     assert poolbench("report").returncode == 2
+
+
+def test_a_service_that_is_stopped_in_mid_load_is_named(poolbench, small: Callable[..., str]) -> None:
+    text = small(("[1, 5]", "[5]"), ("launches = 2", "launches = 1"), ("measure_s = 1.0", "measure_s = 4.0"))
+    process = poolbench.start("run", poolbench.write("small.toml", text), "--json")
+    wait_for(poolbench, "results/*/sittings/1/go.json", process)
+    (note,) = poolbench.cwd.glob("results/*/sittings/1/probe-b1-c1/probe-*.jsonl")
+    pid = int(note.stem.rpartition("-")[2])
+    time.sleep(1.5)
+    os.kill(pid, signal.SIGSTOP)
+    time.sleep(1.5)
+    os.kill(pid, signal.SIGCONT)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode in MEASURED, err
+    (folder,) = (poolbench.cwd / "results").iterdir()
+    (trial,) = RunStore.open(folder).read().trials
+    assert [(still.role, still.pid) for still in trial.trial.standstills] == [("target", pid)]
+    (reasons,) = [certificate["reasons"] for certificate in json.loads(out)["certificates"].values()]
+    found = {reason["code"]: reason["message"] for reason in reasons}
+    assert f"the service (process {pid}) was stopped for " in found["stood_still"]
+    assert "loop_lag" not in found
+    assert "stopped for" in (folder / "report.html").read_text()
