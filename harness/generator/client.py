@@ -41,6 +41,7 @@ class RequestLog:
         self._book = book
         self._deadlines = deadlines
         self._fired: dict[int, Mapping[str, Any]] = {}
+        self._sending = 0
 
     def attach(self, session: Any) -> bool:
         """Take the session's calls over; False when it is no HTTP client of Locust's, so nothing can be recorded."""
@@ -54,13 +55,20 @@ class RequestLog:
         self._session: Any = session
         self._send = session.request
         event = session.request_event
+        self._sampled = event.fire
         self._tell = getattr(event, "tell", event.fire)  # it is recorded here, and no sample of the scenario's own
         session.request_event = self  # of an event it only has to fire()
         session.request = self.request
         return True
 
     def fire(self, **meta: Any) -> None:
-        """Stands in for Locust's request event while a call without a with-block reports itself."""
+        """Stands in for Locust's request event while a call without a with-block reports itself.
+
+        What fires while no call is under way is another client, which was given this one's event: a sample.
+        """
+        if not self._sending:
+            self._sampled(**meta)
+            return
         self._fired[id(meta["response"])] = meta
         self._tell(**meta)
 
@@ -75,6 +83,7 @@ class RequestLog:
         request = Request(execution, endpoint, account)
         self._book.requests += account.index != SETUP_SEGMENT
         deadline = self._deadlines.begin(request.started_ns)
+        self._sending += 1
         try:
             response = self._send(method, url, name, *args, **kwargs)
         except BaseException as error:
@@ -85,6 +94,7 @@ class RequestLog:
         else:
             request.finished_ns = time.monotonic_ns()
         finally:
+            self._sending -= 1
             self._deadlines.end(deadline)
         self._read(request, response)
         return response

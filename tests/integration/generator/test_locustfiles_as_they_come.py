@@ -449,6 +449,7 @@ def test_samples_that_the_scenario_fires_are_endpoints_of_their_own(run: Run, se
             def on_start(self):
                 hook = self.environment.events.request
                 self.other = HttpSession(base_url=self.host, request_event=hook, user=self)
+                self.third = HttpSession(base_url=self.host, request_event=self.client.request_event, user=self)
 
             @task
             def shop(self):
@@ -457,6 +458,7 @@ def test_samples_that_the_scenario_fires_are_endpoints_of_their_own(run: Run, se
                     with self.client.get("/put", catch_response=True) as response:
                         response.success()
                     gevent.joinall([gevent.spawn(self.other.get, "/elsewhere")])
+                    self.third.get("/third")
                     sample["response_length"] = 7
 
         class Custom(User):
@@ -479,12 +481,12 @@ def test_samples_that_the_scenario_fires_are_endpoints_of_their_own(run: Run, se
     result = run(source, lambda _: Answer(delay_s=0.005), segments=segments)
     rows = result.rows.assign(took_ms=(result.rows.finished_ns - result.rows.started_ns) / 1e6)
     assert set(rows.endpoint) == {
-        *("GET /look", "GET /put", "sample: GET /elsewhere", "sample: manual whole"),
+        *("GET /look", "GET /put", "sample: GET /elsewhere", "sample: GET /third", "sample: manual whole"),
         *("sample: grpc Call", "sample: grpc Close"),
     }
     whole = rows[rows.endpoint == "sample: manual whole"]
-    assert (whole.took_ms > 15).all()
-    assert (whole.sequence == 3).all()
+    assert (whole.took_ms > 20).all()
+    assert (whole.sequence == 4).all()
     calls = rows[rows.endpoint == "sample: grpc Call"]
     assert calls.took_ms.between(10, 500).all()
     assert (calls.sequence == 0).all()
