@@ -60,11 +60,12 @@ def _factors(cell: Cell, varied: dict[str, str]) -> dict[str, Any]:
 
 
 def _settings(cell: Cell) -> dict[str, Any]:
-    sections = {"target": cell.target, "pool": cell.pool, "session": cell.session, "load": cell.load}
+    """The cell's values; None for a setting that the service decides for itself."""
     found = {}
     for column, key in SETTINGS.items():
         section, name = key.split(".")
-        found[column] = getattr(sections[section], name)
+        is_known = section == "load" or (cell.takes_settings and cell.has_say(key))
+        found[column] = getattr(getattr(cell, section), name) if is_known else None
     return found | {"rate_rps": cell.rate_rps}
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from harness.analyse import analyse, summary_rows
 from harness.domain.evidence import ACTIVITY_COLUMNS, COUNT_COLUMNS, OUTCOMES
-from harness.domain.experiment import Load
+from harness.domain.experiment import Load, Target
 
 SECOND = 1_000_000_000
 COLUMNS = {
@@ -196,6 +196,20 @@ def test_summary_rows_are_the_promised_columns_in_order(build: ModuleType) -> No
     ]
     assert table["connections_peak"].isna().all()  # nothing was seen of them
     assert set(table["rate_rps"]) == {100.0}
+
+
+def test_what_a_service_decides_for_itself_is_left_empty(build: ModuleType) -> None:
+    settings = ["driver", "workers", "pool_size", "max_overflow", "expire_on_commit"]
+    for target, named, known in (
+        (Target(), (), settings),
+        (Target(app="mine:app"), ("pool.pool_size",), ["pool_size"]),
+        (Target(url="http://127.0.0.1:1"), ("pool.pool_size",), []),
+    ):
+        cell = replace(build.cell(1, target=target), named=named)
+        run = build.run([build.trial(cell, 0, build.rows([1.0] * 9))])
+        (row, *_) = summary_rows(run, analyse(run).summary).to_dict("records")
+        assert [name for name in settings if row[name] is not None] == known
+        assert (row["scenario"], row["rate_rps"]) == ("mixed", 100.0)
 
 
 def test_varied_settings_without_a_column_get_one(build: ModuleType) -> None:
