@@ -33,6 +33,7 @@ def cell(*, pool: Pool = POOL, session: Session | None = None, **target: Any) ->
         target=Target(**target),
         database=DatabaseSpec(),
         load=Load(rate_rps=1.0),
+        named=("target.workers",),
     )
 
 
@@ -126,7 +127,7 @@ def test_what_a_service_decides_by_itself_is_named(
 
 @pytest.mark.parametrize(("workers", "wrong"), [(2, {}), (3, {"target.workers": (3, (2,))})])
 def test_processes_that_serve_are_counted(launcher: Any, tmp_path: Path, workers: int, wrong: dict[str, Any]) -> None:
-    asked = cell(workers=workers, pool=Pool())
+    asked = cell(workers=workers, pool=Pool(), app="plain_app:app")
     with launcher.start("plain_app:app", "--workers", "2"):
         deadline = time.monotonic() + 20
         while read_back(trial_of(asked, tmp_path))["target.workers"] != (2,):
@@ -137,7 +138,7 @@ def test_processes_that_serve_are_counted(launcher: Any, tmp_path: Path, workers
 
 
 def test_of_a_service_without_sqlalchemy_nothing_is_said_of_its_pool(launcher: Any, tmp_path: Path) -> None:
-    asked = cell(pool=Pool())
+    asked = cell(pool=Pool(), app="plain_app:app")
     with launcher.start("plain_app:app"):
         trial = wait_until_known(asked, tmp_path, {"target.workers"})
     seen = {key for key, found in read_back(trial).items() if found}
