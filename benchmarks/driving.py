@@ -26,6 +26,7 @@ class Driven:
     output: LoadOutput
     rows: pd.DataFrame
     generator: pd.DataFrame
+    null: pd.DataFrame
 
 
 def open_segment(
@@ -80,4 +81,4 @@ def drive_plan(
     problems = check_ledger(output.ledger, rows)
     if problems:
         raise AssertionError(f"the ledger and the rows disagree: {problems}")
-    return Driven(output=output, rows=rows, generator=drive.read_generator_log(folder))
+    return Driven(output=output, rows=rows, generator=drive.read_generator_log(folder), null=drive.read_null(folder))

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.domain.evidence import OUTCOMES, REQUEST_COLUMNS
+from harness.domain.evidence import NULL_COLUMNS, OUTCOMES, REQUEST_COLUMNS, no_null_requests
 from harness.domain.load import SETUP_SEGMENT, Segment
-from harness.domain.rows import RECORD_BYTES, RECORD_FIELDS, names_file, rows_file
+from harness.domain.rows import NULL_LAUNCH, RECORD_BYTES, RECORD_FIELDS, names_file, rows_file
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,6 +39,15 @@ def read_rows(output_dir: Path, launch_id: str, segments: Iterable[Segment]) -> 
     rows = pd.concat(parts, ignore_index=True)
     ended_ns = rows["finished_ns"].where(rows["finished_ns"] >= 0, rows["intended_ns"])
     return rows.iloc[ended_ns.argsort(kind="stable")].reset_index(drop=True)
+
+
+def read_null(output_dir: Path) -> pd.DataFrame:
+    """What the requests to a service that does nothing took: NULL_COLUMNS of those that were answered."""
+    if not any(output_dir.glob(f"**/{rows_file(NULL_LAUNCH)}")):
+        return no_null_requests()
+    rows = read_rows(output_dir, NULL_LAUNCH, ())
+    answered: pd.DataFrame = rows.loc[rows["outcome"] == "ok", list(NULL_COLUMNS)].reset_index(drop=True)
+    return answered
 
 
 def read_workers(output_dir: Path) -> list[dict[str, Any]]:

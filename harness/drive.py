@@ -16,19 +16,20 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
 import harness
-from harness.collect import read_generator_log, read_rows, read_workers
+from harness.collect import read_generator_log, read_null, read_rows, read_workers
 from harness.domain.ledger import check_ledger
 from harness.domain.load import LaunchLoad, LoadOutput, LoadPlan
 from harness.domain.secrets import MASK, looks_secret, masked
 from harness.errors import InfrastructureError
+from harness.null import serving_nothing
 from harness.signals import error_of, ledger_of, publish
 
-__all__ = ["Generator", "check_ledger", "read_generator_log", "read_rows", "start"]
+__all__ = ["Generator", "check_ledger", "read_generator_log", "read_null", "read_rows", "start"]
 
 _POLL_S = 0.01
 _TICK_S = 0.25
@@ -154,8 +155,8 @@ def start(plan: LoadPlan) -> Iterator[Generator]:
     plan.output_dir.mkdir(parents=True, exist_ok=True)
     for stale in ("targets_up.json", "ready.json", "go.json", "failed.json", "ledger.json", "workers.json"):
         (plan.output_dir / stale).unlink(missing_ok=True)
-    publish(plan.output_dir / "loadplan.json", _plain(plan))
-    with (plan.output_dir / "generator.log").open("wb") as log:
+    with _null_service(plan) as null_url, (plan.output_dir / "generator.log").open("wb") as log:
+        publish(plan.output_dir / "loadplan.json", _plain(plan, null_url))
         process = subprocess.Popen(
             _command(plan),
             stdin=subprocess.DEVNULL,
@@ -170,6 +171,11 @@ def start(plan: LoadPlan) -> Iterator[Generator]:
             yield Generator(process, plan)
         finally:
             _kill(process)
+
+
+def _null_service(plan: LoadPlan) -> AbstractContextManager[str | None]:
+    """A service that does nothing beside the launches' own; workers on other machines have none near them."""
+    return nullcontext() if plan.workers is not None else serving_nothing(plan.output_dir / "null.log")
 
 
 def _prefer(pid: int) -> None:
@@ -236,10 +242,10 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def _plain(plan: LoadPlan) -> dict[str, Any]:
+def _plain(plan: LoadPlan, null_url: str | None) -> dict[str, Any]:
     raw = dataclasses.asdict(plan)
     raw["launches"] = [plain_launch(launch) for launch in plan.launches]
-    return {**raw, "output_dir": str(plan.output_dir.resolve())}
+    return {**raw, "output_dir": str(plan.output_dir.resolve()), "null_url": null_url}
 
 
 def plain_launch(launch: LaunchLoad) -> dict[str, Any]:

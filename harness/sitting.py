@@ -180,8 +180,14 @@ def _trial(raw: Raw, launch: Launch, experiment: Experiment, ceiling_rps: float 
     )
     (target,) = (target for target in raw.targets if target.launch_id == launch.id)
     logs = {} if target.log is None else {"target.log": target.log}
-    generator = drive.read_generator_log(raw.folder)
-    return Kept(evidence=TrialEvidence(trial=trial, requests=rows, generator=generator, **tables), logs=logs)
+    evidence = TrialEvidence(
+        trial=trial,
+        requests=rows,
+        generator=drive.read_generator_log(raw.folder),
+        null=drive.read_null(raw.folder),
+        **tables,
+    )
+    return Kept(evidence=evidence, logs=logs)
 
 
 def _own_ledger(ledger: Ledger, launch_id: str, segments: set[int]) -> Ledger:

@@ -6,7 +6,7 @@
       lock                        held by the process that measures, and by no other
       run.json, run.json.sha256   written once, before the first sitting: harness.domain.evidence.RunInfo
       sittings/<n>/               what one generator process read and wrote (docs/formats.md)
-      trials/<launch-id>/         trial.json, seven parquet tables, logs, checksums.json
+      trials/<launch-id>/         trial.json, eight parquet tables, logs, checksums.json
       summary.csv  report.html    derived; can be deleted and made again
 
 A trial folder appears whole or not at all: it is written beside, flushed to disk and renamed. What is complete is
@@ -33,6 +33,7 @@ from harness.domain.evidence import (
     ACTIVITY_COLUMNS,
     COUNT_COLUMNS,
     GENERATOR_COLUMNS,
+    NULL_COLUMNS,
     PROBE_COLUMNS,
     PROCESS_COLUMNS,
     REQUEST_COLUMNS,
@@ -57,6 +58,7 @@ TABLES: Mapping[str, Mapping[str, str]] = {
     "server": SERVER_COLUMNS,
     "generator": GENERATOR_COLUMNS,
     "counts": COUNT_COLUMNS,
+    "null": NULL_COLUMNS,
 }
 WRITTEN_FOR_EVERY_TRIAL = ("trial.json", *(f"{name}.parquet" for name in TABLES))
 FORGOTTEN_AFTER_S = 3600.0
@@ -103,6 +105,10 @@ class StoredTrial:
     @property
     def counts(self) -> pd.DataFrame:
         return self._read("counts", None)
+
+    @property
+    def null(self) -> pd.DataFrame:
+        return self._read("null", None)
 
     @property
     def target_log(self) -> str:

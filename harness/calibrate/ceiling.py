@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import signal
-import socket
-import subprocess
-import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.request import urlopen
@@ -18,6 +13,7 @@ from harness import drive
 from harness.analyse.estimate import quantiles
 from harness.domain.load import LaunchLoad, LoadPlan, Segment, Turn, TurnRun
 from harness.domain.profile import Rung
+from harness.null import serving_nothing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,7 +31,7 @@ STUB_START_S = 60.0
 def measure_ceiling(folder: Path, *, rung_s: float, rates_rps: Sequence[float] = RATES_RPS) -> tuple[Rung, ...]:
     """Every rung up to the first that saturates."""
     folder.mkdir(parents=True, exist_ok=True)
-    with _stub(folder / "stub.log") as url:
+    with serving_nothing(folder / "stub.log") as url:
         plan = LoadPlan(
             launches=(
                 LaunchLoad(
@@ -109,23 +105,3 @@ def _wait_for_answer(url: str) -> None:
     """Until the stub has come up: on a busy machine that may take longer than the generator does."""
     with urlopen(url, timeout=STUB_START_S) as answer:
         answer.read()
-
-
-@contextmanager
-def _stub(log: Path) -> Iterator[str]:
-    """A stub in a process of its own, which starts while the generator does: its socket listens already."""
-    with socket.create_server(("127.0.0.1", 0), backlog=1024) as listening, log.open("wb") as output:
-        port = listening.getsockname()[1]
-        process = subprocess.Popen(
-            [sys.executable, "-m", "harness.calibrate.stub", "--fd", str(listening.fileno())],
-            pass_fds=[listening.fileno()],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-        try:
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            process.send_signal(signal.SIGKILL)
-            process.wait()

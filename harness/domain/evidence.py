@@ -35,6 +35,7 @@ REQUEST_COLUMNS: Mapping[str, str] = {
     "handed_ns": "int64",  # when the engine handed the arrival to a user; sequence 0 only, else = started_ns; -1 never
     "started_ns": "int64",  # -1 when never sent
     "finished_ns": "int64",  # -1 when it never came back
+    "uptake_ns": "uint32",  # for how long the answer may have lain there before the generator took it up, at most
     "response_bytes": "uint32",
     "pool_ms": "float32",  # from Server-Timing, NaN without the probe
     "db_ms": "float32",
@@ -118,6 +119,14 @@ GENERATOR_COLUMNS: Mapping[str, str] = {
 }
 """How the load generator itself fared, a row a second and process; it serves every launch of the sitting."""
 
+NULL_COLUMNS: Mapping[str, str] = {
+    "started_ns": "int64",
+    "finished_ns": "int64",
+    "uptake_ns": "uint32",  # as of REQUEST_COLUMNS
+}
+"""Requests beside the load to a service that does nothing, through the scenario's own client: what they take is the
+instrument's. One row for each that was answered; they serve every launch of the sitting."""
+
 SERVER_COLUMNS: Mapping[str, str] = {
     "t_ns": "int64",
     "key": "category",  # one of SERVER_KEYS
@@ -153,6 +162,13 @@ def no_generator_readings() -> pd.DataFrame:
     import pandas as pd
 
     return pd.DataFrame({name: [] for name in GENERATOR_COLUMNS}).astype(dict(GENERATOR_COLUMNS))
+
+
+def no_null_requests() -> pd.DataFrame:
+    """The null table of a load beside which no service that does nothing was asked."""
+    import pandas as pd
+
+    return pd.DataFrame({name: [] for name in NULL_COLUMNS}).astype(dict(NULL_COLUMNS))
 
 
 def no_counts() -> pd.DataFrame:
@@ -457,6 +473,8 @@ class Evidence(Protocol):
     @property
     def counts(self) -> pd.DataFrame: ...
     @property
+    def null(self) -> pd.DataFrame: ...
+    @property
     def target_log(self) -> str:
         """What the service wrote; "" where it was not started here."""
         ...
@@ -479,6 +497,7 @@ class TrialEvidence:
     generator: pd.DataFrame = field(default_factory=no_generator_readings)
     counts: pd.DataFrame = field(default_factory=no_counts)
     target_log: str = ""
+    null: pd.DataFrame = field(default_factory=no_null_requests)
 
     def table(self, name: str, columns: Sequence[str]) -> pd.DataFrame:
         """Some columns of one table ("requests")."""

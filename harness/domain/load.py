@@ -131,6 +131,8 @@ class LoadPlan:
     """generator processes on this machine"""
     workers: Workers | None = None
     """generators on other machines instead"""
+    null_url: str | None = None
+    """of a service that does nothing, to be asked beside the load; None where none is near all that send it"""
 
     @property
     def duration_s(self) -> float:

@@ -21,6 +21,7 @@ RECORD_FIELDS: tuple[tuple[str, str], ...] = (
     ("handed_ns", "<i8"),
     ("started_ns", "<i8"),
     ("finished_ns", "<i8"),
+    ("uptake_ns", "<u4"),
     ("response_bytes", "<u4"),
     ("pool_ms", "<f4"),
     ("db_ms", "<f4"),
@@ -29,16 +30,19 @@ RECORD_FIELDS: tuple[tuple[str, str], ...] = (
 )
 """Name and numpy type of each field, in order: `numpy.dtype(list(RECORD_FIELDS))` is the record."""
 
-RECORD_FORMAT = "<IIHHHHHBxqqqqIfffI"
+RECORD_FORMAT = "<IIHHHHHBxqqqqIIfffI"
 """The same record for `struct`; the padding byte takes no value."""
 
-RECORD_BYTES = 72
+RECORD_BYTES = 76
 
 SAMPLE = "sample: "
 """How the endpoints begin whose rows are no client calls but samples that the scenario fired itself."""
 
 OK, ERROR, TIMEOUT, DROPPED, UNFINISHED = range(5)
 """Positions in `evidence.OUTCOMES`."""
+
+NULL_LAUNCH = "null"
+"""Stands for a launch in the names of the files about the service that does nothing."""
 
 
 def rows_file(launch_id: str) -> str:

@@ -81,6 +81,7 @@ class Request:
         "started_ns",
         "status",
         "timing",
+        "uptake_ns",
     )
 
     def __init__(self, execution: Execution, endpoint: str, account: SegmentAccount | None = None) -> None:
@@ -96,6 +97,7 @@ class Request:
         self.event: Any = None
         self.ended = False
         self.finished_ns = -1
+        self.uptake_ns = 0
         self.started_ns = time.monotonic_ns()
         intended_ns = execution.intended_ns
         self.intended_ns = self.started_ns if intended_ns is None or self.sequence else intended_ns
@@ -219,6 +221,7 @@ class Book:
             handed_ns=request.started_ns if request.sequence or execution.handed_ns < 0 else execution.handed_ns,
             started_ns=request.started_ns,
             finished_ns=request.finished_ns,
+            uptake_ns=request.uptake_ns,
             response_bytes=request.response_bytes,
             pool_ms=timing.pool_ms,
             db_ms=timing.db_ms,

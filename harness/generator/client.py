@@ -20,6 +20,7 @@ from harness.domain.load import SETUP_SEGMENT
 from harness.generator.book import Book, Execution, Request, SegmentAccount, describe, outcome_of
 from harness.generator.deadlines import Deadlines
 from harness.generator.http import ARRIVAL_HEADER, ClientPool, shorten
+from harness.generator.rounds import Rounds
 from harness.generator.server_timing import UNSEEN, ServerTiming, parse_server_timing
 
 
@@ -33,6 +34,7 @@ class RequestLog:
         self,
         book: Book,
         deadlines: Deadlines,
+        rounds: Rounds,
         execution: Execution,
         account_of: Callable[[Execution], SegmentAccount] | None = None,
     ) -> None:
@@ -40,6 +42,7 @@ class RequestLog:
         self.account_of = account_of
         self._book = book
         self._deadlines = deadlines
+        self._rounds = rounds
         self._fired: dict[int, Mapping[str, Any]] = {}
         self._sending = 0
 
@@ -93,6 +96,7 @@ class RequestLog:
             raise
         else:
             request.finished_ns = time.monotonic_ns()
+            request.uptake_ns = self._rounds.uptake_ns(request.started_ns, request.finished_ns)
         finally:
             self._sending -= 1
             self._deadlines.end(deadline)

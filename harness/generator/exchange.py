@@ -50,6 +50,7 @@ def plan_of(raw: Mapping[str, Any]) -> LoadPlan:
         environment=raw.get("environment", {}),
         processes=raw.get("processes", 1),
         workers=None if workers is None else Workers(**workers),
+        null_url=raw.get("null_url"),
     )
 
 

@@ -22,6 +22,7 @@ from harness.generator.client import RequestLog
 from harness.generator.deadlines import Deadlines
 from harness.generator.events import fire
 from harness.generator.gauges import Gauges
+from harness.generator.rounds import Rounds
 from harness.generator.scenario import Scenario
 
 ON_START_S = float(os.environ.get("POOLBENCH_ON_START_S", "45"))
@@ -36,6 +37,7 @@ class HotLaunch:
     scenario: Scenario
     book: Book
     in_flight: InFlight
+    rounds: Rounds
     share: Share = WHOLE
     fail: Callable[[BaseException], None] | None = None
     """stops the plan when the scenario asks for it; set by the engine"""
@@ -62,7 +64,9 @@ class HotLaunch:
 
     def make_user(self, user_class: type[locust.User]) -> tuple[Any, RequestLog]:
         """A new instance with its client recorded; whatever its constructor raises passes through."""
-        log = RequestLog(self.book, self.deadlines, self.book.setup(self.share.number(self.users)), self.account_of)
+        log = RequestLog(
+            self.book, self.deadlines, self.rounds, self.book.setup(self.share.number(self.users)), self.account_of
+        )
         self.users += 1
         user = user_class(self.scenario.environment)
         self.scenario.runner.alive[user_class.__name__] += 1

@@ -7,7 +7,7 @@ import gc
 import os
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -22,7 +22,9 @@ from harness.generator.engine import Engine, Pace
 from harness.generator.exchange import read_plan, wait_for
 from harness.generator.launch import HotLaunch
 from harness.generator.monitor import watching
+from harness.generator.null_user import asking_nothing
 from harness.generator.recorder import Recorder
+from harness.generator.rounds import Rounds, follow_rounds
 from harness.generator.scenario import load_scenario
 from harness.generator.stats import StatsReader
 from harness.generator.tally import Tally
@@ -100,11 +102,14 @@ def execute(plan: LoadPlan, control: Control, parsed_options: Any, share: Share 
     os.environ[SEED_VARIABLE] = f"{plan.environment.get(SEED_VARIABLE, '1')}/{share.stripe}"
     tally, output_dir = Tally(), plan.output_dir
     with ExitStack() as stack:
-        heat = partial(_heat, stack, plan=plan, tally=tally, parsed_options=parsed_options, share=share)
+        rounds = stack.enter_context(follow_rounds())
+        heat = partial(_heat, stack, plan=plan, tally=tally, parsed_options=parsed_options, share=share, rounds=rounds)
         launches = [heat(load) for load in plan.launches]
         engine = Engine(plan, launches, tally, share=share, pace=control)
         stack.enter_context(uncaught(engine.fail))
         flushes = [hot.book.recorder.flush for hot in launches]
+        if plan.null_url is not None:
+            flushes.append(stack.enter_context(_null(plan, launches[0], rounds, share)).flush)
         stack.enter_context(watching(output_dir / "generator.jsonl", engine, flushes))
         control.wait_for_targets()
         for hot in launches:
@@ -118,7 +123,14 @@ def execute(plan: LoadPlan, control: Control, parsed_options: Any, share: Share 
 
 
 def _heat(
-    stack: ExitStack, load: LaunchLoad, *, plan: LoadPlan, tally: Tally, parsed_options: Any, share: Share
+    stack: ExitStack,
+    load: LaunchLoad,
+    *,
+    plan: LoadPlan,
+    tally: Tally,
+    parsed_options: Any,
+    share: Share,
+    rounds: Rounds,
 ) -> HotLaunch:
     """Load one launch's scenario and open its books."""
     segments = [segment for segment in plan.segments if segment.launch_id == load.launch_id]
@@ -131,12 +143,26 @@ def _heat(
         scenario=scenario,
         book=Book(recorder, tally),
         in_flight=InFlight(max(1, share.of(load.max_in_flight), share.of(users))),
+        rounds=rounds,
         share=share,
         notes=list(scenario.notes),
     )
     environment = scenario.environment
     hot.tell("init", before_load=True, environment=environment, runner=environment.runner, web_ui=None)
     return hot
+
+
+def _null(plan: LoadPlan, like: HotLaunch, rounds: Rounds, share: Share) -> AbstractContextManager[Recorder]:
+    """Ask the plan's service that does nothing, beside the load; all launches of a plan have one kind of client."""
+    assert plan.null_url is not None
+    return asking_nothing(
+        plan.null_url,
+        like.scenario.user_classes,
+        plan.output_dir,
+        rounds,
+        timeout_s=like.load.request_timeout_s,
+        seed=share.stripe,
+    )
 
 
 @contextmanager

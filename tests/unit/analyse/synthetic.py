@@ -77,6 +77,7 @@ def rows(
         "handed_ns": sent_ns,
         "started_ns": sent_ns,
         "finished_ns": np.where(ended, finished, -1),
+        "uptake_ns": 0,
         "response_bytes": 100,
         "pool_ms": np.nan,
         "db_ms": np.nan,

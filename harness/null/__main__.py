@@ -1,4 +1,4 @@
-"""A server that answers every request at once with the same bytes: `python -m harness.calibrate.stub --fd N`.
+"""Answers every request at once with the same bytes: `python -m harness.null --fd N`.
 
 It reads no further than the end of each head, so that what is measured against it is the generator.
 """
