@@ -1,7 +1,9 @@
 """Servers whose every answer is known, each in a process of its own, with a log of what it really did.
 
 `python -m benchmarks.stubs '{"kind": "constant", "delay_s": 0.02}'` prints its port and, on SIGTERM, writes its log to
-standard output. Plain asyncio: an answer is on the wire when `write` returns, so the log's times are the wire's.
+standard output. Its times are the wire's: the kernel says when a request had reached the server's socket, so that
+waiting for a core behind other programs is the server's own time, as it is for whoever asks; an answer is on the wire
+when `send` returns.
 """
 
 from __future__ import annotations
@@ -12,12 +14,13 @@ import json
 import os
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import time
 from array import array
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -29,6 +32,9 @@ BACKLOG = 4096
 """Above any cap: a dropped SYN would come back after a second and look like latency."""
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Type: text/plain\r\n\r\nok"
 ARRIVAL_HEADER = b"x-poolbench-arrival: "
+STAMP = struct.Struct("@ll")
+SO_TIMESTAMPNS = 35
+"""Linux: with what is received comes when it came, CLOCK_REALTIME"""
 SLOW_EVERY = 50
 """one answer in so many is a slow one: 2 %"""
 LOG_COLUMNS = ("segment", "arrival", "received_ns", "sent_ns")
@@ -71,9 +77,8 @@ class Server:
         self._loop = asyncio.get_running_loop()
         self._number = 0
 
-    def answer(self, connection: _Connection, head: bytes) -> None:
+    def answer(self, connection: _Connection, head: bytes, received_ns: int) -> None:
         """Answer one request when its time has come, and note what happened."""
-        received_ns = time.monotonic_ns()
         if self.first_ns is None:
             self.first_ns = received_ns
             if self.behaviour.kind == "freeze":
@@ -83,7 +88,7 @@ class Server:
         self._loop.call_later(delay_s, self._send, connection, _arrival(head), received_ns)
 
     def _send(self, connection: _Connection, arrival: tuple[int, int] | None, received_ns: int) -> None:
-        connection.transport.write(ANSWER)
+        connection.send(ANSWER)
         if arrival is not None:
             self.log.extend((*arrival, received_ns, time.monotonic_ns()))
 
@@ -93,22 +98,47 @@ class Server:
         self.frozen_ns = (begun_ns, time.monotonic_ns())
 
 
-class _Connection(asyncio.Protocol):
-    transport: asyncio.Transport
+class _Connection:
+    """One client's; requests have no body."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, client: socket.socket) -> None:
         self._server = server
+        self._client = client
         self._buffer = b""
+        client.setblocking(False)
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        asyncio.get_running_loop().add_reader(client, self._read)
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+    def send(self, data: bytes) -> None:
+        with suppress(OSError):  # the client has gone
+            self._client.send(data)
 
-    def data_received(self, data: bytes) -> None:
+    def _read(self) -> None:
+        try:
+            data, ancillary, _, _ = self._client.recvmsg(65536, socket.CMSG_SPACE(STAMP.size))
+        except BlockingIOError:
+            return
+        except OSError:
+            data, ancillary = b"", []
+        if not data:
+            asyncio.get_running_loop().remove_reader(self._client)
+            self._client.close()
+            return
+        received_ns = _came_ns(ancillary)
         self._buffer += data
         while (end := self._buffer.find(b"\r\n\r\n")) >= 0:
             head, self._buffer = self._buffer[:end], self._buffer[end + 4 :]
-            self._server.answer(self, head)
+            self._server.answer(self, head, received_ns)
+
+
+def _came_ns(ancillary: list[tuple[int, int, bytes]]) -> int:
+    """CLOCK_MONOTONIC when what was just read had come; now, where the system does not say."""
+    now_ns, wall_ns = time.monotonic_ns(), time.time_ns()
+    for _, kind, value in ancillary:
+        if kind == SO_TIMESTAMPNS:
+            s, ns = map(int, STAMP.unpack(value))
+            return min(now_ns, now_ns - (wall_ns - s * NS_PER_S - ns))
+    return now_ns
 
 
 def _arrival(head: bytes) -> tuple[int, int] | None:
@@ -123,10 +153,12 @@ def _arrival(head: bytes) -> tuple[int, int] | None:
 async def _serve(behaviour: Behaviour) -> None:
     server = Server(behaviour)
     listener = socket.create_server(("127.0.0.1", 0), backlog=BACKLOG)
+    with suppress(OSError):
+        listener.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)  # each connection has it from the beginning
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, stop.set)
-    await loop.create_server(lambda: _Connection(server), sock=listener, backlog=BACKLOG)
+    loop.add_reader(listener, lambda: _Connection(server, listener.accept()[0]))
     print(listener.getsockname()[1], flush=True)
     await stop.wait()
     first_ns = server.first_ns or 0

@@ -1,4 +1,4 @@
-"""By how much the generator's own lateness can have moved a launch's figures.
+"""By how much the generator itself can have moved a launch's figures: what it sent late, and what it took up late.
 
 An arrival that is handed over late reaches the service late, and may push what queues behind it. The departures of a
 queue served in order never come earlier when an arrival comes later, and are not delayed by more than the largest
@@ -6,15 +6,24 @@ delay of the arrivals that they had to wait for. So of the latency L of an arriv
 
     e = the largest hand-over lateness since nothing was last in flight, up to its own
 
-is the generator's, and the service's true quantile lies between the quantiles of L - e and of L. The bound is made of
-hand-over times and of when the client had nothing in flight; it does not choose launches or arrivals by latency.
+is the generator's for that reason. An answer that lay there before the generator took it up delays nobody else in the
+open model; for how long, its event loop knows. Less both, and less the way there and back (`leg`), a latency is at most
+the service's, and the service's true quantile lies between those of what is left and of L. The bound is made of the
+generator's own times and of when it had nothing in flight; it does not choose launches or arrivals by latency.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from harness.analyse.arrays import Times
+from harness.analyse.arrays import Floats, Times
+from harness.analyse.measured import Arrivals, Requests
+
+
+def without_generator_ms(of: Arrivals | Requests) -> Floats:
+    """Return each latency less what the generator can have added to it: what it sent and took up late."""
+    moved_ns = lateness_bound_ns(of.due_ns, of.gone_ns, of.late_ns) + of.uptake_ns
+    return of.latency_ms - moved_ns / 1e6
 
 
 def lateness_bound_ns(due_ns: Times, gone_ns: Times, late_ns: Times) -> Times:

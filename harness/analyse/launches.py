@@ -23,7 +23,8 @@ from harness.analyse.certificate import certificate_of
 from harness.analyse.estimate import quantile, quantile_of, quantiles
 from harness.analyse.exact_counts import exact_of
 from harness.analyse.failures import errors_logged, failures_of
-from harness.analyse.lateness import lateness_bound_ns
+from harness.analyse.lateness import without_generator_ms
+from harness.analyse.leg import Leg, leg_of
 from harness.analyse.measured import (
     MEASURED_COLUMNS,
     OWNER_COLUMNS,
@@ -66,6 +67,8 @@ class EndpointFigures:
     seconds: float
     quantiles_ms: tuple[float, ...]
     """at SHARES, of all that was offered"""
+    least_ms: tuple[float, ...]
+    """at SHARES: what is left of the quantiles without all that the instrument can have added"""
     served_p99_ms: float
     pool_p95_ms: float
     probed: int
@@ -102,10 +105,10 @@ class LaunchFigures:
     over_time: OverTime
     outcomes: Times
     """how many arrivals had each of OUTCOMES"""
-    least_ms: tuple[float, ...]
-    """at SHARES: what would be left of the quantiles if all of the generator's lateness had gone into them"""
     late_p99_ms: float
     """how late one arrival in a hundred was handed over, or later"""
+    leg_p95_ms: float
+    """what the way to a service and back took of 95 in a hundred null requests, at most; NaN where there were none"""
     exact: Mapping[str, float]
     """what an average request took of the database, by metric; empty where the probe counted none"""
     failures: Counter[tuple[str, str, int, str]]
@@ -232,19 +235,24 @@ def launch_figures(evidence: Evidence, rows: pd.DataFrame, owners: Mapping[str, 
     order = np.argsort(requests.endpoint, kind="stable")
     bounds = np.searchsorted(requests.endpoint[order], np.arange(-1, len(requests.endpoints) + 1))
     groups = [order[start:end] for start, end in pairwise(bounds)]  # the first: of no known endpoint
+    own_ms, leg = without_generator_ms(requests), leg_of(evidence.null, loaded)
     sorted_ms = [np.sort(requests.latency_ms[group][requests.measured[group]]) for group in groups]
+    sorted_own_ms = [np.sort(own_ms[group][requests.measured[group]]) for group in groups]
     if len(arrivals.latency_ms) == len(requests.latency_ms):
         # one request an arrival: sorted runs, which a stable sort merges, cheaper by far than sorting all once more
         ascending = np.sort(np.concatenate(sorted_ms), kind="stable")
+        least_ms = _least_ms(np.sort(np.concatenate(sorted_own_ms), kind="stable"), leg)
     else:
         ascending = np.sort(arrivals.latency_ms[arrivals.measured])
-    by_endpoint = {ALL: _figures(arrivals, requests, slice(None), ascending, spans.seconds, limit_ms)}
-    for name, group, own_ms in zip(requests.endpoints, groups[1:], sorted_ms[1:], strict=True):
-        if len(own_ms):
-            by_endpoint[name] = _figures(requests, requests, group, own_ms, spans.seconds, limit_ms)
+        least_ms = _least_of_tasks_ms(arrivals, leg)
+    by_endpoint = {ALL: _figures(arrivals, requests, slice(None), ascending, least_ms, spans.seconds, limit_ms)}
+    for place, name in enumerate(requests.endpoints, start=1):
+        if len(sorted_ms[place]):
+            least_ms = _least_ms(sorted_own_ms[place], leg)
+            by_endpoint[name] = _figures(
+                requests, requests, groups[place], sorted_ms[place], least_ms, spans.seconds, limit_ms
+            )
     task_ms = arrivals.own_ms[arrivals.measured]
-    bound_ns = lateness_bound_ns(arrivals.due_ns, arrivals.gone_ns, arrivals.late_ns)
-    least_ms = np.sort((arrivals.latency_ms - bound_ns / 1e6)[arrivals.measured])
     failures = failures_of(rows, spans)
     connections = connection_readings(evidence.activity, spans)
     wrong = (*not_applied(trial), *beyond_ceiling(trial, most_open(probe), connections))
@@ -256,8 +264,8 @@ def launch_figures(evidence: Evidence, rows: pd.DataFrame, owners: Mapping[str, 
         cdf_ms=quantiles(ascending, CDF_SHARES),
         over_time=_over_time(arrivals, trial),
         outcomes=np.bincount(arrivals.outcome[arrivals.measured], minlength=len(OUTCOMES)).astype(np.int64),
-        least_ms=tuple(max(0.0, quantile(least_ms, share)) for share in SHARES),
         late_p99_ms=quantile_of(arrivals.late_ns[arrivals.measured] / 1e6, 0.99),
+        leg_p95_ms=leg.at_most_ms(0.95) if leg.known else math.nan,
         exact=exact_of(evidence.counts, measured_segments(trial.segments)),
         failures=failures,
         logged=errors_logged(evidence.target_log) if failures else Counter(),
@@ -271,6 +279,17 @@ def launch_figures(evidence: Evidence, rows: pd.DataFrame, owners: Mapping[str, 
     )
 
 
+def _least_ms(ascending: Floats, leg: Leg) -> tuple[float, ...]:
+    """At SHARES of requests whose latencies without what the generator added are `ascending`: less the leg as well."""
+    return tuple(max(0.0, quantile(ascending, share) - leg.at_most_ms(share)) for share in SHARES)
+
+
+def _least_of_tasks_ms(arrivals: Arrivals, leg: Leg) -> tuple[float, ...]:
+    """Likewise of arrivals that send several requests: each of them has the leg once more."""
+    own_ms, calls = without_generator_ms(arrivals)[arrivals.measured], arrivals.calls[arrivals.measured]
+    return tuple(max(0.0, quantile_of(own_ms - calls * leg.at_most_ms(share), share)) for share in SHARES)
+
+
 def _over_time(arrivals: Arrivals, trial: Trial) -> OverTime:
     planned_s = sum(segment.duration_s for segment in measured_segments(trial.segments))
     bin_s = 1.0 if planned_s >= BINS_MIN else 0.25
@@ -281,7 +300,13 @@ def _over_time(arrivals: Arrivals, trial: Trial) -> OverTime:
 
 
 def _figures(  # noqa: PLR0917 -- one call for arrivals and one for requests, both right above
-    of: Arrivals | Requests, requests: Requests, where: Where, ascending: Floats, seconds: float, limit_ms: float
+    of: Arrivals | Requests,
+    requests: Requests,
+    where: Where,
+    ascending: Floats,
+    least_ms: tuple[float, ...],
+    seconds: float,
+    limit_ms: float,
 ) -> EndpointFigures:
     """What `of` says of an endpoint: its entries at `where`, of which the measured ones' latencies are `ascending`."""
     ok = int(np.searchsorted(ascending, np.inf))
@@ -301,6 +326,7 @@ def _figures(  # noqa: PLR0917 -- one call for arrivals and one for requests, bo
         dropped=int(np.count_nonzero((of.outcome[where] == _DROPPED) & of.measured[where])),
         seconds=seconds,
         quantiles_ms=tuple(quantile(ascending, share) for share in SHARES),
+        least_ms=least_ms,
         served_p99_ms=quantile(ascending[:ok], 0.99),
         pool_p95_ms=quantile_of(pool_ms, 0.95),
         probed=len(pool_ms),

@@ -23,7 +23,7 @@ OWNER_COLUMNS = ("task", "endpoint", "sequence")
 """What `endpoint_owners` looks at."""
 MEASURED_COLUMNS = (
     *("segment", "arrival", "sequence", "task", "endpoint", "outcome", "status", "error"),
-    *("intended_ns", "handed_ns", "started_ns", "finished_ns", "pool_ms", "db_ms", "app_ms", "pid"),
+    *("intended_ns", "handed_ns", "started_ns", "finished_ns", "uptake_ns", "pool_ms", "db_ms", "app_ms", "pid"),
 )
 """What this module and the ledger's check look at."""
 OUTCOME_PLACES = {outcome: place for place, outcome in enumerate(OUTCOMES)}
@@ -45,6 +45,12 @@ class Requests:
     due_ns: Times
     """when it would have been sent by a generator that is never late"""
     finished_ns: Times
+    gone_ns: Times
+    """as of Arrivals"""
+    late_ns: Times
+    """how late the engine handed it over; 0 where it was dropped, and of all but an arrival's first"""
+    uptake_ns: Times
+    """for how long its answer may have lain there before the generator took it up, at most"""
     endpoint: Codes
     """place in `endpoints`, -1 where a request that was never sent cannot be attributed"""
     endpoints: tuple[str, ...]
@@ -81,6 +87,10 @@ class Arrivals:
     """when its last answer came; NEVER where none did, `due_ns` where it was dropped"""
     late_ns: Times
     """how late the engine handed it over; 0 where it was dropped"""
+    uptake_ns: Times
+    """for how long its answers may have lain there before the generator took them up, at most and in all"""
+    calls: NDArray[np.integer]
+    """how many requests it sent"""
     own_ms: Floats
     """of this the task itself took for pauses and computing between and before its requests; NaN unless answered"""
     empty: int
@@ -103,6 +113,7 @@ class Rows:
     handed_ns: Times
     started_ns: Times
     finished_ns: Times
+    uptake_ns: Times
     latency_ms: Floats
 
 
@@ -133,6 +144,7 @@ def rows_of(table: pd.DataFrame, loaded: Windows, measured: Windows) -> Rows:
         handed_ns=table["handed_ns"].to_numpy(),
         started_ns=table["started_ns"].to_numpy(),
         finished_ns=finished,
+        uptake_ns=table["uptake_ns"].to_numpy(dtype=np.int64),
         latency_ms=np.where(ok, (finished - intended) / 1e6, np.inf),
     )
 
@@ -150,6 +162,9 @@ def requests_of(rows: Rows, owners: Mapping[str, str]) -> Requests:
         came=rows.came,
         due_ns=rows.intended_ns + (rows.started_ns - rows.handed_ns),  # both -1 where nothing was sent
         finished_ns=rows.finished_ns,
+        gone_ns=_gone_ns(rows.finished_ns, rows.intended_ns, rows.outcome),
+        late_ns=_late_ns(rows.handed_ns, rows.intended_ns),
+        uptake_ns=rows.uptake_ns,
         endpoint=endpoint,
         endpoints=endpoints,
         sent=rows.sent,
@@ -185,10 +200,17 @@ def arrivals_of(rows: Rows, loaded: Windows, measured: Windows) -> Arrivals:
         measured=rows.measured[kept],
         due_ns=rows.intended_ns[kept],
         gone_ns=_gone_ns(rows.finished_ns, rows.intended_ns, rows.outcome)[kept],
-        late_ns=np.where(rows.handed_ns >= 0, rows.handed_ns - rows.intended_ns, 0)[kept],
+        late_ns=_late_ns(rows.handed_ns, rows.intended_ns)[kept],
+        uptake_ns=rows.uptake_ns[kept],
+        calls=np.broadcast_to(np.uint8(1), len(rows.sent))[kept],
         own_ms=np.where(answered, (rows.started_ns - rows.handed_ns) / 1e6, np.nan)[kept],
         empty=int(np.count_nonzero(empty & rows.measured)),
     )
+
+
+def _late_ns(handed: Times, intended: Times) -> Times:
+    late: Times = np.where(handed >= 0, handed - intended, 0)
+    return late
 
 
 def _gone_ns(finished: Times, intended: Times, outcome: Codes) -> Times:
@@ -235,7 +257,9 @@ def _several_requests(rows: Rows, loaded: Windows, measured: Windows) -> Arrival
         measured=is_measured[kept],
         due_ns=intended[kept],
         gone_ns=_gone_ns(finished, intended, outcome)[kept],
-        late_ns=np.where(rows.handed_ns[head] >= 0, rows.handed_ns[head] - intended, 0)[kept],
+        late_ns=_late_ns(rows.handed_ns[head], intended)[kept],
+        uptake_ns=np.add.reduceat(rows.uptake_ns[order], first)[kept],
+        calls=np.add.reduceat(rows.sent[order].astype(np.int64), first)[kept],
         own_ms=np.where(answered, own_ns / 1e6, np.nan)[kept],
         empty=int(np.count_nonzero(empty & is_measured)),
     )

@@ -28,7 +28,7 @@ class Metric:
     of: Callable[[LaunchFigures, str], float]
     """of a launch and an endpoint; NaN where there is none, infinite where it failed"""
     least: Callable[[LaunchFigures, str], float] | None = None
-    """what the figure is at least, if all of the generator's lateness had gone into it; None where not known"""
+    """what the figure is at least, without all that the instrument can have added; None where it adds nothing"""
     exact: bool = False
     """the same in every launch but for a change of the service: no noise, so any difference counts"""
 
@@ -52,7 +52,7 @@ def _percentile(share: float) -> Metric:
         unit="ms",
         lower_is_better=True,
         of=_of_endpoint(lambda own: own.quantiles_ms[place]),
-        least=_of_launch(lambda launch: launch.least_ms[place]),
+        least=_of_endpoint(lambda own: own.least_ms[place]),
     )
 
 
@@ -143,7 +143,7 @@ def compare_by(
 def _instrument(
     metric: Metric, launches: Sequence[LaunchFigures], endpoint: str, logs: Mapping[str, Mapping[int, float]]
 ) -> dict[str, float]:
-    """By how much, as a log, the generator's lateness can have raised each cell's figure; infinite where it can have
+    """By how much, as a log, the instrument can have raised each cell's figure; infinite where it can have
     been all of it."""
     raised: dict[str, list[float]] = {}
     for launch in launches:

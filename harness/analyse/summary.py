@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+import numpy as np
+
 from harness.analyse.applied import CEILING, CONNECTIONS, Values, read_back
 from harness.analyse.compare import Comparison
 from harness.analyse.estimate import over_launches
@@ -98,6 +100,9 @@ def summarise_cell(
         empty_tasks=sum(launch.empty for launch in launches),
         own_mean_ms=_mean([launch.own_mean_ms for launch in launches]),
         late_p99_ms=max((launch.late_p99_ms for launch in launches), default=math.nan),
+        leg_p95_ms=float(np.max([launch.leg_p95_ms for launch in launches], initial=-math.inf))
+        if launches
+        else math.nan,
         turns=sum(len(launch.trial.ledger.turns) for launch in launches),
         valid=bool(launches),
         invalid_launches=len(excluded),
@@ -116,7 +121,6 @@ def _endpoint(
     p50, p90, p95, p99 = (percentiles.bounds(cell_id, endpoint, share, figures) for share in SHARES)
     seconds = sum(launch.seconds for launch in launches)
     requests = sum(own.requests for own in figures)
-    least_ms = [launch.least_ms[SHARES.index(P95)] for launch in launches if endpoint == ALL]
     return EndpointSummary(
         cell_id=cell_id,
         endpoint=endpoint,
@@ -129,7 +133,7 @@ def _endpoint(
         p90_ms=p90,
         p95_ms=p95,
         p99_ms=p99,
-        p95_bound_low_ms=over_launches(least_ms),
+        p95_bound_low_ms=over_launches(own.least_ms[SHARES.index(P95)] for own in figures),
         served_p99_ms=over_launches(own.served_p99_ms for own in figures),
         error_rate=_ratio(requests - sum(own.ok for own in figures), requests),
         dropped=sum(own.dropped for own in figures),

@@ -106,7 +106,7 @@ class EndpointSummary:
     p95_ms: Bounds
     p99_ms: Bounds
     p95_bound_low_ms: float
-    """of "*": what the p95 is at least, if all of the generator's lateness had gone into it; NaN for an endpoint"""
+    """what the p95 is at least, without all that the instrument can have added"""
     served_p99_ms: float
     error_rate: float
     dropped: int
@@ -165,6 +165,9 @@ class CellSummary:
     """of an arrival's latency, what its task took for itself"""
     late_p99_ms: float
     """how late the generator handed over one arrival in a hundred, or later; the worst launch's"""
+    leg_p95_ms: float
+    """what 95 in a hundred requests to a service that does nothing took at most beside the load; the worst launch's,
+    NaN where one has none"""
     turns: int
     """in which its load was sent, over all launches"""
     valid: bool

@@ -16,8 +16,8 @@ FEW_LAUNCHES = 5
 WIDE = 1.25
 """How many times its lower end the upper one of an interval is from which on more launches are advised."""
 FEW_REQUESTS_FOR_P99 = 1000
-LATE_SHARE = 0.1
-"""The generator's share of a p95 from which on it is worth a note."""
+INSTRUMENT_SHARE = 0.1
+"""The instrument's share of a p95 from which on it is worth a note."""
 OWN_SHARE = 0.1
 """The scenario's own share of a p95, likewise."""
 
@@ -37,7 +37,8 @@ def notes(report: Report) -> tuple[str, ...]:
         _different_servers(report),
         _few_launches(report),
         _few_requests(report),
-        _late(report),
+        _instrument(report),
+        _no_leg(report),
         _own_time(report),
         _from_outside(report),
         _no_probe(report),
@@ -172,21 +173,42 @@ def _few_requests(report: Report) -> str:
     return f"p99 is thin: {few}, of which {beyond} {'lies' if beyond == 1 else 'lie'} beyond it."
 
 
-def _late(report: Report) -> str:
-    """By how much the generator can have moved the p95 of a cell, where that is a good part of it."""
-    moved = [cell for cell in _valid(report) if _late_share(cell) > LATE_SHARE]
+def _instrument(report: Report) -> str:
+    """By how much the instrument can have moved the p95 of a cell, where that is a good part of it."""
+    moved = [cell for cell in _valid(report) if _instrument_share(cell) > INSTRUMENT_SHARE]
     if not moved:
         return ""
-    worst = max(moved, key=_late_share)
+    worst = max(moved, key=_instrument_share)
+    way = (
+        ""
+        if math.isnan(worst.leg_p95_ms)
+        else f", and the way to a service and back took 95 requests in a hundred up to {number(worst.leg_p95_ms)} ms"
+    )
     return (
-        f"The load generator was late at times (one arrival in a hundred by {number(worst.late_p99_ms)} ms or more): "
-        f"without that the p95 of {settings_text(worst.cell)} may be as low as "
-        f"{number(worst.all.p95_bound_low_ms)} ms, not {number(worst.all.p95_ms.value)}. A machine that does nothing "
-        "else narrows this."
+        f"A good part of the p95 of {settings_text(worst.cell)} may be the instrument's: it is between "
+        f"{number(worst.all.p95_bound_low_ms)} and {number(worst.all.p95_ms.value)} ms. One arrival in a hundred was "
+        f"sent {number(worst.late_p99_ms)} ms late or more{way}. A machine that does nothing else may narrow this."
     )
 
 
-def _late_share(cell: CellSummary) -> float:
+def _no_leg(report: Report) -> str:
+    unseen = [cell for cell in _valid(report) if math.isnan(cell.leg_p95_ms)]
+    if not unseen:
+        return ""
+    remote = any(cell.cell.load.workers is not None for cell in unseen)
+    why = (
+        "load generators on other machines have no service beside them that does nothing"
+        if remote
+        else "the service that does nothing gave no answer"
+    )
+    return (
+        f"How long the way to the service and back takes is not known for {_which(unseen, report, every='any cell')}: "
+        f"{why}. So the instrument may have added more than is "
+        "allowed for."
+    )
+
+
+def _instrument_share(cell: CellSummary) -> float:
     p95_ms = cell.all.p95_ms.value
     return 1 - cell.all.p95_bound_low_ms / p95_ms if math.isfinite(p95_ms) and p95_ms > 0 else 0.0
 

@@ -27,6 +27,7 @@ from harness.domain.evidence import (
     TrialEvidence,
     no_counts,
     no_generator_readings,
+    no_null_requests,
     no_server_readings,
 )
 from harness.domain.experiment import Cell, DatabaseSpec, Design, Experiment, Load, Pool, Session, Slo, Target
@@ -112,6 +113,7 @@ def nothing_read() -> Mapping[str, pd.DataFrame]:
         "server": no_server_readings(),
         "generator": no_generator_readings(),
         "counts": no_counts(),
+        "null": no_null_requests(),
     }
 
 
@@ -263,6 +265,7 @@ def trial(
         server=changes.get("server", nothing_read()["server"]),
         generator=nothing_read()["generator"],
         counts=nothing_read()["counts"],
+        null=changes.get("null", nothing_read()["null"]),
     )
 
 

@@ -114,6 +114,7 @@ def summary(cell_id: str, own: Drawn) -> CellSummary:
         empty_tasks=0,
         own_mean_ms=math.nan,
         late_p99_ms=math.nan,
+        leg_p95_ms=math.nan,
         turns=launches,
         valid=launches > 0,
         invalid_launches=0,

@@ -214,6 +214,7 @@ def summarise(cell: Cell, rank: int, *, launches: int, failing: bool, invalid: b
         empty_tasks=0,
         own_mean_ms=0.02,
         late_p99_ms=0.4,
+        leg_p95_ms=0.5,
         turns=10 * launches,
         valid=not invalid,
         invalid_launches=launches if invalid else 0,

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from harness.domain.evidence import RelayReadings
-from harness.domain.experiment import DatabaseSpec, Design, Load, Observe, Pool, Target
+from harness.domain.experiment import DatabaseSpec, Design, Load, Observe, Pool, Target, Workers
 from harness.domain.verdict import Bounds, CellSummary, EndpointSummary, Report
 from harness.present.notes import notes
 
@@ -210,8 +210,9 @@ def test_few_arrivals_beyond_the_p99(report: Report, fewest: int | None, said: s
             15.0,
             20.0,
             (
-                "The load generator was late at times (one arrival in a hundred by 3.20 ms or more): without that the "
-                "p95 of pool_size 5 may be as low as 15.0 ms, not 20.0. A machine that does nothing else narrows this."
+                "A good part of the p95 of pool_size 5 may be the instrument's: it is between 15.0 and 20.0 ms. One "
+                "arrival in a hundred was sent 3.20 ms late or more, and the way to a service and back took 95 "
+                "requests in a hundred up to 0.700 ms. A machine that does nothing else may narrow this."
             ),
         ),
         (18.5, 20.0, ""),
@@ -219,15 +220,29 @@ def test_few_arrivals_beyond_the_p99(report: Report, fewest: int | None, said: s
         (15.0, math.inf, ""),
     ],
 )
-def test_a_late_generator_says_how_much_it_can_have_moved(
+def test_the_instrument_says_how_much_it_can_have_moved(
     report: Report, least_ms: float, p95_ms: float, said: str
 ) -> None:
     late = {
         "p95_bound_low_ms": least_ms,
         "late_p99_ms": 3.2,
+        "leg_p95_ms": 0.7,
         "p95_ms": Bounds(value=p95_ms, low=None, high=None),
     }
-    assert about(with_cells(report, {"late_p99_ms": 99.0}, late), "late at times") == said
+    assert about(with_cells(report, {"late_p99_ms": 99.0}, late), "the instrument's") == said
+    unknown = about(with_cells(report, {}, late | {"leg_p95_ms": math.nan}), "the instrument's")
+    assert unknown == said.replace(
+        ", and the way to a service and back took 95 requests in a hundred up to 0.700 ms", ""
+    )
+
+
+def test_a_way_that_is_not_known_is_said(report: Report) -> None:
+    assert about(report, "How long the way") == ""
+    local = about(with_cells(report, {"leg_p95_ms": math.nan}), "How long the way")
+    assert "is not known for pool_size 2: the service that does nothing gave no answer." in local
+    remote = replace(report.summary.cells[0].cell.load, workers=Workers(expect=2))
+    said = about(with_cells(report, {"leg_p95_ms": math.nan, "load": remote}), "How long the way")
+    assert "load generators on other machines have no service beside them that does nothing." in said
 
 
 def test_what_tasks_take_for_themselves(report: Report) -> None:

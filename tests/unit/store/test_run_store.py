@@ -186,7 +186,15 @@ def test_only_an_empty_run_is_discarded(store: RunStore) -> None:
     assert not store.path.exists()
 
 
-WRITTEN = ("trial.json", "requests.parquet", "activity.parquet", "probe.parquet", "process.parquet", "server.parquet", "null.parquet")
+WRITTEN = (
+    "trial.json",
+    "requests.parquet",
+    "activity.parquet",
+    "probe.parquet",
+    "process.parquet",
+    "server.parquet",
+    "null.parquet",
+)
 
 
 @pytest.mark.parametrize("name", WRITTEN)
