@@ -1,15 +1,19 @@
 """What the generator measures against servers whose latency is known, on real clocks.
 
 The expectation is computed from the schedule as it was realised (the intended times in the rows) and from what the
-server itself witnessed of each request (when it had read it, when it had answered):
+server itself witnessed of each request (when it had come, when it was answered):
 
 - an arrival due while the server stood still is expected to last from its intended time until the server's answer;
 - any other is expected to last as long as the server really took from reading to answering, its own timers' lateness
   included;
+  (the server's account begins when the kernel had the request: waiting for a core is the server's own time);
 - drops are replayed arrival by arrival: one finds no place when as many as the cap have been sent and not answered.
 
 - several processes are expected to send what one sends on the same schedule, arrival by arrival, and to measure the
   same.
+
+How far a report's interval holds the truth is counted over the same launches, and over more beside two endless loops
+(`interval`): `inside` is the share of figures, one a percentile and launch, whose truth lies within.
 
 So neither the way to the server nor any lateness of the generator is part of what is expected: both are errors. On a
 shared machine both have bad moments, so a short case is repeated: its figures are those of the repeat with the median
@@ -31,7 +35,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks import others
+from benchmarks import interval, others
 from benchmarks.driving import Driven, drive_plan, open_segment
 from benchmarks.stubs import NS_PER_S, Behaviour, Stub, serving
 
@@ -98,15 +102,29 @@ CASES = (
     ),
 )
 
+SHORT_FREEZE = Case(
+    name="short_freeze",
+    behaviour=Behaviour(kind="freeze", delay_s=0.002, freeze_at_s=3.0, freeze_s=0.5),
+    rate_rps=100.0,
+    duration_s=7.0,
+)
+
 
 def measure(scale: float = 1.0) -> Mapping[str, Any]:
     """Every case, expected and measured; `max_error` of them all. `scale` shortens everything alike."""
-    cases = [_measure_case(_scaled(case, scale)) for case in CASES]
+    quiet: list[interval.Figure] = []
+    cases = [_measure_case(_scaled(case, scale), quiet) for case in CASES]
     cases.append(_measure_workers(_scaled(BIMODAL, scale)))
     return {
         "cases": cases,
         "max_error": max(case["error"] for case in cases),
         "goal": GOAL,
+        "interval": {
+            "quiet": interval.summary(quiet),
+            "busy": interval.summary(_busy(scale)),
+            "goal_inside": interval.GOAL_INSIDE,
+            "goal_width": f"median at most {interval.GOAL_WIDTH_MS:g} ms + {interval.GOAL_WIDTH_SHARE:.0%} when quiet",
+        },
         "free_ms": FREE_MS,
         "percentiles": "of what was offered, from the intended time",
     }
@@ -124,8 +142,23 @@ def _scaled(case: Case, scale: float) -> Case:
     )
 
 
-def _measure_case(case: Case) -> Mapping[str, Any]:
-    repeats = sorted((_measure_once(case) for _ in range(case.repeats)), key=lambda found: found["error"])
+def _busy(scale: float) -> list[interval.Figure]:
+    """The same services beside endless loops; a freeze is short there, and what is dropped has no truth."""
+    found: list[interval.Figure] = []
+    with interval.endless_loops():
+        for case in (*(case for case in CASES if _has_a_truth(case) and case.repeats > 1), SHORT_FREEZE):
+            for _ in range(case.repeats):
+                _measure_once(_scaled(case, scale), found)
+    return found
+
+
+def _has_a_truth(case: Case) -> bool:
+    """Whether every arrival is sent: the server knows nothing of those that are dropped."""
+    return case.max_in_flight >= case.rate_rps
+
+
+def _measure_case(case: Case, figures: list[interval.Figure]) -> Mapping[str, Any]:
+    repeats = sorted((_measure_once(case, figures) for _ in range(case.repeats)), key=lambda found: found["error"])
     middle = repeats[len(repeats) // 2]
     return {
         "name": case.name,
@@ -137,10 +170,13 @@ def _measure_case(case: Case) -> Mapping[str, Any]:
     }
 
 
-def _measure_once(case: Case) -> dict[str, Any]:
+def _measure_once(case: Case, figures: list[interval.Figure]) -> dict[str, Any]:
+    """One launch; what its interval is and should hold is added to `figures`."""
     with tempfile.TemporaryDirectory() as folder, serving(case.behaviour) as stub:
         driven = _drive(case, stub, Path(folder))
     expected, measured = compare(case, driven, stub)
+    if _has_a_truth(case):
+        figures += interval.figures(case.name, driven, _truth_ms(driven, stub))
     return {
         "expected": expected,
         "measured": measured,
@@ -192,6 +228,15 @@ def compare(case: Case, driven: Driven, stub: Stub) -> tuple[Figures, Figures]:
         expected = {**expected, "dropped": replayed_drops(case, rows, log)}
         measured = {**measured, "dropped": int((rows["outcome"] == "dropped").sum())}
     return expected, measured
+
+
+def _truth_ms(driven: Driven, stub: Stub) -> np.ndarray:
+    """The true latency of every arrival, infinite for what was not served."""
+    import numpy as np
+
+    served = driven.rows[driven.rows["outcome"] == "ok"]
+    failed = np.full(len(driven.rows) - len(served), np.inf)
+    return np.concatenate([_expected_ms(served, stub.log().set_index("arrival"), stub.frozen_ns), failed])
 
 
 def _expected_ms(served: pd.DataFrame, log: pd.DataFrame, frozen_ns: tuple[int, int] | None) -> np.ndarray:

@@ -23,6 +23,7 @@ GET_SCENARIO = Path(__file__).parent / "stock_locustfile.py"
 class Driven:
     """What a load plan yielded; the ledger and the rows agree, or `drive_plan` raises."""
 
+    segments: Sequence[Segment]
     output: LoadOutput
     rows: pd.DataFrame
     generator: pd.DataFrame
@@ -81,4 +82,10 @@ def drive_plan(
     problems = check_ledger(output.ledger, rows)
     if problems:
         raise AssertionError(f"the ledger and the rows disagree: {problems}")
-    return Driven(output=output, rows=rows, generator=drive.read_generator_log(folder), null=drive.read_null(folder))
+    return Driven(
+        segments=segments,
+        output=output,
+        rows=rows,
+        generator=drive.read_generator_log(folder),
+        null=drive.read_null(folder),
+    )

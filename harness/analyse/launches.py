@@ -244,7 +244,7 @@ def launch_figures(evidence: Evidence, rows: pd.DataFrame, owners: Mapping[str, 
         least_ms = _least_ms(np.sort(np.concatenate(sorted_own_ms), kind="stable"), leg)
     else:
         ascending = np.sort(arrivals.latency_ms[arrivals.measured])
-        least_ms = _least_of_tasks_ms(arrivals, leg)
+        least_ms = least_of_tasks_ms(arrivals, leg)
     by_endpoint = {ALL: _figures(arrivals, requests, slice(None), ascending, least_ms, spans.seconds, limit_ms)}
     for place, name in enumerate(requests.endpoints, start=1):
         if len(sorted_ms[place]):
@@ -284,8 +284,11 @@ def _least_ms(ascending: Floats, leg: Leg) -> tuple[float, ...]:
     return tuple(max(0.0, quantile(ascending, share) - leg.at_most_ms(share)) for share in SHARES)
 
 
-def _least_of_tasks_ms(arrivals: Arrivals, leg: Leg) -> tuple[float, ...]:
-    """Likewise of arrivals that send several requests: each of them has the leg once more."""
+def least_of_tasks_ms(arrivals: Arrivals, leg: Leg) -> tuple[float, ...]:
+    """At SHARES of arrivals: what is left of their latencies' quantiles without all that the instrument can have added.
+
+    Each of the requests that an arrival sends has the leg once more.
+    """
     own_ms, calls = without_generator_ms(arrivals)[arrivals.measured], arrivals.calls[arrivals.measured]
     return tuple(max(0.0, quantile_of(own_ms - calls * leg.at_most_ms(share), share)) for share in SHARES)
 
