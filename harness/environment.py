@@ -39,6 +39,11 @@ def fingerprint(server: Server | None) -> Mapping[str, Any]:
     }
 
 
+def usable_cores() -> int:
+    """How many cores this process and what it starts may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def machine() -> Mapping[str, Any]:
     """CPU, memory and kernel; what a cgroup allows stands beside what the machine has."""
     import psutil
@@ -49,7 +54,7 @@ def machine() -> Mapping[str, Any]:
         "architecture": platform.machine(),
         "cpu": _cpu_model(),
         "cores": os.cpu_count(),
-        "cores_usable": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores_usable": usable_cores(),
         "cgroup_cpu_max": _read("/sys/fs/cgroup/cpu.max"),
         "memory_bytes": psutil.virtual_memory().total,
         "cgroup_memory_max": _read("/sys/fs/cgroup/memory.max"),

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from harness import analyse, plan, present, schedule
+from harness import analyse, environment, plan, present, schedule
 from harness.domain.design import design_kind
 from harness.domain.experiment import Cell, Experiment
 from harness.domain.load import ScenarioOutline, Sitting
@@ -45,6 +45,8 @@ class Outline:
             why_blocked=self.why_blocked,
             arrivals=self.arrivals,
             highest_rps=max(rates_rps, default=0.0),
+            processes=self.experiment.load.processes,
+            cores=environment.usable_cores(),
             profile=self.profile,
             scenarios=self.scenarios,
         )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness import __version__, analyse, environment, plan, present, schedule
 from harness.domain.design import design_kind
-from harness.domain.events import Emit, RunStarted, SittingFinished, SittingStarted
+from harness.domain.events import Emit, Note, RunStarted, SittingFinished, SittingStarted
 from harness.domain.evidence import RunInfo
 from harness.domain.experiment import Cell, Experiment
 from harness.domain.load import PILOT_BLOCK, Sitting
@@ -41,6 +41,9 @@ def run_experiment(experiment: Experiment, store: RunStore, *, emit: Emit) -> No
     """
     cells = plan.expand(experiment)
     emit(_started(store, cells))
+    processes, cores = experiment.load.processes, environment.usable_cores()
+    if processes > cores:
+        emit(Note(text=present.crowded_text(processes, cores)))
     with places(store.run_id, emit, cells) as place_for:
         first = place_for(cells[0])
         _check_ceilings(experiment, cells, first)

@@ -16,6 +16,7 @@ from harness.analyse.findings import FINDINGS
 from harness.analyse.instrument import INSTRUMENT
 from harness.analyse.judged import Evidence, judged
 from harness.analyse.measured import Arrivals
+from harness.analyse.resources import Neighbours
 from harness.domain.evidence import Certificate, Death, RelayReadings, SamplerGap, Standstill
 from harness.domain.evidence import Evidence as StoredEvidence
 from harness.domain.experiment import Slo
@@ -44,6 +45,7 @@ def certify(
     standstills: tuple[Standstill, ...] = (),
     arrivals: Arrivals | None = None,
     wrong_settings: tuple[NotApplied, ...] = (),
+    neighbours: Neighbours | None = None,
 ) -> Certificate:
     """The certificate of one trial.
 
@@ -68,6 +70,7 @@ def certify(
         standstills: processes that were stopped meanwhile.
         arrivals: of the rows, where they were worked out already.
         wrong_settings: settings that the service does not have.
+        neighbours: what used the machine beside the target; None when not known.
     """
     evidence = judged(
         Evidence(
@@ -90,6 +93,7 @@ def certify(
             standstills=standstills,
             arrivals=arrivals,
             wrong_settings=wrong_settings,
+            neighbours=neighbours,
         )
     )
     broken = tuple(reason for check in INSTRUMENT if (reason := check(evidence)))
@@ -105,6 +109,7 @@ def certificate_of(
     slo: Slo,
     *,
     wrong_settings: tuple[NotApplied, ...] = (),
+    beside: Neighbours | None = None,
 ) -> Certificate:
     """The certificate of a stored trial, made of nothing but what is stored.
 
@@ -113,6 +118,7 @@ def certificate_of(
         rows: its requests, MEASURED_COLUMNS: read once for all that looks at them.
         arrivals: made of these rows, likewise; None where nobody has worked them out.
         probe: its PROBE_COLUMNS, likewise.
+        beside: what used the machine beside the target, likewise.
         slo: for the error rate that is promised.
         wrong_settings: as in `certify`.
     """
@@ -138,6 +144,7 @@ def certificate_of(
         standstills=trial.standstills,
         arrivals=arrivals,
         wrong_settings=wrong_settings,
+        neighbours=beside,
     )
 
 

@@ -25,7 +25,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -84,13 +84,15 @@ class Comparison:
         difference, half = float(self.difference[one, other]), float(self.all_pairs_half[one, other])
         low, high = difference - half - self.instrument[other], difference + half + self.instrument[one]
         said = half <= OPEN_LOG
+        told_apart = said and (low > 0 or high < 0)
         return Pair(
             first=first,
             second=second,
             ratio=_exp(difference),
             low=_exp(low) if said else None,
             high=_exp(high) if said else None,
-            told_apart=bool(said and (low > 0 or high < 0)),
+            told_apart=bool(told_apart),
+            instrument=bool(said and abs(difference) > half and not told_apart),
         )
 
     def not_told_apart(self, cell: str) -> frozenset[str]:
@@ -158,6 +160,10 @@ class Comparison:
             return 0.0, 1.0
         worst = int(np.argmin(room))
         return float(room[worst]), float(self.difference_freedom[rivals[worst], place])
+
+    def without_instrument(self) -> Comparison:
+        """Return what the launches alone say, as if every figure were the service's to the last digit."""
+        return replace(self, instrument=np.zeros(len(self.cells)))
 
     def _place(self, cell: str) -> int:
         try:

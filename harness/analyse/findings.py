@@ -26,6 +26,9 @@ FAILING_SHARE = 0.01
 BREAKDOWNS = ("died", "stood_still")
 """Codes of what no setting to be run with shows."""
 LOOP_LAG_MS_MAX = 100.0
+MACHINE_BUSY_SHARE_MIN = 0.9
+HARNESS_CPU_SHARE_MAX = 0.05
+"""both of all cores: what a busy machine gives to the measurement it does not give to the service"""
 STEAL_SHARE_MAX = 0.02
 THROTTLED_SHARE_MAX = 0.01
 IMBALANCE_MAX = 1.5
@@ -183,6 +186,23 @@ def imbalance(evidence: Judged) -> Reason | None:
     return above("finding", "imbalance", value, threshold, message)
 
 
+def harness_cpu(evidence: Judged) -> Reason | None:
+    """What the measurement brought along used cores that the target could have used: none was left."""
+    if evidence.neighbours is None or evidence.neighbours.busy < MACHINE_BUSY_SHARE_MIN:
+        return None
+    shares = evidence.neighbours.by_role
+    each = ", ".join(f"{_BESIDE[role]} {share:.0%}" for role, share in shares.items() if share >= 0.005)
+    value = sum(shares.values())
+    message = (
+        f"{evidence.neighbours.busy:.0%} of the machine's CPU time was in use; what runs beside the service to measure "
+        f"it used {value:.0%} of the time of all cores ({each}): alone on the machine the service would have more"
+    )
+    return above("finding", "harness_cpu", value, HARNESS_CPU_SHARE_MAX, message)
+
+
+_BESIDE = {"generator": "load generator", "harness": "samplers", "relay": "relay", "postgres": "Postgres"}
+
+
 def checkpoint(evidence: Judged) -> Reason | None:
     """A checkpoint was under way."""
     busy = evidence.readings("checkpointer_busy")
@@ -230,6 +250,7 @@ FINDINGS: tuple[Callable[[Judged], Reason | None], ...] = (
     gc_pause,
     loop_lag,
     pool_timeouts,
+    harness_cpu,
     steal,
     throttled,
     imbalance,

@@ -11,6 +11,7 @@ import pandas as pd
 from harness.analyse.applied import NotApplied
 from harness.analyse.arrays import Bools, Codes, Floats
 from harness.analyse.measured import OUTCOME_PLACES, Arrivals, arrivals_of, is_in, rows_of
+from harness.analyse.resources import Neighbours
 from harness.analyse.steady import bin_medians_ms
 from harness.analyse.windows import Windows, measured_segments, windows
 from harness.domain.evidence import PROBE_COLUMNS, SERVER_COLUMNS, Death, RelayReadings, SamplerGap, Standstill
@@ -43,6 +44,7 @@ class Evidence:
     standstills: tuple[Standstill, ...]
     arrivals: Arrivals | None
     wrong_settings: tuple[NotApplied, ...]
+    neighbours: Neighbours | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +71,7 @@ class Judged:
     deaths: tuple[Death, ...]
     standstills: tuple[Standstill, ...]
     wrong_settings: tuple[NotApplied, ...]
+    neighbours: Neighbours | None
     began_ns: int
     """when the launch's first turn began"""
     start_ns: int
@@ -128,6 +131,7 @@ def judged(evidence: Evidence) -> Judged:
         deaths=evidence.deaths,
         standstills=evidence.standstills,
         wrong_settings=evidence.wrong_settings,
+        neighbours=evidence.neighbours,
         began_ns=min((turn.start_ns for turn in evidence.ledger.turns), default=0),
         start_ns=int(spans.start_ns.min(initial=np.iinfo(np.int64).max)),
         end_ns=int(spans.idle_ns.max(initial=0)),

@@ -36,7 +36,14 @@ from harness.analyse.measured import (
     rows_of,
 )
 from harness.analyse.queueing import GAVE_UP_SHARE, Cpu, Queue, queue_of
-from harness.analyse.resources import ConnectionReadings, connection_readings, most_open, pool_used_mean, target_cpu_s
+from harness.analyse.resources import (
+    ConnectionReadings,
+    connection_readings,
+    most_open,
+    neighbours,
+    pool_used_mean,
+    target_cpu_s,
+)
 from harness.analyse.windows import Windows, loaded_segments, measured_segments, windows
 from harness.domain.evidence import OUTCOMES, Certificate, Evidence, Run, Trial
 from harness.domain.experiment import Slo
@@ -231,7 +238,8 @@ def launch_figures(evidence: Evidence, rows: pd.DataFrame, owners: Mapping[str, 
     spans = windows(measured_segments(trial.segments), trial.ledger.turns)
     kept = rows_of(rows, loaded, spans)
     requests, arrivals = requests_of(kept, owners), arrivals_of(kept, loaded, spans)
-    cpu_s, probe = target_cpu_s(evidence.process, spans), evidence.probe
+    process, probe = evidence.process, evidence.probe
+    cpu_s = target_cpu_s(process, spans)
     order = np.argsort(requests.endpoint, kind="stable")
     bounds = np.searchsorted(requests.endpoint[order], np.arange(-1, len(requests.endpoints) + 1))
     groups = [order[start:end] for start, end in pairwise(bounds)]  # the first: of no known endpoint
@@ -258,7 +266,15 @@ def launch_figures(evidence: Evidence, rows: pd.DataFrame, owners: Mapping[str, 
     wrong = (*not_applied(trial), *beyond_ceiling(trial, most_open(probe), connections))
     return LaunchFigures(
         trial=trial,
-        certificate=certificate_of(evidence, rows, arrivals, probe, slo, wrong_settings=wrong),
+        certificate=certificate_of(
+            evidence,
+            rows,
+            arrivals,
+            probe,
+            slo,
+            wrong_settings=wrong,
+            beside=neighbours(process, evidence.server, spans),
+        ),
         seconds=spans.seconds,
         by_endpoint=by_endpoint,
         cdf_ms=quantiles(ascending, CDF_SHARES),

@@ -40,8 +40,9 @@ def recommend(candidates: Sequence[Candidate], comparison: Comparison, margin: f
     ordered = sorted(candidates, key=lambda own: (own.size, figures.get(own.cell_id, math.inf), own.cell_id))
     eligible = [own for own in ordered if own.eligible and own.cell_id in figures]
     slowdowns = {cell: _slowdown(cell, comparison) for cell in comparison.cells}
-    shown = [own for own in eligible if _within(slowdowns[own.cell_id], margin)]
-    recommended = shown[0] if shown else None
+    recommended = next((own for own in eligible if _within(slowdowns[own.cell_id], margin)), None)
+    by_launches = comparison.without_instrument()
+    instrument = recommended is None and any(_within(_slowdown(own.cell_id, by_launches), margin) for own in eligible)
     best = min(eligible, key=lambda own: figures[own.cell_id], default=None)
     pick = recommended or best
     others = [_why_not(own, pick, slowdowns.get(own.cell_id), comparison) for own in ordered if own is not pick]
@@ -54,6 +55,7 @@ def recommend(candidates: Sequence[Candidate], comparison: Comparison, margin: f
         slowdown_at_most=slowdowns[recommended.cell_id][0] if recommended else None,
         larger=tuple(other for other in others if other.size > size),
         not_larger=tuple(other for other in others if other.size <= size),
+        instrument=instrument,
         launches_to_decide=comparison.launches_until(waiting, margin),
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,14 +53,43 @@ def connection_readings(activity: pd.DataFrame, windows: Windows) -> ConnectionR
 
 
 def target_cpu_s(process: pd.DataFrame, windows: Windows) -> float:
-    """CPU time of the target's processes over the measured stretches; NaN without a reading.
+    """CPU time of the target's processes over the measured stretches; NaN without a reading."""
+    return _role_cpu_s(process, "target", windows)
 
-    Cumulative readings are interpolated at the bounds.
-    """
-    readings = process[(process["role"] == "target").to_numpy()]
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Neighbours:
+    """What ran beside the target on its machine while it was measured, as shares of all its cores' time."""
+
+    busy: float
+    """used by anybody"""
+    by_role: Mapping[str, float]
+    """by what a measurement brings along: load generator, samplers, relay, and Postgres where it is on this machine"""
+
+
+BESIDE_THE_TARGET = ("generator", "harness", "relay", "postgres")
+
+
+def neighbours(process: pd.DataFrame, server: pd.DataFrame, windows: Windows) -> Neighbours | None:
+    """None where the machine did not tell what of its cores' time was used, or nothing was measured."""
+    host = {
+        key: _increase(server[(server["key"] == key).to_numpy()], "value", windows)
+        for key in ("host_cpu_s", "host_idle_s")
+    }
+    if not host["host_cpu_s"] > 0 or math.isnan(host["host_idle_s"]):
+        return None
+    used_s = {role: _role_cpu_s(process, role, windows) for role in BESIDE_THE_TARGET}
+    return Neighbours(
+        busy=1 - host["host_idle_s"] / host["host_cpu_s"],
+        by_role={role: own_s / host["host_cpu_s"] for role, own_s in used_s.items() if own_s > 0},
+    )
+
+
+def _role_cpu_s(process: pd.DataFrame, role: str, windows: Windows) -> float:
+    readings = process[(process["role"] == role).to_numpy()]
     if readings.empty or len(windows.start_ns) == 0:
         return math.nan
-    return sum(_cpu_s(own, windows) for _, own in readings.groupby("pid", observed=True))
+    return sum(_increase(own, "cpu_s", windows) for _, own in readings.groupby("pid", observed=True))
 
 
 def pool_used_mean(probe: pd.DataFrame, windows: Windows) -> float:
@@ -84,9 +114,12 @@ def most_open(probe: pd.DataFrame) -> int | None:
     return None if (last < 0).any() else int(last.sum())
 
 
-def _cpu_s(readings: pd.DataFrame, windows: Windows) -> float:
+def _increase(readings: pd.DataFrame, column: str, windows: Windows) -> float:
+    """By how much a cumulative figure grew over the stretches, interpolated at their bounds; NaN without a reading."""
+    if readings.empty:
+        return math.nan
     ordered = readings.sort_values("t_ns")
     t_ns: Floats = ordered["t_ns"].to_numpy(dtype=np.float64)
-    cpu_s = ordered["cpu_s"].to_numpy(dtype=np.float64)
-    spent = np.interp(windows.end_ns, t_ns, cpu_s) - np.interp(windows.start_ns, t_ns, cpu_s)
-    return float(spent.sum())
+    values = ordered[column].to_numpy(dtype=np.float64)
+    grown = np.interp(windows.end_ns, t_ns, values) - np.interp(windows.start_ns, t_ns, values)
+    return float(grown.sum())

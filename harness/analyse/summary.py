@@ -41,6 +41,10 @@ class Percentiles:
     def of(self, endpoint: str, share: float) -> Comparison:
         return self.by_figure[endpoint, share]
 
+    def without_instrument(self) -> Percentiles:
+        """What the launches alone say."""
+        return Percentiles(by_figure={key: own.without_instrument() for key, own in self.by_figure.items()})
+
     def bounds(self, cell_id: str, endpoint: str, share: float, launches: Sequence[EndpointFigures]) -> Bounds:
         """The geometric mean over launches; where more than the percentile leaves failed in one, it is infinite."""
         comparison = self.by_figure.get((endpoint, share))
@@ -73,6 +77,8 @@ def summarise_cell(
     names = sorted({name for launch in launches for name in launch.by_endpoint} - {ALL})
     used = [launch.connections for launch in launches]
     queue = judge_queue([launch.queue for launch in launches if launch.queue is not None])
+    promised = _in_the_long_run(_slo(cell.id, launches, slo, percentiles), queue)
+    by_launches = _in_the_long_run(_slo(cell.id, launches, slo, percentiles.without_instrument()), queue)
     allowed = FAILING_SHARE if slo.error_rate is None else slo.error_rate
     settings = [*(own.not_applied for own in launches), *(own.not_applied for own in excluded)]
     wrong = {own.key: own.found for found in settings for own in found}
@@ -90,7 +96,8 @@ def summarise_cell(
         connections_active_mean=_mean([readings.active_mean for readings in used]),
         pool_used_share=_ratio(_mean([launch.pool_used_mean for launch in launches]), ceiling or 0),
         cpu_ms_per_request=_cpu_ms_per_request(launches),
-        slo=_in_the_long_run(_slo(cell.id, launches, slo, percentiles), queue),
+        slo=promised,
+        slo_instrument=promised == "unclear" != by_launches,
         failing=everything.error_rate > allowed or math.isinf(everything.p95_ms.value),
         broke_down=any(reason.code in BREAKDOWNS for own in launches for reason in own.certificate.reasons),
         saturated=queue.saturated,

@@ -145,6 +145,7 @@ SERVER_KEYS = (
     "checkpointer_busy",  # of the server: 1 while one is being written
     "autovacuum_workers",  # of the server: at work now
     "host_cpu_s",  # of the machine, cumulative over all cores, idle or not
+    "host_idle_s",  # of the machine, cumulative over all cores: of that, used by nobody
     "host_steal_s",  # of the machine, cumulative: taken by the hypervisor
     "cgroup_throttled_s",  # of poolbench's control group, cumulative: not allowed to run
 )

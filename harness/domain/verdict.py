@@ -39,6 +39,8 @@ class Pair:
     high: float | None
     told_apart: bool
     """the interval does not include 1"""
+    instrument: bool = False
+    """it is the instrument's bound alone that makes the interval include 1: the launches would tell them apart"""
 
 
 Promise = Literal["met", "not_met", "unclear"]
@@ -79,6 +81,8 @@ class Recommendation:
     """cells that may open more connections than the recommended one, or than the best where none is; smallest first"""
     not_larger: tuple[WhyNot, ...]
     """the further cells that may open as many or fewer, smallest first"""
+    instrument: bool = False
+    """nothing is recommended because of the instrument's bound alone: by the launches some size is good enough"""
     launches_to_decide: int | None
     """launches a cell after which some size would be recommended, if figures and noise stay as they are; an estimate
     that comes true about every other time. None where one is recommended, or where none would be in sight"""
@@ -150,6 +154,8 @@ class CellSummary:
     cpu_ms_per_request: float
     slo: Promise | None
     """None where nothing was promised, or nothing is known"""
+    slo_instrument: bool
+    """it is unclear because of the instrument's bound alone"""
     failing: bool
     """more fails than anybody would accept, or than the SLO allows"""
     saturated: bool

@@ -18,12 +18,13 @@ def host_values() -> Mapping[str, float]:
 
 
 def cpu_times(stat: str) -> Mapping[str, float]:
-    """From /proc/stat: seconds over all cores, and those of them that a hypervisor gave to somebody else."""
+    """From /proc/stat: seconds over all cores, those of them that nobody used, and those that a hypervisor took."""
     fields = next((line.split()[1:] for line in stat.splitlines() if line.startswith("cpu ")), [])
     if len(fields) < 8:
         return {}
     ticks = [int(field) for field in fields[:8]]  # guest time after these is part of user time already
-    return {"host_cpu_s": sum(ticks) * _TICK_S, "host_steal_s": ticks[7] * _TICK_S}
+    idle = ticks[3] + ticks[4]  # waiting for a disk is idle, too
+    return {"host_cpu_s": sum(ticks) * _TICK_S, "host_idle_s": idle * _TICK_S, "host_steal_s": ticks[7] * _TICK_S}
 
 
 def throttling(stat: str) -> Mapping[str, float]:

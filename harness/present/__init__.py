@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from harness.domain.verdict import Report
 from harness.present.html import render_html
-from harness.present.plan_notes import plan_notes
+from harness.present.plan_notes import crowded_text, plan_notes
 from harness.present.progress import rate_text
 from harness.present.summary_json import as_dict
 from harness.present.terminal import plan_table, print_report
@@ -17,4 +17,13 @@ from harness.present.terminal import plan_table, print_report
 RENDERERS: dict[str, Callable[[Report], bytes]] = {"report.html": render_html}
 """File name in the run's folder -> what writes it."""
 
-__all__ = ["RENDERERS", "as_dict", "plan_notes", "plan_table", "print_report", "rate_text", "render_html"]
+__all__ = [
+    "RENDERERS",
+    "as_dict",
+    "crowded_text",
+    "plan_notes",
+    "plan_table",
+    "print_report",
+    "rate_text",
+    "render_html",
+]

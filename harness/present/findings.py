@@ -33,6 +33,10 @@ WORDS: Mapping[str, str] = {
         "latency was still changing when the measurement began, so the figures hold some of the start; a longer "
         "load.warmup_s leaves it out"
     ),
+    "harness_cpu": (
+        "the machine was busy, and what measures the service took CPU time that it could have used: alone on the "
+        "machine it would have more"
+    ),
     "steal": "a hypervisor took time from this machine, which may be in the figures",
     "throttled": "a CPU limit held poolbench's processes up, which may be in the figures",
     "not measured": "no launch of it is complete",

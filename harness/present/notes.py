@@ -38,6 +38,7 @@ def notes(report: Report) -> tuple[str, ...]:
         _few_launches(report),
         _few_requests(report),
         _instrument(report),
+        _told_apart_but_for_it(report),
         _no_leg(report),
         _own_time(report),
         _from_outside(report),
@@ -188,6 +189,18 @@ def _instrument(report: Report) -> str:
         f"A good part of the p95 of {settings_text(worst.cell)} may be the instrument's: it is between "
         f"{number(worst.all.p95_bound_low_ms)} and {number(worst.all.p95_ms.value)} ms. One arrival in a hundred was "
         f"sent {number(worst.late_p99_ms)} ms late or more{way}. A machine that does nothing else may narrow this."
+    )
+
+
+def _told_apart_but_for_it(report: Report) -> str:
+    pairs = [pair for pair in report.summary.pairs if pair.instrument]
+    if not pairs:
+        return ""
+    cells = {cell.cell.id: settings_text(cell.cell) for cell in report.summary.cells}
+    named = listed([f"{cells[pair.first]} from {cells[pair.second]}" for pair in pairs])
+    return (
+        f"Inconclusive (instrument): the launches would tell apart {named}, but what the instrument may have added is "
+        "as much as the difference."
     )
 
 

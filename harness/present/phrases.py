@@ -179,6 +179,12 @@ def _undecided(
     recommendation: Recommendation | None, pick: CellSummary, valid: Sequence[CellSummary], measured: str
 ) -> str:
     margin = percent_text(0.0 if recommendation is None else recommendation.margin)
+    if recommendation is not None and recommendation.instrument:
+        return (
+            f"No setting is recommended (instrument): {launches_text(valid)} would show one to be at most {margin} "
+            "slower than every other one, if the instrument were known to have added nothing. "
+            f"{_fastest(pick, valid)}, {measured}; longer requests, or a machine that does nothing else, would decide."
+        )
     launches = None if recommendation is None else recommendation.launches_to_decide
     decide = (
         f"about {launches} launches of each would decide (design.launches = {launches})"
@@ -303,7 +309,10 @@ def _slo(verdict: Verdict, cells: Mapping[str, CellSummary], valid: Sequence[Cel
     if verdict.cell_id is not None and verdict.state != "different_loads":
         if cells[verdict.cell_id].slo == "met":
             return f"It meets the SLO ({promise})."
-        return f"Whether it meets the SLO ({promise}) is unclear: more launches may tell."
+        would = "more launches may tell"
+        if cells[verdict.cell_id].slo_instrument:
+            would = "the instrument may have made the difference"
+        return f"Whether it meets the SLO ({promise}) is unclear: {would}."
     meeting = [settings_text(cell.cell) for cell in valid if cell.slo == "met"]
     if meeting:
         return f"The SLO ({promise}) is met by {listed(meeting)}."

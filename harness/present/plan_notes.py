@@ -17,6 +17,8 @@ def plan_notes(
     why_blocked: str,
     arrivals: int | None,
     highest_rps: float,
+    processes: int,
+    cores: int,
     profile: MachineProfile | None,
     scenarios: Sequence[ScenarioOutline] = (),
 ) -> tuple[str, ...]:
@@ -28,6 +30,8 @@ def plan_notes(
         why_blocked: why launches do not take turns although the experiment leaves the choice; "" otherwise.
         arrivals: that are offered in all; None while the rate is not known.
         highest_rps: the highest rate that one generator process is asked for, 0 where it is not known.
+        processes: of the load generator, on this machine.
+        cores: that may be used here.
         profile: what calibration found of this machine, if it was calibrated.
         scenarios: what the cells' scenarios consist of.
     """
@@ -37,8 +41,18 @@ def plan_notes(
         *([blocked_text(why_blocked)] if why_blocked and cells > 1 else []),
         *_apart(cells, detectable, profile),
         *_ceiling(highest_rps, profile),
+        *([crowded_text(processes, cores)] if processes > cores else []),
         *_offered(arrivals),
         *([] if profile or cells == 1 else ["To know this machine's noise, measure it once: poolbench calibrate"]),
+    )
+
+
+def crowded_text(processes: int, cores: int) -> str:
+    """What is to be known before more generator processes than cores are started."""
+    shared = "1 core" if cores == 1 else f"{cores} cores"
+    return (
+        f"{processes} load generator processes share {shared} with the service: they wait for each other, which is "
+        f"measured as latency. Set load.processes to {max(1, cores - 1)} or less."
     )
 
 

@@ -49,6 +49,7 @@ def _cell(cell: CellSummary) -> Mapping[str, Any]:
         "cpu_ms_per_request": cell.cpu_ms_per_request,
         "slo": cell.slo,
         "broke_down": cell.broke_down,
+        "slo_instrument": cell.slo_instrument,
         "saturated": cell.saturated,
         "near_its_limit": cell.near_its_limit,
         "from_empty": cell.from_empty,

@@ -109,6 +109,7 @@ def test_without_a_server_the_machine_is_watched() -> None:
 def test_cpu_times_of_proc_stat() -> None:
     found = cpu_times("cpu  100 0 50 800 20 0 10 20 30 0\ncpu0 1 2 3 4 5 6 7 8 9 0\n")
     assert found["host_cpu_s"] == pytest.approx(10.0)
+    assert found["host_idle_s"] == pytest.approx(8.2)
     assert found["host_steal_s"] == pytest.approx(0.2)
     assert cpu_times("") == {}
 

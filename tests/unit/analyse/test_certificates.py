@@ -12,6 +12,7 @@ import pytest
 
 from harness.analyse import analyse, certify
 from harness.analyse.applied import NotApplied
+from harness.analyse.resources import Neighbours
 from harness.domain.evidence import PROBE_COLUMNS, SERVER_COLUMNS, Certificate, Death, SamplerGap
 from harness.domain.experiment import Slo
 from harness.domain.load import SETUP_SEGMENT
@@ -295,6 +296,20 @@ def test_what_server_and_machine_did_beside(
     seen = certificate(build, server=server(build, **found))
     assert seen.valid
     assert codes(seen, "finding") == [code]
+
+
+def test_a_busy_machine_that_the_measurement_took_cores_of(build: ModuleType) -> None:
+    shares = {"generator": 0.12, "harness": 0.01, "postgres": 0.2}
+    found = certificate(build, neighbours=Neighbours(busy=0.97, by_role=shares))
+    assert found.valid
+    (reason,) = found.reasons
+    assert (reason.code, reason.value) == ("harness_cpu", pytest.approx(0.33))
+    assert reason.message == (
+        "97% of the machine's CPU time was in use; what runs beside the service to measure it used 33% of the time of "
+        "all cores (load generator 12%, samplers 1%, Postgres 20%): alone on the machine the service would have more"
+    )
+    for clean in (Neighbours(busy=0.89, by_role=shares), Neighbours(busy=0.97, by_role={"generator": 0.04}), None):
+        assert certificate(build, neighbours=clean) == Certificate(valid=True)
 
 
 def test_what_happened_before_and_after_the_measurement_is_no_finding(build: ModuleType) -> None:

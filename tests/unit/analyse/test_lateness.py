@@ -22,6 +22,7 @@ from harness.analyse.estimate import quantile
 from harness.analyse.lateness import lateness_bound_ns
 from harness.analyse.launches import measure_launches
 from harness.analyse.metrics import METRICS, compare_by
+from harness.analyse.recommend import Candidate, recommend
 from harness.domain.evidence import Context
 
 NEVER_S = 1e9
@@ -163,6 +164,8 @@ def test_the_instrument_widens_intervals_downwards_and_forbids_claims_within_it(
     assert exact.pair("fast", "slow").told_apart
     pair = doubtful.pair("fast", "slow")
     assert not pair.told_apart, "the slow one's true figure may be 18"
+    assert (exact.pair("fast", "slow").instrument, pair.instrument) == (False, True)
+    assert doubtful.without_instrument().pair("fast", "slow") == exact.pair("fast", "slow")
     assert pair.ratio == exact.pair("fast", "slow").ratio
     assert pair.low == pytest.approx((exact.pair("fast", "slow").low or 0) * 18 / 24)
     assert pair.high == exact.pair("fast", "slow").high
@@ -184,6 +187,39 @@ def test_what_may_be_slower_may_be_so_by_the_others_bound_as_well() -> None:
     assert bound is not None
     assert doubtful.slowdown_at_most("slow", than="fast") == pytest.approx((1 + bound) * 20 / 16 - 1)
     assert doubtful.slowdown_at_most("fast", than="slow") == exact.slowdown_at_most("fast", than="slow")
+
+
+def test_what_the_launches_leave_open_is_not_the_instruments_doing() -> None:
+    alike = {"one": LOGS["fast"], "other": {block: value + 0.001 for block, value in LOGS["fast"].items()}}
+    pair = compare(alike, instrument={"other": math.log(2.0)}).pair("one", "other")
+    assert (pair.told_apart, pair.instrument) == (False, False)
+
+
+def test_a_recommendation_that_only_the_instrument_forbids_says_so() -> None:
+    cells = [Candidate(cell_id="fast", size=5, eligible=True), Candidate(cell_id="slow", size=2, eligible=True)]
+    assert recommend(cells, compare(LOGS), 0.3).recommended == "slow"
+    doubt = {"fast": math.log(20 / 10), "slow": math.log(24 / 12)}
+    found = recommend(cells, compare(LOGS, instrument=doubt), 0.3)
+    assert (found.recommended, found.instrument) == (None, True)
+    assert not recommend(cells, compare(LOGS), 0.3).instrument
+    noisy = {cell: {block: value + (-1) ** block for block, value in logs.items()} for cell, logs in LOGS.items()}
+    apart = {"fast": noisy["fast"], "slow": {block: -value for block, value in noisy["slow"].items()}}
+    unclear = recommend(cells, compare(apart, instrument=doubt), 0.3)
+    assert (unclear.recommended, unclear.instrument) == (None, False), "the launches show nothing either"
+
+
+def test_an_slo_that_only_the_instrument_leaves_unclear_says_so(build: ModuleType) -> None:
+    """Every launch took 60 ms where 50 are promised, of which the generator may have added 20."""
+
+    def cell(late_ms: float):  # type: ignore[no-untyped-def]
+        trials = [
+            build.trial(build.cell(), block, late_rows(build, late_ms, 60.0), sitting=block) for block in range(3)
+        ]
+        (found,) = analyse(build.run(trials)).summary.cells
+        return found
+
+    assert (cell(20.0).slo, cell(20.0).slo_instrument) == ("unclear", True)
+    assert (cell(0.0).slo, cell(0.0).slo_instrument) == ("not_met", False)
 
 
 def test_launches_that_would_decide_are_none_where_the_instrument_leaves_it_open() -> None:

@@ -115,6 +115,7 @@ def summary(cell_id: str, own: Drawn) -> CellSummary:
         own_mean_ms=math.nan,
         late_p99_ms=math.nan,
         leg_p95_ms=math.nan,
+        slo_instrument=False,
         turns=launches,
         valid=launches > 0,
         invalid_launches=0,

@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 
 from harness.analyse import analyse
-from harness.analyse.resources import connection_readings, target_cpu_s
+from harness.analyse.resources import Neighbours, connection_readings, neighbours, target_cpu_s
 from harness.analyse.windows import Windows, windows
-from harness.domain.evidence import ACTIVITY_COLUMNS, PROCESS_COLUMNS
+from harness.domain.evidence import ACTIVITY_COLUMNS, PROCESS_COLUMNS, SERVER_COLUMNS
 
 SECOND = 1_000_000_000
 
@@ -43,6 +43,31 @@ def test_without_readings_nothing_is_claimed(build: ModuleType) -> None:
         assert readings.peak == 0
         assert math.isnan(readings.active_mean)
     assert math.isnan(target_cpu_s(build.table(PROCESS_COLUMNS), two_turns(build)))
+
+
+def test_what_ran_beside_the_target_is_counted_within_its_turns_as_a_share_of_all_cores(build: ModuleType) -> None:
+    """Two cores: the generator uses half of one, Postgres a quarter; a quarter of the machine's time is idle."""
+    t_s = [-1.0, 0.2, 0.9, 2.3, 2.4, 4.0]
+    rates = {"generator": 0.5, "postgres": 0.25, "target": 0.7}
+    process = build.table(
+        PROCESS_COLUMNS,
+        t_ns=[build.START_NS + int(t * SECOND) for t in t_s * 3],
+        role=[role for role in rates for _ in t_s],
+        pid=[pid for pid in range(3) for _ in t_s],
+        cpu_s=[10 + rate * t for rate in rates.values() for t in t_s],
+    )
+    server = build.table(
+        SERVER_COLUMNS,
+        t_ns=[build.START_NS + int(t * SECOND) for t in t_s * 2],
+        key=["host_cpu_s"] * 6 + ["host_idle_s"] * 6,
+        value=[10 + 2 * t for t in t_s] + [10 + 0.5 * t for t in t_s],
+    )
+    found = neighbours(process, server, two_turns(build))
+    assert found is not None
+    assert found.busy == pytest.approx(0.75)
+    assert found.by_role == pytest.approx({"generator": 0.25, "postgres": 0.125})
+    assert neighbours(process, server[server["key"] == "host_cpu_s"], two_turns(build)) is None
+    assert neighbours(build.table(PROCESS_COLUMNS), server, two_turns(build)) == Neighbours(busy=found.busy, by_role={})
 
 
 def test_cpu_is_interpolated_at_the_bounds_and_summed_over_processes(build: ModuleType) -> None:

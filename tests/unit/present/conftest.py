@@ -215,6 +215,7 @@ def summarise(cell: Cell, rank: int, *, launches: int, failing: bool, invalid: b
         own_mean_ms=0.02,
         late_p99_ms=0.4,
         leg_p95_ms=0.5,
+        slo_instrument=False,
         turns=10 * launches,
         valid=not invalid,
         invalid_launches=launches if invalid else 0,

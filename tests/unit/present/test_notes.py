@@ -11,7 +11,7 @@ import pytest
 
 from harness.domain.evidence import RelayReadings
 from harness.domain.experiment import DatabaseSpec, Design, Load, Observe, Pool, Target, Workers
-from harness.domain.verdict import Bounds, CellSummary, EndpointSummary, Report
+from harness.domain.verdict import Bounds, CellSummary, EndpointSummary, Pair, Report
 from harness.present.notes import notes
 
 MakeReport = Callable[..., Report]
@@ -236,10 +236,22 @@ def test_the_instrument_says_how_much_it_can_have_moved(
     )
 
 
+def test_pairs_that_only_the_instrument_does_not_let_be_told_apart(report: Report) -> None:
+    first, second = (own.cell.id for own in report.summary.cells[:2])
+    pair = Pair(first=first, second=second, ratio=1.2, low=0.9, high=1.3, told_apart=False)
+    said = about(
+        replace(report, summary=replace(report.summary, pairs=(replace(pair, instrument=True),))), "Inconclusive"
+    )
+    assert said.startswith("Inconclusive (instrument): the launches would tell apart pool_size 2 from pool_size 5")
+    assert said.endswith("but what the instrument may have added is as much as the difference.")
+    assert about(replace(report, summary=replace(report.summary, pairs=(pair,))), "Inconclusive") == ""
+
+
 def test_a_way_that_is_not_known_is_said(report: Report) -> None:
     assert about(report, "How long the way") == ""
     local = about(with_cells(report, {"leg_p95_ms": math.nan}), "How long the way")
-    assert "is not known for pool_size 2: the service that does nothing gave no answer." in local
+    assert local.startswith("How long the way to the service and back takes is not known for pool_size 2")
+    assert "pool_size 2: the service that does nothing gave no answer." in local
     remote = replace(report.summary.cells[0].cell.load, workers=Workers(expect=2))
     said = about(with_cells(report, {"leg_p95_ms": math.nan, "load": remote}), "How long the way")
     assert "load generators on other machines have no service beside them that does nothing." in said

@@ -384,6 +384,21 @@ def test_nothing_shown_names_the_best_and_what_would_decide(three: Make, launche
     assert "pool_size 20 came out fastest of those that may be run with, p95 " in verdict_text(passed)
 
 
+def test_what_the_instrument_alone_leaves_open_is_named(three: Make) -> None:
+    report = three("undecided", 20, recommended=None, slowdown_at_most=None, instrument=True)
+    text = verdict_text(report)
+    assert text.startswith(
+        "No setting is recommended (instrument): 3 launches would show one to be at most 25 % slower than every other "
+        "one, if the instrument were known to have added nothing. pool_size 20 came out fastest"
+    )
+    assert "longer requests, or a machine that does nothing else, would decide." in text
+    slo, cell = Slo(p95_ms=300.0), {"slo": "unclear", "slo_instrument": True}
+    by_instrument = verdict_text(three("recommended", 20, slo=slo, cells={20: cell}))
+    assert "is unclear: the instrument may have made the difference." in by_instrument
+    by_launches = verdict_text(three("recommended", 20, slo=slo, cells={20: cell | {"slo_instrument": False}}))
+    assert "is unclear: more launches may tell." in by_launches
+
+
 def test_one_launch_tells_no_difference_apart(three: Make) -> None:
     once = {"launches": 1, "p95_ms": Bounds(value=9.0, low=None, high=None)}
     text = verdict_text(three("one_launch", 1, cells=dict.fromkeys(SIZES, once)))

@@ -31,6 +31,8 @@ def said(**changes: Any) -> tuple[str, ...]:
         "why_blocked": "",
         "arrivals": 4500,
         "highest_rps": 100.0,
+        "processes": 1,
+        "cores": 2,
         "profile": profile(),
     }
     return plan_notes(**(known | changes))
@@ -96,3 +98,13 @@ def test_arrivals_are_told_where_they_are_known(arrivals: int | None, note: str)
 def test_a_rate_beyond_the_generator_is_warned_of(rate_rps: float, warned: bool) -> None:
     assert any("will be invalid" in note for note in said(highest_rps=rate_rps)) is warned
     assert not any("will be invalid" in note for note in said(highest_rps=rate_rps, profile=None))
+
+
+def test_more_generator_processes_than_cores_are_said_before() -> None:
+    note = (
+        "3 load generator processes share 2 cores with the service: they wait for each other, which is measured as "
+        "latency. Set load.processes to 1 or less."
+    )
+    assert note in said(processes=3)
+    assert said(processes=2) == said()
+    assert "share 1 core with" in " ".join(said(processes=2, cores=1))
