@@ -7,7 +7,7 @@ the generator took it up is known of each, of null requests and of others, and i
 By quantile. Of a service that always takes as long, a quantile grows by that quantile of the leg; of one whose
 latencies are spread wide, by the leg's mean; of one with two kinds of requests, by a quantile that lies further out.
 So both are taken, the leg's quantile at a third of what is left beyond the one asked for, and of each its upper 95 %
-bound over the null requests seen. docs/decisions/0018 has what this was chosen by.
+bound over the null requests seen. docs/decisions/0019 has what this was chosen by.
 """
 
 from __future__ import annotations
