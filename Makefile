@@ -8,7 +8,7 @@ UV := $(BIN)/uv pip install --quiet --python $(BIN)/python
 # Where this is set, each of the many processes that tests and runs start would compile pandas anew: a second each.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test unit check bench clean lock install
+.PHONY: demo test unit check bench compat clean lock install
 
 demo: $(STAMP)            ## measure the quickstart: embedded Postgres, six cells, report.html
 	$(BIN)/poolbench run experiments/quickstart.toml
@@ -27,6 +27,9 @@ check: $(STAMP)           ## lint, format, types and import contracts
 
 bench: $(STAMP)           ## what this project promises about its own speed and accuracy
 	$(BIN)/python -m benchmarks all
+
+compat: $(STAMP)          ## services with every supported version of Python, SQLAlchemy, uvicorn, FastAPI and driver
+	POOLBENCH_COMPAT=all $(BIN)/python -m pytest tests/e2e/test_compat.py
 
 clean:                    ## remove the environment, caches and build output (results stay)
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

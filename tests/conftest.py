@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NoReturn
 from uuid import uuid4
@@ -77,6 +77,12 @@ def _local_image(wanted: Sequence[str]) -> str:
     if found is None:
         missing(f"a Docker engine answers, but it has none of {', '.join(wanted)}; .ci/containers up gets one")
     return found
+
+
+@pytest.fixture(scope="session")
+def lacking() -> Callable[[str], NoReturn]:
+    """Skips, or fails under CI, for something this machine lacks."""
+    return missing
 
 
 def missing(what: str) -> NoReturn:

@@ -9,6 +9,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from harness.deploy.placeholders import filled
 from harness.domain.experiment import Cell, Pool
 from harness.errors import InfrastructureError
 
@@ -45,7 +46,7 @@ _OVERRIDDEN = (
 """What `harness.probe.override` gives an own app, whether it reads its environment or not."""
 
 
-def environment_of(cell: Cell, *, launch_id: str, database_url: str | None) -> dict[str, str]:
+def environment_of(cell: Cell, *, launch_id: str, database_url: str | None, port: int | None = None) -> dict[str, str]:
     """The variables the target reads, as docs/formats.md lists them; `[target] env` has the last word.
 
     Of an own app only what the experiment names: everything else stays as the service has it.
@@ -59,7 +60,8 @@ def environment_of(cell: Cell, *, launch_id: str, database_url: str | None) -> d
     if not cell.target.is_reference:
         overrides = {_last(key): _value(cell, key) for key in _OVERRIDDEN if cell.has_say(key)}
         values[OVERRIDES] = json.dumps(overrides)
-    return {**{name: _text(value) for name, value in values.items()}, **cell.target.env}
+    own = filled(cell.target.env, database_url=database_url, port=port)
+    return {**{name: _text(value) for name, value in values.items()}, **own}
 
 
 def _last(key: str) -> str:

@@ -129,11 +129,12 @@ def start_all(starts: Sequence[TargetStart], *, probe: bool) -> Iterator[Startin
 
 def _start(start: TargetStart, number: int, mark: str, *, probe: bool) -> _Started:
     cell = start.launch.cell
-    environment = environment_of(cell, launch_id=start.launch.id, database_url=start.database_url)
-    if probe:
-        start.probe_dir.mkdir(parents=True, exist_ok=True)
-        environment["POOLBENCH_PROBE_DIR"] = str(start.probe_dir)
     with listening_socket(cell.target.port and cell.target.port + number) as listener:
+        port = listener.getsockname()[1]
+        environment = environment_of(cell, launch_id=start.launch.id, database_url=start.database_url, port=port)
+        if probe:
+            start.probe_dir.mkdir(parents=True, exist_ok=True)
+            environment["POOLBENCH_PROBE_DIR"] = str(start.probe_dir.absolute())  # it may run in another folder
         process = start_group(
             command_of(cell, listener.fileno(), probe=probe),
             environment={**os.environ, **environment},
@@ -145,7 +146,7 @@ def _start(start: TargetStart, number: int, mark: str, *, probe: bool) -> _Start
         return _Started(
             start=start,
             process=process,
-            port=listener.getsockname()[1],
+            port=port,
             listener_inode=os.fstat(listener.fileno()).st_ino,
             deadline=time.monotonic() + cell.target.start_timeout_s,
         )

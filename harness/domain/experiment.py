@@ -32,6 +32,8 @@ ProviderName = Literal["embedded", "container", "url"]
 OnIdle = Literal["reset", "blackhole"]
 ArgumentValue = str | int | float | bool | tuple[str | int | float, ...]
 
+PLACEHOLDERS = ("db_url", "db_host", "db_port", "db_user", "db_password", "db_name", "port")
+"""What `target.env` may have in braces; {db_url:postgresql+asyncpg} is the address under another scheme."""
 DAY_S = 86_400
 MAX_LAUNCHES = 10_000
 """cells x launches"""
@@ -155,7 +157,7 @@ class Target:
     mine: bool = False
     """a target.url on another machine is yours, and a load is welcome there"""
     env: Annotated[Mapping[str, str], MaxLen(200)] = field(default_factory=dict)
-    """further environment variables of the target"""
+    """further variables; {db_url}, {db_url:postgresql+asyncpg}, {db_host} ... {port} are filled in"""
 
     @property
     def is_reference(self) -> bool:

@@ -6,9 +6,10 @@ measures nothing in any app.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
-from harness.domain.experiment import Cell, Target
+from harness.domain.experiment import PLACEHOLDERS, Cell, Target
 from harness.errors import UsageError
 from harness.plan.lines import Source
 
@@ -22,12 +23,22 @@ Objection = tuple[str, str, str]
 
 def check_sense(cell: Cell, source: Source) -> None:
     """Raise UsageError for the first combination of the cell's settings that makes no sense."""
-    for key, cause, next_step in (*_of_driver(cell), *_of_pgbouncer(cell), *_of_session(cell)):
+    for key, cause, next_step in (*_of_environment(cell), *_of_driver(cell), *_of_pgbouncer(cell), *_of_session(cell)):
         where = source.where(f"matrix.{key}", key)
         raise UsageError(f"{where}: {key} {cause} (cell {cell.id}: {cell.label}).", next_step=next_step)
 
 
+def _of_environment(cell: Cell) -> Iterator[Objection]:
+    for value in cell.target.env.values():
+        for name in re.findall(r"\{(db_\w*)", value):
+            if name not in PLACEHOLDERS:
+                known = ", ".join(f"{{{one}}}" for one in PLACEHOLDERS)
+                yield "target.env", f"has a placeholder {{{name}}} that stands for nothing", f"There are {known}."
+
+
 def _of_driver(cell: Cell) -> Iterator[Objection]:
+    if not cell.has_say("target.driver"):
+        return  # an own app has the driver that it has
     driver = cell.target.driver
     if cell.pool.pool_class == "psycopg_pool" and driver not in _PSYCOPG:
         yield (

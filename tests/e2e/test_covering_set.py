@@ -6,15 +6,13 @@ others are at work as well is the certificate's defect.
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
-from itertools import combinations, product
 from pathlib import Path
-from typing import Any
 
 import pytest
+from covering import Row, covering
 
 from harness import schedule
 from harness.analyse import analyse
@@ -47,9 +45,6 @@ launches = 1
 rows = 500
 """
 
-Row = tuple[Any, ...]
-Pair = tuple[tuple[int, Any], tuple[int, Any]]
-
 FACTORS: Mapping[str, Mapping[str, Sequence[str]]] = {
     "driver": {
         **{name: [f"target.driver={name}"] for name in ("psycopg", "psycopg_sync", "psycopg_blocking", "psycopg2")},
@@ -78,21 +73,6 @@ FACTORS: Mapping[str, Mapping[str, Sequence[str]]] = {
     "distance": {"none": [], "5 ms": ["network.rtt_ms=5"]},
 }
 """What a service may differ in, and how an experiment says so."""
-
-
-def covering(factors: Sequence[Sequence[Any]], allowed: Callable[[Row], bool]) -> Iterator[Row]:
-    """Few rows in which every two values of different factors meet, if any allowed row has both; greedy, seeded."""
-    rows = [row for row in product(*factors) if allowed(row)]
-    random.Random(14).shuffle(rows)
-    missing = {pair for row in rows for pair in _pairs(row)}
-    while missing:
-        best = max(rows, key=lambda row: len(missing & _pairs(row)))
-        missing -= _pairs(best)
-        yield best
-
-
-def _pairs(row: Row) -> set[Pair]:
-    return set(combinations(enumerate(row), 2))
 
 
 def experiment_of(row: Row) -> Experiment:

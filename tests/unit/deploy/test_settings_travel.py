@@ -149,3 +149,27 @@ def test_another_folder_and_another_run_are_another_template(tmp_path: Path, mon
 
 def test_the_reference_app_is_seeded_with_the_rows_asked_for() -> None:
     assert default_prepare(DatabaseSpec(rows=123))[-2:] == ("--rows", "123")
+
+
+URL = "postgresql://so%40me:se%2Fcret@127.0.0.1:5433/shop?sslmode=disable"
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ("{db_url}", URL),
+        ("{db_url:postgresql+asyncpg}", URL.replace("postgresql", "postgresql+asyncpg")),
+        ("{db_host}:{db_port}/{db_name}", "127.0.0.1:5433/shop"),
+        ("{db_user} {db_password}", "so@me se/cret"),
+        ("http://localhost:{port}", "http://localhost:8123"),
+        ('{"json": true} {else} {db_urls}', '{"json": true} {else} {db_urls}'),
+    ],
+)
+def test_placeholders_are_filled_and_other_braces_left_alone(written: str, expected: str) -> None:
+    given = cell(app="shop.main:app", env={"ANY": written})
+    assert environment_of(given, launch_id="b1-c1", database_url=URL, port=8123)["ANY"] == expected
+
+
+def test_a_placeholder_of_which_nothing_is_known_stays() -> None:
+    given = cell(app="shop.main:app", env={"ANY": "{db_url} {db_name} {port}"})
+    assert environment_of(given, launch_id="b1-c1", database_url=None)["ANY"] == "{db_url} {db_name} {port}"

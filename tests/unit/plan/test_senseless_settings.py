@@ -43,6 +43,10 @@ REFUSED = {
         "x.toml:9: session.update_mode for_update needs a transaction",
         "another isolation",
     ),
+    '[target]\napp = "shop:app"\nenv = { DSN = "{db_url:postgresql+asyncpg}?x={db_nam}" }': (
+        "x.toml:9: target.env has a placeholder {db_nam} that stands for nothing",
+        "{db_url}, {db_host}, {db_port}, {db_user}, {db_password}, {db_name}, {port}",
+    ),
     '[session]\nmistake = "global_session"\nsession_scope = "operation"': (
         "x.toml:8: session.mistake global_session replaces the session of each request",
         'session.session_scope = "request"',
@@ -69,6 +73,8 @@ def test_it_is_refused(more: str) -> None:
         "[target]\nstatement_cache_size = 0\nprepared_statement_cache_size = 0",
         '[target]\npgbouncer = true\ndriver = "psycopg"\n[session]\nautocommit_reads = true',
         '[session]\nisolation = "AUTOCOMMIT"\nupdate_mode = "version"',
+        '[target]\napp = "shop:app"\nprepare_threshold = -1',  # whose driver is its own
+        '[target]\napp = "shop:app"\nenv = { DSN = "{db_url:postgresql+asyncpg} {db_name} {port} {other}" }',
         '[session]\nmistake = "missing_commit"\nsession_scope = "operation"',
     ],
 )
