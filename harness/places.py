@@ -87,6 +87,6 @@ def _place(  # noqa: PLR0917 -- called once, right above
 
     # An own app without a command gets an empty database: heroes are the reference app's.
     prepare = cell.database.prepare or (None if cell.target.is_reference else ())
-    filled = deploy.template(server, cell.database, prepare, folder=cell.target.dir, say=said)
+    filled = deploy.template(server, cell.database, prepare, target=cell.target, say=said)
     template = (stack if server.owned else kept).enter_context(filled)
     return Place(server=server, template=template, prefix=prefix)

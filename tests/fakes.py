@@ -27,7 +27,7 @@ from harness.domain.evidence import (
     RunningTarget,
     Server,
 )
-from harness.domain.experiment import Cell, DatabaseSpec
+from harness.domain.experiment import Cell, DatabaseSpec, Target
 from harness.domain.load import Launch, Ledger, LoadOutput, LoadPlan, Turn, TurnRun
 from harness.observe.sampler import Row
 
@@ -172,10 +172,10 @@ class FakeDeploy:
         return FakeProvider(self._story).start(spec)
 
     def template(
-        self, _server: Server, spec: DatabaseSpec, prepare: Sequence[str] | None, *, folder: str | None, say: Any
+        self, _server: Server, spec: DatabaseSpec, prepare: Sequence[str] | None, *, target: Target, say: Any
     ) -> Any:
         say(11.0, "at work")
-        own = "" if prepare is None else f" by [{' '.join(prepare)}] in {folder}"
+        own = "" if prepare is None else f" by [{' '.join(prepare)}] in {target.dir}"
         return self._story.room(f"template of {spec.rows}{own}", f"template_{spec.rows}")
 
     def clone(self, _server: Server, template: str, name: str) -> Any:

@@ -20,9 +20,10 @@ from psycopg.sql import SQL, Identifier, Literal
 
 from harness.deploy.connection import Connection, admin
 from harness.deploy.leftovers import Owner, current_owner
+from harness.deploy.placeholders import filled
 from harness.deploy.processes import in_words, start_marked, stop_groups, sweep
 from harness.domain.evidence import Server
-from harness.domain.experiment import DatabaseSpec
+from harness.domain.experiment import DatabaseSpec, Target
 from harness.errors import InfrastructureError
 
 PREFIX = "poolbench_"
@@ -50,12 +51,13 @@ def template(
     spec: DatabaseSpec,
     prepare: Sequence[str] | None = None,
     *,
-    folder: str | None = None,
+    target: Target | None = None,
     say: Say = lambda *_: None,
 ) -> Iterator[str]:
     """The name of a filled template database within the block, made by running `prepare` unless this run has made it.
 
-    `prepare` None is the reference app's own; an empty one leaves the database empty. It is run in `folder`.
+    `prepare` None is the reference app's own; an empty one leaves the database empty. It is run as the service
+    is: in its folder, with its environment, `{python}` standing for its interpreter.
 
     A template is never taken from another run: what a command reads, such as the migrations of `alembic upgrade head`,
     cannot be known, and the schema of last week would be measured without a word. So on a server that is not ours it
@@ -65,14 +67,16 @@ def template(
     Raises:
         InfrastructureError: `prepare` failed or took too long; its last lines are the detail.
     """
-    command = default_prepare(spec) if prepare is None else tuple(prepare)
-    name = template_name(command, spec, folder)
+    target = target or Target()
+    python = target.python or sys.executable
+    command = default_prepare(spec) if prepare is None else tuple(part.replace("{python}", python) for part in prepare)
+    name = template_name(command, spec, target.dir)
     with admin(server) as connection:
         # a thread that asks for the same at once waits here and then finds it made
         connection.execute("SELECT pg_advisory_lock(hashtext(%s))", [f"{PREFIX}template"])
         made = not _exists(connection, name)
         if made:
-            _build(connection, server, name, command, folder=folder, say=say)
+            _build(connection, server, name, command, target=target, say=say)
     try:
         yield name
     finally:
@@ -142,7 +146,7 @@ def template_name(command: Sequence[str], spec: DatabaseSpec, folder: str | None
 
 
 def _build(
-    connection: Connection, server: Server, name: str, command: Sequence[str], *, folder: str | None, say: Say
+    connection: Connection, server: Server, name: str, command: Sequence[str], *, target: Target, say: Say
 ) -> None:
     building = f"{PREFIX}building_{uuid4().hex[:12]}"
     connection.execute(SQL("CREATE DATABASE {} OWNER {}").format(Identifier(building), Identifier(_owner(server))))
@@ -150,7 +154,7 @@ def _build(
         _sign(connection, building)
         if command:
             with _as_administrator(connection, server):
-                _prepare(server.app_url(building), command, folder, say)
+                _prepare(server.app_url(building), command, target, say)
         # a connection would make every clone fail
         connection.execute(SQL("ALTER DATABASE {} WITH ALLOW_CONNECTIONS false").format(Identifier(building)))
         connection.execute(SQL("ALTER DATABASE {} RENAME TO {}").format(Identifier(building), Identifier(name)))
@@ -180,13 +184,18 @@ def _as_administrator(connection: Connection, server: Server) -> Iterator[None]:
         connection.execute(SQL("ALTER ROLE {} NOSUPERUSER").format(role))
 
 
-def _prepare(url: str, command: Sequence[str], folder: str | None, say: Say) -> None:
+def _prepare(url: str, command: Sequence[str], target: Target, say: Say) -> None:
     """Run `command`, and whatever it started, to its end."""
     mark = uuid4().hex
+    own = {} if target.is_reference else filled(target.env, database_url=url, port=None)
     with tempfile.TemporaryFile() as output:
         try:
             process = start_marked(
-                command, environment={**os.environ, "DATABASE_URL": url}, output=output, mark=mark, folder=folder
+                command,
+                environment={**os.environ, "DATABASE_URL": url, **own},
+                output=output,
+                mark=mark,
+                folder=target.dir,
             )
         except OSError as error:
             raise InfrastructureError(

@@ -180,7 +180,7 @@ class DatabaseSpec:
     rows: Annotated[int, Ge(1), Le(100_000_000)] = 10_000
     """heroes to seed; one team for each hundred"""
     prepare: tuple[str, ...] = ()
-    """command that migrates and fills the database in DATABASE_URL; empty: the reference app's own"""
+    """command that fills the database in DATABASE_URL; {python} is the service's; empty: the reference app's"""
     settings: Annotated[Mapping[str, str | int | float | bool], MaxLen(200)] = field(default_factory=dict)
     """server settings, as in postgresql.conf"""
 

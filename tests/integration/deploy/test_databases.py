@@ -21,7 +21,7 @@ from harness.deploy.connection import admin
 from harness.deploy.databases import drop_leftovers
 from harness.deploy.leftovers import current_owner
 from harness.domain.evidence import Server
-from harness.domain.experiment import DatabaseSpec
+from harness.domain.experiment import DatabaseSpec, Target
 from harness.errors import InfrastructureError
 
 pytestmark = pytest.mark.postgres
@@ -48,6 +48,37 @@ def databases(server: Server) -> set[str]:
 
 def fresh_name() -> str:
     return f"poolbench_{uuid4().hex[:4]}_b1-c1"
+
+
+def test_an_own_apps_database_is_filled_as_the_app_runs(postgres_server: Server, tmp_path: Path) -> None:
+    """In its folder, by its interpreter, under the names by which it knows its database."""
+    (tmp_path / "fill.py").write_text(
+        "import os, pathlib, psycopg, sys\n"
+        "parts = {name: os.environ[f'SHOP_{name}'] for name in ('HOST', 'PORT', 'USER', 'PASSWORD', 'DBNAME')}\n"
+        "with psycopg.connect(**{name.lower(): value for name, value in parts.items()}) as connection:\n"
+        "    connection.execute('CREATE TABLE seen AS SELECT %s AS python', [sys.executable])\n"
+        "assert os.environ['DATABASE_URL'].startswith('postgresql+asyncpg://')\n"
+    )
+    env = {f"SHOP_{name}": f"{{db_{name.lower()}}}" for name in ("HOST", "PORT", "USER", "PASSWORD")}
+    env |= {"SHOP_DBNAME": "{db_name}", "DATABASE_URL": "{db_url:postgresql+asyncpg}"}
+    shop = Target(app="shop:app", dir=str(tmp_path), python=sys.executable, env=env)
+    name = fresh_name()
+    with (
+        template(postgres_server, DatabaseSpec(), ["{python}", "fill.py"], target=shop) as source,
+        clone(postgres_server, source, name),
+        psycopg.connect(postgres_server.url(name)) as connection,
+    ):
+        assert connection.execute("SELECT python FROM seen").fetchall() == [(sys.executable,)]
+
+
+def test_without_a_command_the_database_is_empty(postgres_server: Server) -> None:
+    name = fresh_name()
+    with (
+        template(postgres_server, DatabaseSpec(), ()) as source,
+        clone(postgres_server, source, name),
+        psycopg.connect(postgres_server.url(name)) as connection,
+    ):
+        assert connection.execute("SELECT count(*) FROM pg_stat_user_tables").fetchall() == [(0,)]
 
 
 def test_a_clone_has_the_templates_rows_and_goes_with_its_block(postgres_server: Server, tmp_path: Path) -> None:
