@@ -50,7 +50,7 @@ def goes_together(row: Row) -> bool:
         return False  # 2.1 needs 3.10
     if sqlalchemy == "==2.0.0" and python == "3.13":
         return False  # which came two years later; SQLAlchemy follows since 2.0.31
-    return not (driver == "psycopg2" and form == "around")  # there is no AsyncEngine around a sync driver
+    return form != "around" or driver == "asyncpg"  # create_engine takes the sync half of psycopg
 
 
 ALL = tuple(covering(tuple(FACTORS.values()), goes_together))
