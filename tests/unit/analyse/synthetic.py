@@ -303,6 +303,6 @@ def blocked_run(latencies: Mapping[int, Sequence[Sequence[float] | np.ndarray]],
             sitting=100 * number + block,
         )
         for number, by_block in latencies.items()
-        for block, latency in enumerate(by_block)
+        for block, latency in enumerate(by_block, start=1)
     ]
     return run(trials, **changes)
