@@ -6,7 +6,7 @@
     ├── UsageError                       2  a wrong command line, file, key or value
     ├── InfrastructureError              5  Postgres, the target or the generator did not come up; a full disk
     ├── MeasurementError                 4  it ran, but the instrument failed
-    ├── AnswerIsNo                       1  no cell meets the SLO
+    ├── AnswerIsNo                       1  no cell meets the SLO; a budget does not fit
     ├── Inconclusive                     3  no cell surely meets the SLO
     └── Interrupted                    130  Ctrl-C, SIGTERM or SIGHUP
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from harness.analyse.budget import weigh
 from harness.analyse.certificate import certify
 from harness.analyse.coverage import coverage_of
 from harness.analyse.launches import ALL, measure_launches
@@ -21,7 +22,7 @@ from harness.domain.experiment import Cell
 from harness.domain.rate import chosen_rate
 from harness.domain.verdict import Report, Summary
 
-__all__ = ["analyse", "certify", "outcome_of", "smallest_findable", "summary_rows"]
+__all__ = ["analyse", "certify", "outcome_of", "smallest_findable", "summary_rows", "weigh"]
 
 
 def analyse(run: Run) -> Report:

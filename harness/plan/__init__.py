@@ -3,6 +3,7 @@
 Pydantic is used at this edge only; everything returned is a frozen value of `harness.domain`.
 """
 
+from harness.plan.budget import fleet_of, load_fleet
 from harness.plan.ceilings import check_ceilings
 from harness.plan.cells import expand
 from harness.plan.codec import cell_without_secrets, masked_keys, without_secrets
@@ -17,7 +18,9 @@ __all__ = [
     "check_name",
     "expand",
     "experiment_path",
+    "fleet_of",
     "load_experiment",
+    "load_fleet",
     "masked_keys",
     "parse_experiment",
     "resolve_scenario",

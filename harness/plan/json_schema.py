@@ -31,7 +31,7 @@ def json_schema_text() -> str:
 
 def json_schema() -> _Schema:
     """Return the schema of an experiment file, in draft 7, which editors know."""
-    schema = adapter().json_schema(schema_generator=_OfToml, union_format="primitive_type_array")
+    schema = adapter(Experiment).json_schema(schema_generator=_OfToml, union_format="primitive_type_array")
     for field in fields(Experiment):
         if field.metadata:  # it says that this is no key
             del schema["properties"][field.name]

@@ -26,16 +26,19 @@ _AT_LINE = re.compile(r" \(at line (\d+), column \d+\)$")
 def load_experiment(path: Path | None, overrides: Sequence[str] = ()) -> Experiment:
     """Read an experiment file, a shipped experiment by its name, or the quickstart for None. Raises UsageError."""
     found = experiment_path(path)
+    text = read_text(found, "Is it an experiment?")
+    return parse_experiment(text, source=str(found), overrides=overrides, folder=found.parent)
+
+
+def read_text(path: Path, question: str) -> str:
+    """Read a file of TOML; `question` asks whether it is the right one where it is too large. Raises UsageError."""
     try:
-        if found.stat().st_size > MAX_BYTES:
-            raise UsageError(
-                f"{found} has {found.stat().st_size} bytes, the most is {MAX_BYTES}.", next_step="Is it an experiment?"
-            )
-        text = found.read_text(encoding="utf-8-sig")
+        if path.stat().st_size > MAX_BYTES:
+            raise UsageError(f"{path} has {path.stat().st_size} bytes, the most is {MAX_BYTES}.", next_step=question)
+        return path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise UsageError(f"{found} cannot be read: {reason}.", next_step="Check the file.") from None
-    return parse_experiment(text, source=str(found), overrides=overrides, folder=found.parent)
+        raise UsageError(f"{path} cannot be read: {reason}.", next_step="Check the file.") from None
 
 
 def parse_experiment(
@@ -46,13 +49,13 @@ def parse_experiment(
     `source` is how errors call it. `folder` is where its scenarios are looked for first; those that are not shipped
     become absolute paths. Without a folder they are not looked for. Raises UsageError.
     """
-    raw = _read_toml(text, source)
-    _check_depth(raw, source)
+    raw = read_toml(text, source)
+    check_depth(raw, source)
     origin = Source(name=source, lines=key_lines(text))
     matrix = dict(_flatten(_table(raw, "matrix", "Write [matrix], and a list for each key.", origin), origin))
     _join_open_tables(raw)
     overridden = apply_overrides(raw, matrix, overrides)
-    _check_depth(raw, "--set")
+    check_depth(raw, "--set")
     origin = Source(name=source, lines=origin.lines, overridden=overridden)
     arms = _arms(raw, origin)
     _check_version(raw, origin)
@@ -72,7 +75,8 @@ def parse_experiment(
     return experiment if folder is None else with_scenarios(experiment, folder, origin)
 
 
-def _read_toml(text: str, source: str) -> dict[str, Any]:
+def read_toml(text: str, source: str) -> dict[str, Any]:
+    """Parse a file's text; `source` is how errors call it. Raises UsageError."""
     if line := too_deep(text):
         raise UsageError(
             f"{source}:{line}: lists and tables lie more than {MAX_DEPTH} deep in each other.",
@@ -92,7 +96,7 @@ def _read_toml(text: str, source: str) -> dict[str, Any]:
         raise UsageError(f"{source}: not valid TOML: {error}.", next_step="Write a smaller number.") from None
 
 
-def _check_depth(raw: Mapping[str, Any], source: str) -> None:
+def check_depth(raw: Mapping[str, Any], source: str) -> None:
     """Dotted keys nest as well, and all that follows goes through the tables by recursion."""
     level: list[tuple[str, Mapping[str, Any]]] = [("", raw)]
     for _ in range(MAX_DEPTH):

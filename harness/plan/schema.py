@@ -9,8 +9,8 @@ import functools
 import inspect
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from harness.domain.experiment import (
     DatabaseSpec,
@@ -30,6 +30,8 @@ from harness.plan.lines import Source
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
     from pydantic_core import ErrorDetails
+
+Schema = TypeVar("Schema")
 
 SECTIONS: Mapping[str, type] = {
     "pool": Pool,
@@ -153,24 +155,33 @@ def validate(raw: Mapping[str, Any], source: Source, *, origin: str = "") -> Exp
     `origin` is the path of a value that is being tried ("matrix.pool.pool_size"), so that an error points at it. Raises
     UsageError naming the file, line and key, what is allowed and what was given; further errors follow as its detail.
     """
+    return checked(Experiment, raw, source, known=known_keys(), origin=origin)
+
+
+def checked(
+    schema: type[Schema], raw: Mapping[str, Any], source: Source, *, known: Sequence[str], origin: str = ""
+) -> Schema:
+    """Turn plain tables into a value of `schema`, as `validate` does; `known` are the keys an unknown one may mean."""
     from pydantic import ValidationError
 
     for key, value in _leaves(raw):
         _check_plain(key, value, source)
     try:
-        return adapter().validate_json(json.dumps(raw), strict=True)
+        kind: type = schema  # as mypy knows it to be hashable
+        result: Schema = adapter(kind).validate_json(json.dumps(raw), strict=True)
     except ValidationError as error:
-        problems = _problems(error.errors(include_url=False), raw, source, origin)
+        problems = _problems(error.errors(include_url=False), raw, source, known, origin)
         first, *others = problems
         raise UsageError(first[0], next_step=first[1], detail="\n".join(cause for cause, _ in others)) from None
+    return result
 
 
 @functools.cache
-def adapter() -> TypeAdapter[Experiment]:
-    """Return what turns plain values into an Experiment, made once."""
+def adapter(schema: type) -> TypeAdapter[Any]:
+    """Return what turns plain values into one of `schema`, made once."""
     from pydantic import TypeAdapter
 
-    return TypeAdapter(Experiment)
+    return TypeAdapter(schema)
 
 
 def _leaves(raw: Any, path: str = "") -> Iterator[tuple[str, Any]]:
@@ -193,13 +204,13 @@ def _check_plain(key: str, value: Any, source: Source) -> None:
 
 
 def _problems(
-    errors: Iterable[ErrorDetails], raw: Mapping[str, Any], source: Source, origin: str
+    errors: Iterable[ErrorDetails], raw: Mapping[str, Any], source: Source, known: Sequence[str], origin: str
 ) -> list[tuple[str, str]]:
     """(cause, next step) for each key that does not fit, each key once."""
     by_path: dict[tuple[str, ...], list[ErrorDetails]] = {}
-    for error in errors:
+    for error in sorted(errors, key=lambda error: error["type"] == "missing"):  # a misspelt key is missing as well
         by_path.setdefault(_path_in(raw, error), []).append(error)
-    return [_problem(path, found, source, origin) for path, found in by_path.items()]
+    return [_problem(path, found, source, known, origin) for path, found in by_path.items()]
 
 
 def _path_in(raw: Any, error: ErrorDetails) -> tuple[str, ...]:
@@ -215,14 +226,16 @@ def _path_in(raw: Any, error: ErrorDetails) -> tuple[str, ...]:
     return tuple(path)
 
 
-def _problem(path: tuple[str, ...], errors: list[ErrorDetails], source: Source, origin: str) -> tuple[str, str]:
+def _problem(
+    path: tuple[str, ...], errors: list[ErrorDetails], source: Source, known: Sequence[str], origin: str
+) -> tuple[str, str]:
     key, error = ".".join(path), errors[0]
     # a value that is tried stands elsewhere than it says
     where = source.where(origin or key)
     if error["type"] == "missing":
         return f"{where}: {key} is missing.", f"Add {key} to the file."
     if error["type"] == "unexpected_keyword_argument":
-        return f"{where}: unknown key {key!r}.", _suggest(key, known_keys())
+        return f"{where}: unknown key {key!r}.", _suggest(key, known)
     many = len(errors) > 1  # one for each type that the value could have
     allowed = f"text, a number, true or false{_or_list(key)}" if many else _allowed(error)
     return f"{where}: {key} must be {allowed}, not {_shown(key, error['input'])}.", f"Change {key}."
@@ -264,13 +277,12 @@ def _plain(limit: float) -> str:
 
 def _suggest(key: str, known: Iterable[str]) -> str:
     """The known key that looks most like `key`, or one whose last part does."""
-    known = tuple(known)
+    known = tuple(k for k in known if not key.startswith(f"{k}."))  # not the table it stands in
     if close := difflib.get_close_matches(key, known, n=1, cutoff=0.75):
         return f"Did you mean {close[0]!r}?"
     last = key.rpartition(".")[2]
     by_last = {k.rpartition(".")[2]: k for k in reversed(known)}
     if near := difflib.get_close_matches(last, by_last, n=1, cutoff=0.6):
         return f"Did you mean {by_last[near[0]]!r}?"
-    section = key.partition(".")[0]
-    inside = [k for k in known if k.startswith(section + ".")] or [k for k in known if "." not in k] + list(SECTIONS)
-    return f"Known keys are {', '.join(inside)}."
+    inside = [k for k in known if k.rpartition(".")[0] == key.rpartition(".")[0] and "." in k]
+    return f"Known keys are {', '.join(inside or dict.fromkeys(k.partition('.')[0] for k in known))}."

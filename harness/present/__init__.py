@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from harness.domain.verdict import Report
+from harness.present.budget import budget_dict, budget_page
 from harness.present.html import render_html
 from harness.present.plan_notes import crowded_text, plan_notes
 from harness.present.progress import rate_text
@@ -20,6 +21,8 @@ RENDERERS: dict[str, Callable[[Report], bytes]] = {"report.html": render_html}
 __all__ = [
     "RENDERERS",
     "as_dict",
+    "budget_dict",
+    "budget_page",
     "crowded_text",
     "plan_notes",
     "plan_table",
