@@ -47,6 +47,8 @@ def _section(key: str, cls: type) -> str:
     described, defaults, set_here = meanings(cls), cls(), BASE.get(key, {})
     lines = [f"\n[{key}]"]
     for field in fields(cls):
+        if field.metadata:  # it says that this is no key
+            continue
         chosen = field.name in set_here
         value = set_here[field.name] if chosen else getattr(defaults, field.name)
         lines.append(

@@ -225,15 +225,16 @@ def _measure(evidence: Evidence, owners: Mapping[str, str], slo: Slo) -> LaunchF
     return Excluded(trial=evidence.trial, certificate=figures.certificate, codes=codes, not_applied=figures.not_applied)
 
 
-def latency_limit_ms(slo: Slo) -> float:
-    """The latency within which one request is good: that of the highest percentile promised, infinite without one."""
-    given = [limit for limit in (slo.p99_ms, slo.p95_ms, slo.p50_ms) if limit is not None]
-    return given[0] if given else np.inf
+def latency_limit_ms(slo: Slo, endpoint: str = ALL) -> float:
+    """The latency within which one request is good: what is promised of its endpoint, else of everything; infinite
+    without either."""
+    given = [limits.latency_ms for limits in (slo.endpoints.get(endpoint, slo), slo)]
+    return next((limit for limit in given if limit is not None), np.inf)
 
 
 def launch_figures(evidence: Evidence, rows: pd.DataFrame, owners: Mapping[str, str], slo: Slo) -> LaunchFigures:
     """The figures of one launch over all arrivals, and over the requests of each endpoint, with its certificate."""
-    trial, limit_ms = evidence.trial, latency_limit_ms(slo)
+    trial = evidence.trial
     loaded = windows(loaded_segments(trial.segments), trial.ledger.turns)
     spans = windows(measured_segments(trial.segments), trial.ledger.turns)
     kept = rows_of(rows, loaded, spans)
@@ -253,12 +254,13 @@ def launch_figures(evidence: Evidence, rows: pd.DataFrame, owners: Mapping[str, 
     else:
         ascending = np.sort(arrivals.latency_ms[arrivals.measured])
         least_ms = least_of_tasks_ms(arrivals, leg)
-    by_endpoint = {ALL: _figures(arrivals, requests, slice(None), ascending, least_ms, spans.seconds, limit_ms)}
+    good_ms = latency_limit_ms(slo)
+    by_endpoint = {ALL: _figures(arrivals, requests, slice(None), ascending, least_ms, spans.seconds, good_ms)}
     for place, name in enumerate(requests.endpoints, start=1):
         if len(sorted_ms[place]):
-            least_ms = _least_ms(sorted_own_ms[place], leg)
+            least_ms, good_ms = _least_ms(sorted_own_ms[place], leg), latency_limit_ms(slo, name)
             by_endpoint[name] = _figures(
-                requests, requests, groups[place], sorted_ms[place], least_ms, spans.seconds, limit_ms
+                requests, requests, groups[place], sorted_ms[place], least_ms, spans.seconds, good_ms
             )
     task_ms = arrivals.own_ms[arrivals.measured]
     failures = failures_of(rows, spans)

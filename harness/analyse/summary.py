@@ -25,7 +25,7 @@ from harness.analyse.promise import all_of, error_rate_promise, latency_promise
 from harness.analyse.queueing import QueueVerdict, judge_queue
 from harness.analyse.spread import Prior
 from harness.domain.evidence import Trial
-from harness.domain.experiment import Cell, Slo
+from harness.domain.experiment import Cell, Limits, Slo
 from harness.domain.verdict import Bounds, CellSummary, EndpointSummary, Promise
 
 NOT_MEASURED = "not measured"
@@ -73,12 +73,13 @@ def summarise_cell(
     cell: Cell, launches: Sequence[LaunchFigures], excluded: Sequence[Excluded], slo: Slo, percentiles: Percentiles
 ) -> CellSummary:
     """A cell's figures; its rank, its ties and its ratio to the best are for `ranking` to fill in."""
-    everything = _endpoint(cell.id, ALL, launches, percentiles)
-    names = sorted({name for launch in launches for name in launch.by_endpoint} - {ALL})
-    used = [launch.connections for launch in launches]
     queue = judge_queue([launch.queue for launch in launches if launch.queue is not None])
-    promised = _in_the_long_run(_slo(cell.id, launches, slo, percentiles), queue)
-    by_launches = _in_the_long_run(_slo(cell.id, launches, slo, percentiles.without_instrument()), queue)
+    names = sorted({name for launch in launches for name in launch.by_endpoint} - {ALL})
+    kept = _kept(cell.id, launches, slo, percentiles, queue)
+    by_launches = _kept(cell.id, launches, slo, percentiles.without_instrument(), queue)
+    promised = _all_kept(kept, queue)
+    everything, *endpoints = (_endpoint(cell.id, name, launches, percentiles, kept.get(name)) for name in (ALL, *names))
+    used = [launch.connections for launch in launches]
     allowed = FAILING_SHARE if slo.error_rate is None else slo.error_rate
     settings = [*(own.not_applied for own in launches), *(own.not_applied for own in excluded)]
     wrong = {own.key: own.found for found in settings for own in found}
@@ -90,14 +91,14 @@ def summarise_cell(
         rank=0,
         ties=(),
         all=everything,
-        endpoints=tuple(_endpoint(cell.id, name, launches, percentiles) for name in names),
+        endpoints=tuple(endpoints),
         versus_best=None,
         connections_peak=max((readings.peak for readings in used), default=0),
         connections_active_mean=_mean([readings.active_mean for readings in used]),
         pool_used_share=_ratio(_mean([launch.pool_used_mean for launch in launches]), ceiling or 0),
         cpu_ms_per_request=_cpu_ms_per_request(launches),
         slo=promised,
-        slo_instrument=promised == "unclear" != by_launches,
+        slo_instrument=promised == "unclear" != _all_kept(by_launches, queue),
         failing=everything.error_rate > allowed or math.isinf(everything.p95_ms.value),
         broke_down=any(reason.code in BREAKDOWNS for own in launches for reason in own.certificate.reasons),
         saturated=queue.saturated,
@@ -122,7 +123,11 @@ def summarise_cell(
 
 
 def _endpoint(
-    cell_id: str, endpoint: str, launches: Sequence[LaunchFigures], percentiles: Percentiles
+    cell_id: str,
+    endpoint: str,
+    launches: Sequence[LaunchFigures],
+    percentiles: Percentiles,
+    kept: Promise | None,
 ) -> EndpointSummary:
     figures = [launch.by_endpoint[endpoint] for launch in launches if endpoint in launch.by_endpoint]
     p50, p90, p95, p99 = (percentiles.bounds(cell_id, endpoint, share, figures) for share in SHARES)
@@ -147,6 +152,7 @@ def _endpoint(
         pool_ms_p95=_mean([own.pool_p95_ms for own in figures]),
         pool_share=_share([own.pool_sum_ms for own in figures], figures),
         db_share=_share([own.db_sum_ms for own in figures], figures),
+        slo=kept,
     )
 
 
@@ -160,31 +166,46 @@ def _cpu_ms_per_request(launches: Sequence[LaunchFigures]) -> float:
     return _ratio(1000 * sum(cpu_s for cpu_s, _ in seen), sum(answered for _, answered in seen))
 
 
-def _slo(cell_id: str, launches: Sequence[LaunchFigures], slo: Slo, percentiles: Percentiles) -> Promise | None:
-    """Whether all that is promised is kept, by one-sided 95 % bounds; None where nothing is, or nothing is known."""
-    if not launches:
-        return None
-    limits = ((P50, slo.p50_ms), (P95, slo.p95_ms), (P99, slo.p99_ms))
+def _kept(
+    cell_id: str, launches: Sequence[LaunchFigures], slo: Slo, percentiles: Percentiles, queue: QueueVerdict
+) -> Mapping[str, Promise]:
+    """What became of each promise, by endpoint, by one-sided 95 % bounds; nothing where no launch counts.
+
+    What was measured of a queue that grows, or had not settled, is less than what follows. One that grows breaks what
+    is promised of everything; which of the endpoints wait in it is not known.
+    """
+    found: dict[str, Promise] = {}
+    for name, limits in slo.promised.items() if launches else ():
+        kept = _measured_promise(cell_id, name, launches, limits, percentiles)
+        if queue.saturated and name == ALL:
+            kept = "not_met"
+        found[name] = "unclear" if kept == "met" and (queue.saturated or queue.from_empty) else kept
+    return found
+
+
+def _measured_promise(
+    cell_id: str, endpoint: str, launches: Sequence[LaunchFigures], limits: Limits, percentiles: Percentiles
+) -> Promise:
+    """Whether what is promised of an endpoint is kept; unclear where no launch sent it, as its name may be mistaken."""
+    figures = [launch.by_endpoint[endpoint] for launch in launches if endpoint in launch.by_endpoint]
+    if not figures:
+        return "unclear"
     latencies = [
         latency_promise(
-            percentiles.of(ALL, share),
+            percentiles.of(endpoint, share),
             cell_id,
             limit_ms,
-            failing=any(math.isinf(launch.all.quantiles_ms[SHARES.index(share)]) for launch in launches),
+            failing=any(math.isinf(own.quantiles_ms[SHARES.index(share)]) for own in figures),
         )
-        for share, limit_ms in limits
+        for share, limit_ms in ((P50, limits.p50_ms), (P95, limits.p95_ms), (P99, limits.p99_ms))
     ]
-    failed = [(launch.all.requests - launch.all.ok, launch.all.requests) for launch in launches]
-    return all_of([*latencies, error_rate_promise(failed, slo.error_rate)])
+    failed = [(own.requests - own.ok, own.requests) for own in figures]
+    return all_of([*latencies, error_rate_promise(failed, limits.error_rate)]) or "unclear"
 
 
-def _in_the_long_run(measured: Promise | None, queue: QueueVerdict) -> Promise | None:
-    """What was measured of a queue that grows, or had not settled, is less than what follows."""
-    if measured is None:
-        return None
-    if queue.saturated:
-        return "not_met"
-    return "unclear" if measured == "met" and queue.from_empty else measured
+def _all_kept(kept: Mapping[str, Promise], queue: QueueVerdict) -> Promise | None:
+    """What all promises come to; None where there is none, or nothing is known."""
+    return "not_met" if kept and queue.saturated else all_of(kept.values())
 
 
 def _findings(launches: Sequence[LaunchFigures], excluded: Sequence[Excluded], queue: QueueVerdict) -> tuple[str, ...]:

@@ -76,6 +76,7 @@ def _short_key(key: str) -> str:
 
 def _figures(own: CellSummary, figures: EndpointSummary) -> dict[str, Any]:
     seen = not math.isnan(own.connections_active_mean)
+    promise = own.slo if figures is own.all else figures.slo
     return {
         "launches": figures.launches,
         "requests": figures.requests,
@@ -98,7 +99,7 @@ def _figures(own: CellSummary, figures: EndpointSummary) -> dict[str, Any]:
         "connections_peak": own.connections_peak if seen else None,
         "connections_active_mean": own.connections_active_mean,
         "cpu_ms_per_request": own.cpu_ms_per_request,
-        "slo_met": {"met": True, "not_met": False}.get(own.slo or "", own.slo),
+        "slo_met": {"met": True, "not_met": False}.get(promise or "", promise),
         "saturated": own.saturated,
         "from_empty": own.from_empty,
         "turns": own.turns,

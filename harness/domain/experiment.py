@@ -279,8 +279,8 @@ class Design:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Slo:
-    """What the service promises; empty fields promise nothing."""
+class Limits:
+    """What is promised of some requests; empty fields promise nothing."""
 
     __pydantic_config__: ClassVar[Mapping[str, Any]] = _STRICT
 
@@ -297,6 +297,24 @@ class Slo:
     def is_given(self) -> bool:
         """Whether anything is promised at all."""
         return any(limit is not None for limit in (self.p50_ms, self.p95_ms, self.p99_ms, self.error_rate))
+
+    @property
+    def latency_ms(self) -> float | None:
+        """Within which one request is good: the limit of the highest percentile promised; None without one."""
+        return next((limit for limit in (self.p99_ms, self.p95_ms, self.p50_ms) if limit is not None), None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slo(Limits):
+    """What the service promises of everything, and of single endpoints beside it."""
+
+    endpoints: Annotated[Mapping[str, Limits], MaxLen(200)] = field(default_factory=dict, metadata=NOT_A_KEY)
+    """of each endpoint, as its name stands in the report: the tables within [slo], such as [slo."GET /heroes/{id}"]"""
+
+    @property
+    def promised(self) -> Mapping[str, Limits]:
+        """What is promised of what: of "*" (everything) and of each endpoint of which anything is."""
+        return {name: limits for name, limits in (("*", self), *self.endpoints.items()) if limits.is_given}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -118,6 +118,8 @@ class EndpointSummary:
     pool_share: float
     """sum of pool wait over sum of latency, of served requests; NaN without the probe"""
     db_share: float
+    slo: Promise | None = None
+    """of what is promised of this endpoint, or of everything; None where nothing is, or nothing is known"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,7 +155,7 @@ class CellSummary:
     """of the connections that its pools may hold, how many were out on average; NaN without the probe or a limit"""
     cpu_ms_per_request: float
     slo: Promise | None
-    """None where nothing was promised, or nothing is known"""
+    """of all that was promised, of everything and of each endpoint; None where nothing was, or nothing is known"""
     slo_instrument: bool
     """it is unclear because of the instrument's bound alone"""
     failing: bool

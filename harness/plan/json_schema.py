@@ -36,6 +36,8 @@ def json_schema() -> _Schema:
         if field.metadata:  # it says that this is no key
             del schema["properties"][field.name]
     keys = {section: schema["$defs"][kind.__name__]["properties"] for section, kind in SECTIONS.items()}
+    for_endpoints = keys["slo"].pop("endpoints")  # the tables within [slo]
+    schema["$defs"]["Slo"]["additionalProperties"] = for_endpoints["additionalProperties"]
     schema["properties"]["name"]["pattern"] = f"^{NAME.pattern}$"
     keys["load"]["rate"]["pattern"] = rf"^\s*{SHARE.pattern}\s*$"
     matrix = schema["properties"]["matrix"]

@@ -7,6 +7,7 @@ import dataclasses
 import difflib
 import functools
 import inspect
+import itertools
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -16,6 +17,7 @@ from harness.domain.experiment import (
     DatabaseSpec,
     Design,
     Experiment,
+    Limits,
     Load,
     Network,
     Observe,
@@ -81,7 +83,8 @@ _ALLOWED: Mapping[str, str] = {
 def known_keys() -> tuple[str, ...]:
     """Every dotted key of an experiment file."""
     top = [f.name for f in dataclasses.fields(Experiment) if f.name not in SECTIONS and not f.metadata]
-    return (*top, *(f"{name}.{f.name}" for name, kind in SECTIONS.items() for f in dataclasses.fields(kind)))
+    inner = ((name, f) for name, kind in SECTIONS.items() for f in dataclasses.fields(kind) if not f.metadata)
+    return (*top, *(f"{name}.{f.name}" for name, f in inner))
 
 
 def variable_keys() -> tuple[str, ...]:
@@ -90,11 +93,11 @@ def variable_keys() -> tuple[str, ...]:
 
 
 def meanings(section: type) -> Mapping[str, str]:
-    """Return what each field of a section means: the string that stands below it in the class body."""
-    body = ast.parse(inspect.getsource(section)).body[0]
-    assert isinstance(body, ast.ClassDef)
+    """Return what each field of a section means: the string that stands below it in the class body, or a base's."""
+    bodies = [ast.parse(inspect.getsource(kind)).body[0] for kind in reversed(section.__mro__[:-1])]
+    body = [statement for kind in bodies if isinstance(kind, ast.ClassDef) for statement in kind.body]
     found = {}
-    for statement, following in zip(body.body, body.body[1:], strict=False):
+    for statement, following in itertools.pairwise(body):
         if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
             match following:
                 case ast.Expr(value=ast.Constant(value=str(text))):
@@ -103,10 +106,12 @@ def meanings(section: type) -> Mapping[str, str]:
 
 
 def key_parts(key: str) -> tuple[str, ...]:
-    """The path of a dotted key; what follows an open table is one part."""
+    """The path of a dotted key; what follows an open table is one part, and so is the name of an endpoint."""
     for table in OPEN_KEYS:
         if key.startswith(table + "."):
             return (*table.split("."), key.removeprefix(table + "."))
+    if key.startswith("slo."):  # an endpoint's name may have dots
+        return ("slo", *(part.strip("\"'") for part in key.removeprefix("slo.").rsplit(".", 1)))
     return tuple(key.split("."))
 
 
@@ -155,7 +160,7 @@ def validate(raw: Mapping[str, Any], source: Source, *, origin: str = "") -> Exp
     `origin` is the path of a value that is being tried ("matrix.pool.pool_size"), so that an error points at it. Raises
     UsageError naming the file, line and key, what is allowed and what was given; further errors follow as its detail.
     """
-    return checked(Experiment, raw, source, known=known_keys(), origin=origin)
+    return checked(Experiment, _with_endpoints(raw, source), source, known=known_keys(), origin=origin)
 
 
 def checked(
@@ -165,7 +170,7 @@ def checked(
     from pydantic import ValidationError
 
     for key, value in _leaves(raw):
-        _check_plain(key, value, source)
+        _check_plain(_as_written(key), value, source)
     try:
         kind: type = schema  # as mypy knows it to be hashable
         result: Schema = adapter(kind).validate_json(json.dumps(raw), strict=True)
@@ -174,6 +179,29 @@ def checked(
         first, *others = problems
         raise UsageError(first[0], next_step=first[1], detail="\n".join(cause for cause, _ in others)) from None
     return result
+
+
+def _with_endpoints(raw: Mapping[str, Any], source: Source) -> Mapping[str, Any]:
+    """Gather the tables within [slo], which are named after endpoints, under one name."""
+    slo = raw.get("slo")
+    if not isinstance(slo, Mapping):
+        return raw
+    limits = {field.name for field in dataclasses.fields(Limits)}
+    tables = {name: table for name, table in slo.items() if name not in limits and isinstance(table, Mapping)}
+    others = {name: value for name, value in slo.items() if name not in tables}
+    if "*" in tables:
+        raise UsageError(
+            f"{source.where('slo.*')}: what is promised of everything is [slo] itself.",
+            next_step='Write its keys below [slo], not below [slo."*"].',
+        )
+    if "endpoints" in others:
+        raise UsageError(f"{source.where('slo.endpoints')}: unknown key 'slo.endpoints'.", next_step="Take it out.")
+    return {**raw, "slo": {**others, "endpoints": tables}}
+
+
+def _as_written(key: str) -> str:
+    """A key as the file has it: what is gathered under slo.endpoints stands in [slo] itself."""
+    return f"slo.{key.removeprefix('slo.endpoints.')}" if key.startswith("slo.endpoints.") else key
 
 
 @functools.cache
@@ -229,13 +257,15 @@ def _path_in(raw: Any, error: ErrorDetails) -> tuple[str, ...]:
 def _problem(
     path: tuple[str, ...], errors: list[ErrorDetails], source: Source, known: Sequence[str], origin: str
 ) -> tuple[str, str]:
-    key, error = ".".join(path), errors[0]
+    key, error = _as_written(".".join(path)), errors[0]
     # a value that is tried stands elsewhere than it says
     where = source.where(origin or key)
     if error["type"] == "missing":
         return f"{where}: {key} is missing.", f"Add {key} to the file."
     if error["type"] == "unexpected_keyword_argument":
-        return f"{where}: unknown key {key!r}.", _suggest(key, known)
+        endpoint = path[2] if path[:2] == ("slo", "endpoints") else None
+        own = known if endpoint is None else [f"slo.{endpoint}.{field.name}" for field in dataclasses.fields(Limits)]
+        return f"{where}: unknown key {key!r}.", _suggest(key, own)
     many = len(errors) > 1  # one for each type that the value could have
     allowed = f"text, a number, true or false{_or_list(key)}" if many else _allowed(error)
     return f"{where}: {key} must be {allowed}, not {_shown(key, error['input'])}.", f"Change {key}."

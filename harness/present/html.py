@@ -37,6 +37,7 @@ def render_html(report: Report) -> bytes:
         outcomes=pictures[_BESIDE_THE_TABLE],
         outcome_rows=tuple(_cell_rows(report, "outcomes")),
         exact_rows=tuple(_cell_rows(report, "exact")),
+        promises=view.promises(report),
         endpoint_rows=tuple(_endpoint_rows(report)),
         applied=view.applied_rows(report),
         invalid=tuple(reasons(report, "instrument")),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from statistics import median
@@ -10,7 +11,7 @@ from harness.domain.design import design_kind
 from harness.domain.evidence import RelayReadings
 from harness.domain.verdict import CellSummary, Report
 from harness.present.numbers import count, number
-from harness.present.phrases import blocked_text, listed, settings_text
+from harness.present.phrases import blocked_text, listed, not_sent, settings_text
 
 FEW_LAUNCHES = 5
 WIDE = 1.25
@@ -30,6 +31,7 @@ def notes(report: Report) -> tuple[str, ...]:
         _replaced(report),
         _blocked(report),
         _still_at_work(report),
+        *_not_sent(report),
         _not_settled(report),
         _empty_tasks(report),
         _closed(report),
@@ -111,6 +113,23 @@ def _not_settled(report: Report) -> str:
         f"The queue had not settled with {_which(cells, report)}: in a steady state latency is higher. "
         "A longer load.measure_s comes closer."
     )
+
+
+def _not_sent(report: Report) -> Iterator[str]:
+    """Endpoints of which something is promised, and that no launch sent: a name may be mistaken."""
+    slo, valid = report.info.experiment.slo, _valid(report)
+    sent = sorted({own.endpoint for cell in valid for own in cell.endpoints})
+    for name in slo.endpoints:
+        without = [cell for cell in valid if name in not_sent(cell, slo)]
+        if not without:
+            continue
+        launch = "no launch" if len(without) == len(valid) else f"no launch of {_named(without)}"
+        near = [] if name in sent else difflib.get_close_matches(name, sent, n=1, cutoff=0.5)
+        known = f" These were sent: {listed(sent)}." if sent and name not in sent else ""
+        yield (
+            f"Whether the SLO of {name} is met is unclear: {launch} sent such a request."
+            f"{f' Did you mean {near[0]}?' if near else known}"
+        )
 
 
 def _empty_tasks(report: Report) -> str:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from harness.domain.evidence import RunInfo
-from harness.domain.experiment import Cell, Slo
+from harness.domain.experiment import Cell, Limits, Slo
 from harness.domain.verdict import (
     Bounds,
     CellSummary,
@@ -303,16 +303,18 @@ def _overwhelmed(valid: Sequence[CellSummary]) -> Iterator[str]:
 
 def _slo(verdict: Verdict, cells: Mapping[str, CellSummary], valid: Sequence[CellSummary], info: RunInfo) -> str:
     slo = info.experiment.slo
-    if not slo.is_given:
+    if not slo.promised:
         return ""
-    promise = promise_text(slo)
+    promise = slo_text(slo)
     if verdict.cell_id is not None and verdict.state != "different_loads":
-        if cells[verdict.cell_id].slo == "met":
+        pick = cells[verdict.cell_id]
+        if pick.slo == "met":
             return f"It meets the SLO ({promise})."
-        would = "more launches may tell"
-        if cells[verdict.cell_id].slo_instrument:
-            would = "the instrument may have made the difference"
-        return f"Whether it meets the SLO ({promise}) is unclear: {would}."
+        unsent = not_sent(pick, slo)
+        why = f"no launch sent {listed(unsent)}" if unsent else "more launches may tell"
+        if pick.slo_instrument:
+            why = "the instrument may have made the difference"
+        return f"Whether it meets the SLO ({promise}) is unclear: {why}."
     meeting = [settings_text(cell.cell) for cell in valid if cell.slo == "met"]
     if meeting:
         return f"The SLO ({promise}) is met by {listed(meeting)}."
@@ -394,12 +396,26 @@ def p95_text(figures: EndpointSummary) -> str:
     return f"{value} ({figures.launches} launches leave its interval open)"
 
 
-def promise_text(slo: Slo) -> str:
-    """The SLO as "p95 at most 50 ms, at most 1 % failed"."""
-    limits = (("p50", slo.p50_ms), ("p95", slo.p95_ms), ("p99", slo.p99_ms))
-    parts = [f"{name} at most {limit:g} ms" for name, limit in limits if limit is not None]
-    failed = [] if slo.error_rate is None else [f"at most {percent_text(slo.error_rate)} failed"]
+def promise_text(limits: Limits) -> str:
+    """What is promised, as "p95 at most 50 ms, at most 1 % failed"."""
+    latencies = (("p50", limits.p50_ms), ("p95", limits.p95_ms), ("p99", limits.p99_ms))
+    parts = [f"{name} at most {limit:g} ms" for name, limit in latencies if limit is not None]
+    failed = [] if limits.error_rate is None else [f"at most {percent_text(limits.error_rate)} failed"]
     return ", ".join([*parts, *failed])
+
+
+def slo_text(slo: Slo) -> str:
+    """All that is promised: "p95 at most 300 ms; GET /heroes: p95 at most 50 ms"."""
+    return "; ".join(
+        promise_text(limits) if name == "*" else f"{name}: {promise_text(limits)}"
+        for name, limits in slo.promised.items()
+    )
+
+
+def not_sent(cell: CellSummary, slo: Slo) -> list[str]:
+    """The endpoints of which something is promised, and that no launch of the cell sent."""
+    sent = {own.endpoint for own in (cell.all, *cell.endpoints)}
+    return [name for name in slo.promised if name not in sent]
 
 
 def blocked_text(reason: str) -> str:

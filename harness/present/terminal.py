@@ -23,7 +23,16 @@ from harness.present.findings import findings
 from harness.present.notes import notes
 from harness.present.numbers import INFINITE, UNKNOWN, duration, interval, number, percent, promise_word
 from harness.present.phrases import PARTIAL, failures_text, logged_text, verdict_text
-from harness.present.view import chosen_cell, driver_text, peak_text, quantity, rank_text, ties_text
+from harness.present.view import (
+    Kept,
+    chosen_cell,
+    driver_text,
+    peak_text,
+    promises,
+    quantity,
+    rank_text,
+    ties_text,
+)
 
 _GAP = 2
 """Between two columns: one of padding, one that the box draws."""
@@ -103,6 +112,9 @@ def print_report(report: Report, console: Console, paths: Mapping[str, str]) -> 
         console.print(Text(PARTIAL, style="yellow"))
     console.print()
     console.print(ranked_table(report.summary.cells, chosen_cell(report.summary)))
+    if kept := promises(report):
+        console.print()
+        console.print(promise_table(kept))
     _print_findings(report, console)
     for note in notes(report):
         console.print(_bullet("note", note))
@@ -140,6 +152,24 @@ def ranked_table(cells: Sequence[CellSummary], chosen: str | None = None) -> Ren
     styles = {row: "dim" for row, cell in enumerate(cells) if not cell.valid}
     styles |= {row: "bold" for row, cell in enumerate(cells) if cell.cell.id == chosen}
     return FittingTable(columns=columns, label=2, styles=styles)
+
+
+def promise_table(kept: Sequence[Kept]) -> RenderableType:
+    """What is promised of everything and of single endpoints, cell by cell."""
+
+    def values(of: Callable[[Kept], str]) -> tuple[str, ...]:
+        return tuple(of(own) for own in kept)
+
+    columns = (
+        Column(header="cell", values=values(lambda own: own.label), need=95, left=True),
+        Column(header="promise of", values=values(lambda own: own.of), need=100, left=True),
+        Column(header="that", values=values(lambda own: own.promised), need=70, left=True),
+        Column(header="p95\nms", values=values(lambda own: number(own.p95_ms.value)), need=90),
+        Column(header="95 %\ninterval", values=values(lambda own: interval(own.p95_ms)), need=60),
+        Column(header="failed\n%", values=values(lambda own: percent(own.error_rate)), need=80),
+        Column(header="SLO\nmet", values=values(lambda own: promise_word(own.kept)), need=100),
+    )
+    return FittingTable(columns=columns, label=0)
 
 
 def plan_table(

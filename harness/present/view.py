@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from harness.domain.design import design_kind
 from harness.domain.evidence import RunInfo
-from harness.domain.experiment import Cell
-from harness.domain.verdict import CellSummary, Report, Summary
+from harness.domain.experiment import Cell, Limits
+from harness.domain.verdict import Bounds, CellSummary, Promise, Report, Summary
 from harness.present.numbers import UNKNOWN, count, duration, number
-from harness.present.phrases import promise_text
+from harness.present.phrases import promise_text, slo_text
 from harness.present.progress import rate_text
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ def facts(report: Report) -> tuple[tuple[str, str], ...]:
         ("Load", _load_fact(report)),
         ("Time", _time_fact(info)),
         ("Order", _design_fact(info)),
-        ("Promise (SLO)", slo_text(info)),
+        ("Promise (SLO)", slo_text(info.experiment.slo)),
         ("Service", _service_fact(report)),
         ("Database", _database_fact(info)),
         ("Machine", _machine_fact(info.environment)),
@@ -117,9 +118,38 @@ def applied_rows(report: Report) -> tuple[tuple[str, str, str], ...]:
     return tuple((key, asked, ", ".join(dict.fromkeys(own)) or NOT_KNOWN) for (key, asked), own in ordered)
 
 
-def slo_text(info: RunInfo) -> str:
-    """The service level objective in one line."""
-    return promise_text(info.experiment.slo)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """One promise and what became of it in one cell."""
+
+    label: str
+    of: str
+    """an endpoint, or "everything" """
+    promised: str
+    p95_ms: Bounds
+    error_rate: float
+    kept: Promise | None
+
+
+def promises(report: Report) -> tuple[Kept, ...]:
+    """Each promise in each valid cell, best cell first; none where nothing is promised of a single endpoint."""
+    slo = report.info.experiment.slo
+    if not slo.endpoints:
+        return ()
+    valid = [cell for cell in report.summary.cells if cell.valid]
+    return tuple(_kept(cell, name, limits) for cell in valid for name, limits in slo.promised.items())
+
+
+def _kept(cell: CellSummary, name: str, limits: Limits) -> Kept:
+    own = next((own for own in (cell.all, *cell.endpoints) if own.endpoint == name), None)
+    return Kept(
+        label=cell.cell.label,
+        of="everything" if name == "*" else name,
+        promised=promise_text(limits),
+        p95_ms=Bounds(value=math.nan, low=None, high=None) if own is None else own.p95_ms,
+        error_rate=math.nan if own is None else own.error_rate,
+        kept="unclear" if own is None else own.slo,
+    )
 
 
 def fingerprint(environment: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.analyse import analyse
+from harness.analyse import analyse, summary_rows
 from harness.domain.evidence import Context, Run
-from harness.domain.experiment import Pool, Slo
+from harness.domain.experiment import Limits, Pool, Slo
 from harness.domain.verdict import CellSummary
 from harness.present.notes import notes
 from harness.present.phrases import verdict_text
@@ -128,6 +128,53 @@ def test_the_slo_is_met_when_every_promise_is_kept(build: SimpleNamespace, slo: 
     assert once == (None if promise is None else "unclear"), "one launch has no bounds"
 
 
+def two_endpoints(build: SimpleNamespace, slow_ms: float, failed: int = 0) -> list[Any]:
+    """Three launches, each of 900 requests of 10 ms to one endpoint and 100 of `slow_ms` to another."""
+    quick, slow = [10.0] * 900, [slow_ms] * (100 - failed) + [math.inf] * failed
+    rows = build.rows([*quick, *slow], endpoint=["GET /a"] * 900 + ["GET /b"] * 100)
+    return [build.trial(build.cell(), block, rows, sitting=block) for block in range(3)]
+
+
+@pytest.mark.parametrize(
+    ("slo", "cell", "of_each"),
+    [
+        (Slo(p50_ms=20, endpoints={"GET /a": Limits(p95_ms=20)}), "met", ("met", "met", None)),
+        (Slo(p50_ms=20, endpoints={"GET /b": Limits(p95_ms=20)}), "not_met", ("met", None, "not_met")),
+        (Slo(p50_ms=5, endpoints={"GET /a": Limits(p95_ms=20)}), "not_met", ("not_met", "met", None)),
+        (
+            Slo(endpoints={"GET /a": Limits(error_rate=0.01), "GET /b": Limits(error_rate=0.2)}),
+            "met",
+            (None, "met", "met"),
+        ),
+        (Slo(endpoints={"GET /b": Limits(error_rate=0.01)}), "not_met", (None, None, "not_met")),
+        (Slo(p50_ms=20, endpoints={"GET /c": Limits(p95_ms=20)}), "unclear", ("met", None, None)),
+        (Slo(p50_ms=5, endpoints={"GET /c": Limits(p95_ms=20)}), "not_met", ("not_met", None, None)),
+        (Slo(endpoints={"GET /c": Limits()}), None, (None, None, None)),
+    ],
+)
+def test_an_slo_is_met_when_it_is_of_everything_and_of_each_endpoint(
+    build: SimpleNamespace, slo: Slo, cell: str | None, of_each: tuple[str | None, ...]
+) -> None:
+    run = build.run(two_endpoints(build, 50.0, failed=4), slo=slo)
+    report = analyse(run)
+    (summary,) = report.summary.cells
+    assert summary.slo == cell
+    assert tuple(own.slo for own in (summary.all, *summary.endpoints)) == of_each
+    words = {"met": True, "not_met": False, None: ""}
+    column = summary_rows(run, report.summary)["slo_met"].astype(object).fillna("")
+    assert column.tolist() == [words.get(own, own) for own in (cell, *of_each[1:])]
+
+
+def test_a_good_answer_is_one_within_what_is_promised_of_its_endpoint(build: SimpleNamespace) -> None:
+    slo = Slo(p95_ms=20, endpoints={"GET /b": Limits(p95_ms=60)})
+    summary = only(build.run(two_endpoints(build, 50.0), slo=slo))
+    assert [own.goodput_rps for own in summary.endpoints] == [own.carried_rps for own in summary.endpoints]
+    strict = only(build.run(two_endpoints(build, 50.0), slo=Slo(p95_ms=20, endpoints={"GET /b": Limits(p95_ms=40)})))
+    assert strict.endpoints[1].goodput_rps == 0
+    unsaid = only(build.run(two_endpoints(build, 50.0), slo=Slo(p95_ms=20, endpoints={"GET /b": Limits(error_rate=1)})))
+    assert unsaid.endpoints[1].goodput_rps == 0, "what is promised of everything holds of it"
+
+
 def queued(build: SimpleNamespace, hold_ms: float, waits_ms: list[float], **changes: Any) -> CellSummary:
     """Three launches of one connection, each with these waits over and over."""
     cell = build.cell(1, pool=Pool(pool_size=1, max_overflow=0))
@@ -140,6 +187,11 @@ def test_what_was_measured_of_a_growing_queue_keeps_no_promise(build: SimpleName
     """100 arrivals a second that take 20 ms each, one after the other: the wait grows by 10 ms an arrival."""
     growing = queued(build, 20.0, [10.0 * place for place in range(1000)], slo=Slo(p95_ms=1e6))
     assert (growing.saturated, growing.slo) == (True, "not_met")
+    lax = Limits(p95_ms=1e6)
+    apart = queued(
+        build, 20.0, [10.0 * place for place in range(1000)], slo=Slo(p95_ms=1e6, endpoints={"GET /heroes/{id}": lax})
+    )
+    assert (apart.all.slo, apart.endpoints[0].slo) == ("not_met", "unclear"), "which endpoints wait is not known"
 
 
 def test_what_was_measured_before_a_queue_had_settled_is_no_proof_of_a_promise(build: SimpleNamespace) -> None:

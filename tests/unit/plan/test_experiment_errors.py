@@ -98,6 +98,31 @@ KEYS_AND_VALUES = {
     "TOML twice": (HEAD + 'name = "y"\n', "x.toml:3: not valid TOML: cannot overwrite a value", "Correct"),
 }
 
+SLOS = {
+    "unknown key of an endpoint": (
+        HEAD + RATE + '[slo."GET /v1.0/x"]\np95ms = 5\n',
+        "x.toml:6: unknown key 'slo.GET /v1.0/x.p95ms'.",
+        "Did you mean 'slo.GET /v1.0/x.p95_ms'?",
+    ),
+    "an endpoint's limit": (
+        HEAD + RATE + '[slo."GET /x"]\np95_ms = 0\n',
+        "x.toml:6: slo.GET /x.p95_ms must be more than 0, not 0.",
+        "Change",
+    ),
+    "an endpoint's date": (
+        HEAD + RATE + '[slo."GET /x"]\np95_ms = 2026-01-01\n',
+        "x.toml:6: slo.GET /x.p95_ms cannot be a date or a time.",
+        "quotes",
+    ),
+    "unknown key beside endpoints": (HEAD + RATE + "[slo]\np95ms = 5\n", "unknown key 'slo.p95ms'.", "'slo.p95_ms'"),
+    "a limit as a table": (HEAD + RATE + "[slo.p95_ms]\nx = 5\n", "slo.p95_ms must be a number", "Change"),
+    "everything by its star": (
+        HEAD + RATE + '[slo."*"]\np95_ms = 5\n',
+        "x.toml:5: what is promised of everything is [slo] itself.",
+        'Write its keys below [slo], not below [slo."*"].',
+    ),
+    "what endpoints are gathered under": (HEAD + RATE + "[slo]\nendpoints = 5\n", "unknown key 'slo.endpoints'.", "T"),
+}
 MATRIX = {
     "empty list": (
         HEAD + RATE + "[matrix]\npool.pool_size = []\n",
@@ -256,13 +281,12 @@ TOGETHER = {
 }
 
 
+TABLES = {"key": KEYS_AND_VALUES, "slo": SLOS, "matrix": MATRIX, "load": LOADS, "together": TOGETHER}
+
+
 @pytest.mark.parametrize(
     ("text", "cause", "next_step"),
-    [
-        pytest.param(*row, id=f"{table}: {name}")
-        for table, rows in {"key": KEYS_AND_VALUES, "matrix": MATRIX, "load": LOADS, "together": TOGETHER}.items()
-        for name, row in rows.items()
-    ],
+    [pytest.param(*row, id=f"{table}: {name}") for table, rows in TABLES.items() for name, row in rows.items()],
 )
 def test_the_sentence_says_what_and_where_and_what_next(text: str, cause: str, next_step: str) -> None:
     error = refusal(text)
@@ -274,8 +298,8 @@ def test_the_sentence_says_what_and_where_and_what_next(text: str, cause: str, n
     "text",
     [
         pytest.param(text, id=name)
-        for name, (text, *_) in {**KEYS_AND_VALUES, **MATRIX}.items()
-        if name not in {"infinite", "date", "too many"} and not name.startswith("TOML")
+        for name, (text, *_) in {**KEYS_AND_VALUES, **SLOS, **MATRIX}.items()
+        if name not in {"infinite", "date", "too many"} and not name.startswith(("TOML", "everything by"))
     ],
 )
 def test_an_editor_marks_it_before_that(text: str) -> None:

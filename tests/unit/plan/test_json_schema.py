@@ -11,6 +11,7 @@ from typing import Any
 import jsonschema_rs
 import pytest
 
+from harness.domain.experiment import Limits
 from harness.domain.rate import rate_share
 from harness.errors import UsageError
 from harness.plan import parse_experiment
@@ -132,6 +133,14 @@ def test_however_a_matrix_is_spelled_it_fits(table: str) -> None:
     text = f'schema_version = 1\nname = "x"\n[load]\nrate_rps = 10\n[matrix]\n{table}'
     parse_experiment(text, source="x.toml")
     assert refusals(tomllib.loads(text)) == []
+
+
+def test_a_table_within_slo_is_an_endpoint() -> None:
+    text = 'schema_version = 1\nname = "x"\n[load]\nrate_rps = 10\n[slo]\np95_ms = 300\n[slo."GET /v1.0/x"]\np50_ms = '
+    slo = parse_experiment(text + "5", source="x.toml").slo
+    assert (slo.p95_ms, dict(slo.endpoints)) == (300, {"GET /v1.0/x": Limits(p50_ms=5)})
+    assert refusals(tomllib.loads(text + "5")) == []
+    assert refusals(tomllib.loads(text + "0"))
 
 
 def test_a_setting_with_dots_is_one_setting() -> None:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harness.domain.experiment import Limits
 from harness.plan import expand, parse_experiment
 from harness.plan.overrides import parse_override
 
@@ -108,3 +109,9 @@ def test_a_setting_may_be_varied() -> None:
     cells = expand(parse_experiment(TEXT, source="x", overrides=overrides))
     assert [cell.database.settings for cell in cells] == [{"work_mem": "1MB"}, {"work_mem": "4MB"}]
     assert [cell.label for cell in cells] == ["work_mem 1MB", "work_mem 4MB"]
+
+
+def test_a_limit_of_one_endpoint_is_set_by_its_name() -> None:
+    overrides = ["slo.GET /v1.0/x.p95_ms=5", 'slo."GET /y".error_rate=0.1', "slo.p50_ms=1"]
+    slo = parse_experiment(TEXT, source="x", overrides=overrides).slo
+    assert (slo.p50_ms, dict(slo.endpoints)) == (1, {"GET /v1.0/x": Limits(p95_ms=5), "GET /y": Limits(error_rate=0.1)})

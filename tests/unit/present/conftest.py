@@ -20,6 +20,7 @@ from harness.domain.verdict import (
     Coverage,
     EndpointSummary,
     Pair,
+    Promise,
     Recommendation,
     Report,
     Summary,
@@ -49,16 +50,28 @@ def build_report(
     activity: bool = True,
     figures: bool = True,
     environment: Mapping[str, Any] | None = None,
+    slo: Slo | None = None,
+    kept: Mapping[str, Promise] | None = None,
 ) -> Report:
     """`failing` and `invalid` number cells by rank from 0; their p99 is infinite, or their launches do not count.
 
-    Without `figures` there is no series to draw but the one that is a table as well: drawing takes a second.
+    Without `figures` there is no series to draw but the one that is a table as well: drawing takes a second. `kept` is
+    what became of the SLO, by endpoint, in every cell.
     """
     cells = build_cells(drivers, sizes, label)
     summaries = tuple(
         summarise(cell, rank, launches=launches, failing=rank in failing, invalid=rank in invalid, probe=probe)
         for rank, cell in enumerate(cells)
     )
+    if kept is not None:
+        summaries = tuple(
+            replace(
+                own,
+                all=replace(own.all, slo=kept.get("*")),
+                endpoints=tuple(replace(each, slo=kept.get(each.endpoint)) for each in own.endpoints),
+            )
+            for own in summaries
+        )
     if not activity:
         summaries = tuple(
             replace(summary, connections_peak=0, connections_active_mean=math.nan) for summary in summaries
@@ -98,6 +111,8 @@ def build_report(
         certificates=build_certificates(summaries, launches),
     )
     info = build_info(cells, launches, environment)
+    if slo is not None:
+        info = replace(info, experiment=replace(info.experiment, slo=slo))
     chosen = RateChosen(at_ns=0, rate_rps=298.8, capacity_rps=498.0, share=0.6, label="asyncpg", pilots=1)
     return Report(info=info, summary=summary, series=series, complete=True, chosen_rate=chosen)
 

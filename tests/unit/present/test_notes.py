@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from harness.domain.evidence import RelayReadings
-from harness.domain.experiment import DatabaseSpec, Design, Load, Observe, Pool, Target, Workers
+from harness.domain.experiment import DatabaseSpec, Design, Limits, Load, Observe, Pool, Slo, Target, Workers
 from harness.domain.verdict import Bounds, CellSummary, EndpointSummary, Pair, Report
 from harness.present.notes import notes
 
@@ -49,13 +49,22 @@ def with_cells(report: Report, *changes: dict[str, Any]) -> Report:
 
 
 def changed(own: CellSummary, **changes: Any) -> CellSummary:
-    of_all = {name: changes.pop(name) for name in list(changes) if name in EndpointSummary.__dataclass_fields__}
+    of_all = {
+        name: changes.pop(name)
+        for name in list(changes)
+        if name in EndpointSummary.__dataclass_fields__ and name != "slo"
+    }
     of_cell = {name: changes.pop(name) for name in list(changes) if name in ("load", "target", "pool", "database")}
     return replace(own, all=replace(own.all, **of_all), cell=replace(own.cell, **of_cell), **changes)
 
 
 def with_coverage(report: Report, **changes: Any) -> Report:
     return replace(report, summary=replace(report.summary, coverage=replace(report.summary.coverage, **changes)))
+
+
+def promising(report: Report, *endpoints: str) -> Report:
+    slo = Slo(endpoints={name: Limits(p95_ms=20) for name in endpoints})
+    return replace(report, info=replace(report.info, experiment=replace(report.info.experiment, slo=slo)))
 
 
 def with_design(report: Report, kind: str, **changes: Any) -> Report:
@@ -72,6 +81,27 @@ def about(report: Report, words: str) -> str:
 
 def test_a_report_without_a_doubt_has_no_notes(report: Report) -> None:
     assert notes(report) == ()
+
+
+@pytest.mark.parametrize(
+    ("promised", "ending"),
+    [
+        ("GET /heros", "Did you mean GET /heroes?"),
+        ("x", "These were sent: GET /heroes; GET /heroes/{id}; PATCH /heroes/{id}."),
+    ],
+)
+def test_a_promise_of_what_nobody_sent_is_said_with_the_nearest_name(
+    report: Report, promised: str, ending: str
+) -> None:
+    said = about(promising(report, promised, "GET /heroes"), "Whether the SLO of")
+    assert said == f"Whether the SLO of {promised} is met is unclear: no launch sent such a request. {ending}"
+
+
+def test_a_promise_of_what_one_cell_did_not_send(report: Report) -> None:
+    mixed = promising(with_cells(report, {"endpoints": ()}), "GET /heroes")
+    assert about(mixed, "Whether the SLO of") == (
+        "Whether the SLO of GET /heroes is met is unclear: no launch of pool_size 2 sent such a request."
+    )
 
 
 @pytest.mark.parametrize("measured", [0, 7, 10])

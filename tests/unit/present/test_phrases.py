@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from harness.domain.experiment import Load, Pool, Slo, Target
+from harness.domain.experiment import Limits, Load, Pool, Slo, Target
 from harness.domain.verdict import (
     Bounds,
     CellSummary,
@@ -32,6 +32,7 @@ from harness.present.phrases import (
     percent_text,
     promise_text,
     settings_text,
+    slo_text,
     verdict_text,
 )
 
@@ -42,7 +43,11 @@ SIZES = (1, 4, 20)
 
 def changed(cell: CellSummary, **changes: Any) -> CellSummary:
     """A cell summary with fields replaced, those of its "*" row too."""
-    of_all = {name: changes.pop(name) for name in list(changes) if name in EndpointSummary.__dataclass_fields__}
+    of_all = {
+        name: changes.pop(name)
+        for name in list(changes)
+        if name in EndpointSummary.__dataclass_fields__ and name != "slo"
+    }
     return replace(cell, all=replace(cell.all, **of_all), **changes)
 
 
@@ -486,6 +491,15 @@ def test_the_slo_is_met_not_met_or_unclear(
     assert said in verdict_text(three(state, pick, slo=PROMISED, cells=cells))
 
 
+def test_more_launches_do_not_tell_of_an_endpoint_that_is_not_sent(three: Make) -> None:
+    slo = Slo(p95_ms=50, endpoints={"GET /heros": Limits(p99_ms=20)})
+    said = verdict_text(three(pick=4, slo=slo, cells={4: {"slo": "unclear"}}))
+    assert (
+        "Whether it meets the SLO (p95 at most 50 ms; GET /heros: p99 at most 20 ms) is unclear: "
+        "no launch sent GET /heros." in said
+    )
+
+
 def test_what_was_not_promised_is_not_judged(three: Make) -> None:
     assert "SLO" not in verdict_text(three())
     alone = three("no_choice", None, sizes=(20,), slo=PROMISED, cells={20: {"slo": "not_met", "failing": True}})
@@ -556,6 +570,13 @@ def test_how_many_launches_there_are(three: Make) -> None:
 )
 def test_a_promise_in_words(slo: Slo, text: str) -> None:
     assert promise_text(slo) == text
+
+
+def test_an_slo_in_words_names_its_endpoints() -> None:
+    endpoints = {"GET /a": Limits(p95_ms=5, error_rate=0), "GET /b": Limits(), "GET /c": Limits(p50_ms=1)}
+    of_endpoints = "GET /a: p95 at most 5 ms, at most 0 % failed; GET /c: p50 at most 1 ms"
+    assert slo_text(Slo(endpoints=endpoints)) == of_endpoints
+    assert slo_text(Slo(p99_ms=9, endpoints=endpoints)) == f"p99 at most 9 ms; {of_endpoints}"
 
 
 def test_a_setting_that_the_service_does_not_have_concludes_nothing(three: Make) -> None:

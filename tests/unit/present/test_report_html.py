@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from harness.domain.experiment import Load
+from harness.domain.experiment import Limits, Load, Slo
 from harness.domain.verdict import Report, Verdict
 from harness.present import render_html
 
@@ -189,6 +189,16 @@ def test_endpoints_have_a_row_per_cell_and_endpoint(plain: Page) -> None:
     rows = plain.body("endpoints")
     assert len(rows) == 18
     assert rows[1][:4] == ["1", "asyncpg, pool 2", "GET /heroes", "3\u202f012"]
+
+
+def test_each_promise_stands_with_what_became_of_it(make_report: MakeReport) -> None:
+    slo = Slo(p95_ms=25, endpoints={"GET /heroes": Limits(p99_ms=5), "GET /heros": Limits(error_rate=0)})
+    page = read(make_report(drivers=1, sizes=1, slo=slo, kept={"*": "met", "GET /heroes": "not_met"}))
+    assert page.tables["endpoints"][0][1:] == [
+        ["asyncpg, pool 2", "everything", "p95 at most 25 ms", "6.21 5.54\u20136.95", "0", "yes"],
+        ["asyncpg, pool 2", "GET /heroes", "p99 at most 5 ms", "6.21 5.54\u20136.95", "0", "no"],
+        ["asyncpg, pool 2", "GET /heros", "at most 0 % failed", "\u2013", "\u2013", "unclear"],
+    ]
 
 
 def test_invalid_trials_and_findings_stand_with_figure_and_threshold(make_report: MakeReport) -> None:

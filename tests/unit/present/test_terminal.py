@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -8,7 +9,7 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console, RenderableType
 
-from harness.domain.experiment import Cell, Pool, Target
+from harness.domain.experiment import Cell, Limits, Pool, Slo, Target
 from harness.domain.load import Segment, Sitting, Turn, launch_of
 from harness.domain.verdict import Report
 from harness.present import plan_table, print_report
@@ -55,6 +56,19 @@ def test_a_promise_that_was_not_given_needs_no_room(make_report: MakeReport) -> 
     head = " ".join(rendered(ranked_table(cells), 80)[:2]).split()
     assert "SLO" not in head
     assert "answered" in head
+
+
+def test_each_promise_has_a_row_of_its_own(make_report: MakeReport) -> None:
+    """Of one endpoint more is promised than it keeps, of another something that nobody sent."""
+    slo = Slo(p95_ms=25, endpoints={"GET /heroes": Limits(p99_ms=5), "GET /heros": Limits(error_rate=0)})
+    report = make_report(drivers=1, sizes=2, slo=slo, kept={"*": "met", "GET /heroes": "not_met"})
+    rows = [re.split(r"  +", line.strip()) for line in shown(report, 160)]
+    assert [row for row in rows if row[0] == "asyncpg, pool 2"] == [
+        ["asyncpg, pool 2", "everything", "p95 at most 25 ms", "6.21", "5.54\u20136.95", "0", "yes"],
+        ["asyncpg, pool 2", "GET /heroes", "p99 at most 5 ms", "6.21", "5.54\u20136.95", "0", "no"],
+        ["asyncpg, pool 2", "GET /heros", "at most 0 % failed", "\u2013", "\u2013", "\u2013", "unclear"],
+    ]
+    assert not any("promise of" in line for line in shown(make_report(), 160)), "nothing is promised of an endpoint"
 
 
 def test_of_saturated_cells_what_they_carry_matters_more_than_a_median(make_report: MakeReport) -> None:
