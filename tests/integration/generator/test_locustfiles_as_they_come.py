@@ -232,6 +232,23 @@ FATAL = {
 }
 
 
+def test_a_test_start_that_fails_ends_the_run(run: Run) -> None:
+    source = """
+        from locust import FastHttpUser, events, task
+
+        @events.test_start.add_listener
+        def _(**_):
+            raise KeyError("vault")
+
+        class User(FastHttpUser):
+            @task
+            def read(self):
+                self.client.get("/")
+    """
+    with pytest.raises(UsageError, match=r"A listener of test_start in .* raised KeyError: 'vault'\."):
+        run(source)
+
+
 @pytest.mark.parametrize("name", FATAL)
 def test_an_init_that_cannot_be_had_is_refused(run: Run, name: str) -> None:
     does, sentence = FATAL[name]
