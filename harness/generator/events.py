@@ -14,7 +14,7 @@ from harness.generator.book import said
 from harness.generator.loading import RAISED, own_lines
 
 FATAL = ("init", "init_command_line_parser", "test_start")
-"""An error in one of these ends the run: what it was to prepare is not there. Locust itself goes on after test_start."""
+"""An error in one of these ends the run: what it was to prepare is not there. Locust goes on after test_start."""
 ENDS_LOCUST = (SystemExit, StopTest, StopUser, UsageError)
 Sample = Callable[[dict[str, Any]], None]
 
