@@ -36,6 +36,8 @@ from harness.errors import (
 )
 
 if TYPE_CHECKING:
+    from harness.domain.events import Emit
+    from harness.domain.experiment import Experiment
     from harness.domain.verdict import Report
     from harness.store import RunStore
 
@@ -72,6 +74,9 @@ def run(  # noqa: PLR0917 -- typer calls it by keyword; one parameter an option
     events: Annotated[
         Path | None, typer.Option("--events", metavar="FILE", help="Write what happens as JSON, one event a line.")
     ] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Send each task once and say what would go wrong; nothing is kept.")
+    ] = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -83,6 +88,13 @@ def run(  # noqa: PLR0917 -- typer calls it by keyword; one parameter an option
     from harness import run as sequencing
     from harness.handlers import telling
 
+    if check:
+        if resume is not None:
+            raise UsageError("--check resumes nothing.", next_step="Leave --resume out.")
+        loaded = plan.load_experiment(experiment, overrides or ())
+        with telling(quiet=quiet or as_json, events=events) as emit:
+            well = _check(loaded, emit, as_json=as_json)
+        raise typer.Exit(0 if well else AnswerIsNo.exit_code)
     work: Callable[..., None]
     if resume is not None:
         store = _open(resume)
@@ -273,6 +285,19 @@ def budget(  # noqa: PLR0917 -- typer calls it by keyword; one parameter an opti
             Console().print(line, highlight=False, soft_wrap=True)
     if not weighed.fits:
         raise typer.Exit(AnswerIsNo.exit_code)
+
+
+def _check(experiment: Experiment, emit: Emit, *, as_json: bool) -> bool:
+    """Send each task once and show what came of it. Returns whether all went well."""
+    from harness import present
+    from harness.check import check_experiment
+
+    checks = check_experiment(experiment, emit=emit)
+    if as_json:
+        _print_json(present.check_dict(checks))
+    else:
+        Console().print(present.check_table(checks))
+    return not any(checked.problems for checked in checks)
 
 
 def _present(store: RunStore, *, as_json: bool) -> int:

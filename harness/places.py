@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
-from harness import deploy
+from harness import deploy, plan
+from harness.domain.design import design_kind
 from harness.domain.events import DatabaseFilling, Emit, Note, ServerStarting
 from harness.domain.evidence import Server
-from harness.domain.experiment import Cell
+from harness.domain.experiment import Cell, Experiment
 from harness.domain.load import Launch
 
 
@@ -33,6 +34,13 @@ class Place:
             for name in names.values():
                 stack.enter_context(deploy.clone(server, template, name))
             yield {launch_id: server.app_url(name) for launch_id, name in names.items()}
+
+    def check_ceilings(self, experiment: Experiment, cells: Sequence[Cell]) -> None:
+        """Once more with the server's own limits; the file did not tell them all."""
+        if self.server is not None:
+            here = [cell for cell in cells if cell.database == cells[0].database]
+            kind, _ = design_kind(experiment, cells)
+            plan.check_ceilings(here, kind, self.server.max_connections, self.server.reserved_connections)
 
     def checkpoint(self) -> None:
         if self.server is not None:

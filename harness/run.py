@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness import __version__, analyse, environment, plan, present, schedule
-from harness.domain.design import design_kind
 from harness.domain.events import Emit, Note, RunStarted, SittingFinished, SittingStarted
 from harness.domain.evidence import RunInfo
 from harness.domain.experiment import Cell, Experiment
@@ -46,7 +45,7 @@ def run_experiment(experiment: Experiment, store: RunStore, *, emit: Emit) -> No
         emit(Note(text=present.crowded_text(processes, cores)))
     with places(store.run_id, emit, cells) as place_for:
         first = place_for(cells[0])
-        _check_ceilings(experiment, cells, first)
+        first.check_ceilings(experiment, cells)
         store.write_info(_info(experiment, store, first))
         _measure_all(experiment, cells, place_for, store, emit)
 
@@ -75,14 +74,6 @@ def is_finished(store: RunStore) -> bool:
     info = store.read_info()
     strategy = schedule.FixedDesign(info.experiment, info.cells)
     return next_to_measure(strategy, store, info.experiment.slo, []) is None
-
-
-def _check_ceilings(experiment: Experiment, cells: Sequence[Cell], place: Place) -> None:
-    """Once more with the server's own limits; the file did not tell them all."""
-    if place.server is not None:
-        here = [cell for cell in cells if cell.database == cells[0].database]
-        kind, _ = design_kind(experiment, cells)
-        plan.check_ceilings(here, kind, place.server.max_connections, place.server.reserved_connections)
 
 
 def _info(experiment: Experiment, store: RunStore, place: Place) -> RunInfo:
@@ -165,7 +156,7 @@ def _begun(sitting: Sitting, position: int, count: int, rest_s: float) -> Sittin
         index=0 if is_staircase else position,
         count=0 if is_staircase else count,
         again=any(launch.again for launch in sitting.launches),
-        purpose=sitting.purpose,
+        purpose="staircase" if is_staircase else "measure",
         launches={launch.id: launch.cell.label for launch in sitting.launches},
         expected_s=schedule.expected_duration_s(sitting),
         rest_s=rest_s,

@@ -133,6 +133,8 @@ class LoadPlan:
     """generators on other machines instead"""
     null_url: str | None = None
     """of a service that does nothing, to be asked beside the load; None where none is near all that send it"""
+    once: bool = False
+    """each open segment is one arrival, at its start, of the task that has its number, instead of drawn ones"""
 
     @property
     def duration_s(self) -> float:
@@ -145,7 +147,8 @@ class Sitting:
     """One or more launches hot together and what they are sent in turns (hosts are not known yet)."""
 
     index: int
-    purpose: Literal["staircase", "measure"]
+    purpose: Literal["staircase", "measure", "check"]
+    """a check sends each task once; see LoadPlan.once"""
     launches: tuple[Launch, ...]
     segments: tuple[Segment, ...]
     turns: tuple[Turn, ...]

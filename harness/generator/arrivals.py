@@ -59,6 +59,12 @@ def schedule(
         yield from segment_schedule(segment, weights, stripe=stripe, stripes=stripes)
 
 
+def each_once(segments: Iterable[Segment]) -> Iterator[Arrival]:
+    """One arrival a segment, at its start, of the task that has the segment's number: a check leaves none to chance."""
+    for segment in segments:
+        yield Arrival(segment.index, 0, round(segment.start_s * NS_PER_S), segment.index)
+
+
 def segment_schedule(
     segment: Segment, weights: Sequence[float], *, stripe: int = 0, stripes: int = 1
 ) -> Iterator[Arrival]:

@@ -9,7 +9,7 @@ import gevent
 from locust.runners import STATE_CLEANUP
 
 from harness.domain.load import Segment
-from harness.generator.arrivals import NS_PER_S, WHOLE, Dispatcher, Share, schedule, users_to_make
+from harness.generator.arrivals import NS_PER_S, WHOLE, Dispatcher, Share, each_once, schedule, users_to_make
 from harness.generator.book import SegmentAccount
 from harness.generator.closed_users import ClosedUsers
 from harness.generator.launch import HotLaunch
@@ -24,9 +24,12 @@ class Course:
         segments: its own, in the order of its load clock; not empty, all of one model.
         pause_ns: what passes after a step of a staircase before it is judged.
         share: which of the arrivals, or of the users, are this process's.
+        once: see `LoadPlan.once`.
     """
 
-    def __init__(self, hot: HotLaunch, segments: Sequence[Segment], *, pause_ns: int, share: Share = WHOLE) -> None:
+    def __init__(
+        self, hot: HotLaunch, segments: Sequence[Segment], *, pause_ns: int, share: Share = WHOLE, once: bool = False
+    ) -> None:
         self.hot = hot
         self.segments = segments
         self.accounts: Mapping[int, SegmentAccount] = {s.index: SegmentAccount(s.index) for s in segments}
@@ -42,7 +45,8 @@ class Course:
         if segments[0].model == "open":
             self.open = OpenUsers(hot)
             weights = [task.weight for task in self.open.tasks]
-            self.dispatcher = Dispatcher(schedule(segments, weights, stripe=share.stripe, stripes=share.stripes))
+            drawn = schedule(segments, weights, stripe=share.stripe, stripes=share.stripes)
+            self.dispatcher = Dispatcher(each_once(segments) if once else drawn)
             rate_rps = max(segment.rate_rps or 0.0 for segment in segments)
             self.users = users_to_make(rate_rps=rate_rps / share.stripes, cap=hot.in_flight.cap)
             expected = self.users

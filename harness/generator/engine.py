@@ -57,6 +57,7 @@ class Engine:
                 [segment for segment in plan.segments if segment.launch_id == hot.id],
                 pause_ns=self._pause_ns,
                 share=share,
+                once=plan.once,
             )
             for hot in launches
         }

@@ -51,6 +51,7 @@ def plan_of(raw: Mapping[str, Any]) -> LoadPlan:
         processes=raw.get("processes", 1),
         workers=None if workers is None else Workers(**workers),
         null_url=raw.get("null_url"),
+        once=raw.get("once", False),
     )
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from harness.domain.verdict import Report
 from harness.present.budget import budget_dict, budget_page
+from harness.present.check_text import check_dict, check_table
 from harness.present.html import render_html
 from harness.present.plan_notes import crowded_text, plan_notes
 from harness.present.progress import rate_text
@@ -23,6 +24,8 @@ __all__ = [
     "as_dict",
     "budget_dict",
     "budget_page",
+    "check_dict",
+    "check_table",
     "crowded_text",
     "plan_notes",
     "plan_table",

@@ -117,7 +117,7 @@ def print_report(report: Report, console: Console, paths: Mapping[str, str]) -> 
         console.print(promise_table(kept))
     _print_findings(report, console)
     for note in notes(report):
-        console.print(_bullet("note", note))
+        console.print(bullet("note", note))
     console.print()
     for name, path in paths.items():
         console.print(Text(f"{name}: {path}"), soft_wrap=True)
@@ -185,7 +185,7 @@ def plan_table(
         Text(""),
         _order_table(sittings),
     ]
-    parts += [_bullet("note", note) for note in notes]
+    parts += [bullet("note", note) for note in notes]
     return Group(*parts)
 
 
@@ -258,15 +258,15 @@ def _print_findings(report: Report, console: Console) -> None:
     if found:
         console.print()
     for code, text in found:
-        console.print(_bullet(code, text))
+        console.print(bullet(code, text))
     for cell in report.summary.cells:
         if text := failures_text(cell):
-            console.print(_bullet(f"{cell.cell.label} failed", text))
+            console.print(bullet(f"{cell.cell.label} failed", text))
         if text := logged_text(cell):
-            console.print(_bullet(f"{cell.cell.label} logged", text))
+            console.print(bullet(f"{cell.cell.label} logged", text))
 
 
-def _bullet(name: str, text: str) -> RenderableType:
+def bullet(name: str, text: str) -> RenderableType:
     """A line with a name, its continuation indented."""
     table = Table.grid(padding=(0, 1, 0, 0))
     table.add_column(max_width=40, overflow="fold")

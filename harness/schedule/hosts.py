@@ -55,6 +55,7 @@ def with_hosts(
         )
         for launch in sitting.launches
     )
+    once = sitting.purpose == "check"
     first = sitting.launches[0].cell  # launches that are hot together share a database spec and generators
     return LoadPlan(
         launches=launches,
@@ -66,8 +67,9 @@ def with_hosts(
             "HEROES": str(first.database.rows),
             SEED_VARIABLE: str(sitting.segments[-1].seed),  # of a block's measurement: the same for all its cells
         },
-        processes=first.load.processes,
-        workers=first.load.workers,
+        processes=1 if once else first.load.processes,
+        workers=None if once else first.load.workers,
+        once=once,
     )
 
 

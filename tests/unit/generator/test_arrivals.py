@@ -16,8 +16,10 @@ from scipy import stats
 from harness.domain.load import Segment
 from harness.generator.arrivals import (
     NS_PER_S,
+    Arrival,
     Dispatcher,
     InFlight,
+    each_once,
     ending,
     is_saturated,
     schedule,
@@ -37,6 +39,15 @@ SEGMENT = Segment(
     seed=11,
 )
 seeds = st.integers(min_value=0, max_value=2**31)
+
+
+def test_a_check_sends_each_task_once_at_the_start_of_its_own_segment() -> None:
+    segments = [replace(SEGMENT, index=number, start_s=0.3 * number, duration_s=0.3) for number in range(3)]
+    assert list(each_once(segments)) == [
+        Arrival(segment=0, number=0, due_ns=0, task=0),
+        Arrival(segment=1, number=0, due_ns=300_000_000, task=1),
+        Arrival(segment=2, number=0, due_ns=600_000_000, task=2),
+    ]
 
 
 def test_poisson_gaps_are_exponential() -> None:

@@ -364,3 +364,11 @@ def test_what_scenarios_draw_from_is_a_blocks_own_and_the_same_for_its_cells(kin
         for launch in sitting.launches
     }
     assert len(seeds) == len({seed for _, seed in seeds}) == 3
+
+
+def test_a_check_is_sent_by_one_generator_each_task_once() -> None:
+    sitting = sittings(make_experiment(), make_cells(1, rate_rps=10.0, processes=4), None)[0]
+    asked = hosted(sitting)
+    assert (asked.processes, asked.once) == (4, False)
+    asked = hosted(replace(sitting, purpose="check"))
+    assert (asked.processes, asked.workers, asked.once) == (1, None, True)
