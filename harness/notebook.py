@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness import analyse
-from harness.analyse.launches import ALL, Launches, measure_launches
+from harness.analyse.launches import Launches, measure_launches
+from harness.analyse.measured import ALL
 from harness.analyse.metrics import METRICS, metric_named
 from harness.domain.evidence import Evidence, Run, RunInfo
 from harness.errors import UsageError
@@ -89,6 +90,9 @@ class OpenRun:
 
     def metric(self, name: str, *, endpoint: str = ALL) -> pd.DataFrame:
         """One metric of every launch that counts: cell, block and value.
+
+        Endpoints are those of the report; of exact metrics those of the app, with a status behind them or without
+        ("GET /heroes/{hero_id} 404").
 
         Raises:
             UsageError: there is no such metric; the nearest name is told.

@@ -7,7 +7,8 @@ from dataclasses import replace
 from harness.analyse.budget import weigh
 from harness.analyse.certificate import certify
 from harness.analyse.coverage import coverage_of
-from harness.analyse.launches import ALL, measure_launches
+from harness.analyse.launches import measure_launches
+from harness.analyse.measured import ALL
 from harness.analyse.metrics import METRICS, compare_by
 from harness.analyse.outcome import outcome_of
 from harness.analyse.power import smallest_findable

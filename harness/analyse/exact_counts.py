@@ -6,35 +6,28 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
+from harness.analyse.measured import ALL
 from harness.domain.load import Segment
 
 COUNTED = ("statements", "transactions", "checkouts", "round_trips")
 
 
-def exact_of(counts: pd.DataFrame, segments: Sequence[Segment]) -> Mapping[str, float]:
-    """What an average request of these segments took, by metric ("statements_per_request").
+def exact_of(counts: pd.DataFrame, segments: Sequence[Segment]) -> Mapping[str, Mapping[str, float]]:
+    """What an average request of these segments took, by endpoint and metric ("statements_per_request").
 
-    Empty where none was counted, NaN where the driver does not show it.
+    Endpoints are "*", each as the app spells it ("GET /heroes/{hero_id}"), and each with a status behind it ("GET
+    /heroes/{hero_id} 404"). Empty where none was counted, NaN where the driver does not show it.
     """
     own = counts[counts["segment"].isin([segment.index for segment in segments])]
-    requests = int(own["requests"].sum())
-    if not requests:
+    if not own["requests"].sum():
         return {}
-    return {f"{name}_per_request": float(own[name].sum(skipna=False)) / requests for name in COUNTED}
+    endpoint = own["method"].astype(str) + " " + own["route"].astype(str)
+    sums: dict[str, Mapping[str, float]] = {ALL: _per_request(own)}
+    for name in (endpoint, endpoint + " " + own["status"].astype(str)):
+        sums |= {str(key): _per_request(rows) for key, rows in own.groupby(name)}
+    return sums
 
 
-def per_request(counts: pd.DataFrame) -> pd.DataFrame:
-    """What a request took on average, by endpoint ("GET /heroes/{hero_id}") and status, over the rows given.
-
-    Columns: endpoint, status, requests, statements_per_request, transactions_per_request, checkouts_per_request,
-    round_trips_per_request. What was unknown of one request is NaN.
-    """
-    endpoint = counts["method"].astype(str) + " " + counts["route"].astype(str)
-    sums = (
-        counts.assign(endpoint=endpoint)
-        .groupby(["endpoint", "status"])[["requests", *COUNTED]]
-        .sum(skipna=False)
-        .reset_index()
-    )
-    shares = {f"{name}_per_request": sums[name].astype("float64") / sums["requests"] for name in COUNTED}
-    return sums[["endpoint", "status", "requests"]].assign(**shares)
+def _per_request(rows: pd.DataFrame) -> Mapping[str, float]:
+    requests = int(rows["requests"].sum())
+    return {f"{name}_per_request": float(rows[name].sum(skipna=False)) / requests for name in COUNTED}

@@ -26,6 +26,7 @@ from harness.analyse.failures import errors_logged, failures_of
 from harness.analyse.lateness import without_generator_ms
 from harness.analyse.leg import Leg, leg_of
 from harness.analyse.measured import (
+    ALL,
     MEASURED_COLUMNS,
     OWNER_COLUMNS,
     Arrivals,
@@ -48,7 +49,6 @@ from harness.analyse.windows import Windows, loaded_segments, measured_segments,
 from harness.domain.evidence import OUTCOMES, Certificate, Evidence, Run, Trial
 from harness.domain.experiment import Slo
 
-ALL = "*"
 SHARES = (0.50, 0.90, 0.95, 0.99)
 CDF_SHARES: Floats = np.concatenate([np.arange(0.0, 0.9, 0.01), np.arange(0.9, 0.99, 0.002), np.linspace(0.99, 1, 65)])
 """200 points, denser where latencies part."""
@@ -116,8 +116,8 @@ class LaunchFigures:
     """how late one arrival in a hundred was handed over, or later"""
     leg_p95_ms: float
     """what the way to a service and back took of 95 in a hundred null requests, at most; NaN where there were none"""
-    exact: Mapping[str, float]
-    """what an average request took of the database, by metric; empty where the probe counted none"""
+    exact: Mapping[str, Mapping[str, float]]
+    """what an average request took of the database, by endpoint and metric; empty where the probe counted none"""
     failures: Counter[tuple[str, str, int, str]]
     """of requests, by endpoint, outcome, status and message"""
     logged: Counter[str]

@@ -21,6 +21,8 @@ from harness.domain.rows import SAMPLE
 
 OWNER_COLUMNS = ("task", "endpoint", "sequence")
 """What `endpoint_owners` looks at."""
+ALL = "*"
+"""the endpoint that stands for everything together"""
 MEASURED_COLUMNS = (
     *("segment", "arrival", "sequence", "task", "endpoint", "outcome", "status", "error"),
     *("intended_ns", "handed_ns", "started_ns", "finished_ns", "uptake_ns", "pool_ms", "db_ms", "app_ms", "pid"),

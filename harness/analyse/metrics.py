@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 from harness.analyse.compare import Comparison, compare
 from harness.analyse.exact_counts import COUNTED
-from harness.analyse.launches import ALL, SHARES, EndpointFigures, LaunchFigures
+from harness.analyse.launches import SHARES, EndpointFigures, LaunchFigures
+from harness.analyse.measured import ALL
 from harness.analyse.spread import Prior
 from harness.errors import UsageError
 
@@ -70,7 +71,7 @@ def _exact(name: str) -> Metric:
         name=name,
         unit="",
         lower_is_better=True,
-        of=_of_launch(lambda own: own.exact.get(name, math.nan)),
+        of=lambda launch, endpoint: launch.exact.get(endpoint, {}).get(name, math.nan),
         exact=True,
     )
 

@@ -15,6 +15,7 @@ import pandas as pd
 from harness.analyse.estimate import geometric_mean, quantiles
 from harness.analyse.exact_counts import COUNTED
 from harness.analyse.launches import CDF_SHARES, SHARES, Launches, LaunchFigures, median_launch
+from harness.analyse.measured import ALL
 from harness.domain.evidence import OUTCOMES
 from harness.domain.verdict import Bounds, CellSummary, EndpointSummary
 
@@ -121,7 +122,7 @@ def _breakdown(of_cell: Sequence[LaunchFigures]) -> pd.DataFrame:
 
 def _exact(of_cell: Sequence[LaunchFigures]) -> pd.DataFrame:
     """What an average request took of the database, exactly; of the first launch that was counted."""
-    counted = [launch.exact for launch in of_cell if launch.exact]
+    counted = [launch.exact[ALL] for launch in of_cell if launch.exact]
     return pd.DataFrame(counted[:1])
 
 

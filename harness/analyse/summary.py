@@ -19,7 +19,8 @@ from harness.analyse.compare import Comparison
 from harness.analyse.estimate import over_launches
 from harness.analyse.failures import most_frequent, most_logged
 from harness.analyse.findings import BREAKDOWNS, FAILING_SHARE
-from harness.analyse.launches import ALL, SHARES, EndpointFigures, Excluded, LaunchFigures
+from harness.analyse.launches import SHARES, EndpointFigures, Excluded, LaunchFigures
+from harness.analyse.measured import ALL
 from harness.analyse.metrics import METRICS, compare_by
 from harness.analyse.promise import all_of, error_rate_promise, latency_promise
 from harness.analyse.queueing import QueueVerdict, judge_queue

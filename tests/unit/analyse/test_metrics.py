@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from harness.analyse.launches import ALL, LaunchFigures, measure_launches
+from harness.analyse.launches import LaunchFigures, measure_launches
+from harness.analyse.measured import ALL
 from harness.analyse.metrics import METRICS, compare_by, metric_named
 from harness.domain.evidence import ACTIVITY_COLUMNS, COUNT_COLUMNS, PROCESS_COLUMNS
 from harness.domain.experiment import Slo
@@ -111,7 +112,9 @@ def test_exact_metrics_are_of_the_measured_segments_alone(build: ModuleType) -> 
     assert METRICS["statements_per_request"].of(launch, ALL) == 2.0
     assert METRICS["transactions_per_request"].of(launch, ALL) == 1.0
     assert math.isnan(METRICS["round_trips_per_request"].of(launch, ALL)), "unknown of one, unknown of the sum"
-    assert math.isnan(METRICS["statements_per_request"].of(launch, READ))
+    assert METRICS["statements_per_request"].of(launch, "GET /heroes/{hero_id}") == 1.0
+    assert METRICS["statements_per_request"].of(launch, "GET /heroes 500") == 5.0
+    assert math.isnan(METRICS["statements_per_request"].of(launch, "GET /nowhere"))
     assert set(KNOWN) <= set(METRICS)
 
 
