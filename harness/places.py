@@ -90,11 +90,11 @@ def _place(  # noqa: PLR0917 -- called once, right above
             trying.enter_context(deploy.importing(each))
         server = stack.enter_context(deploy.start_database(cell.database))
 
-    def said(elapsed_s: float, last_line: str) -> None:
-        emit(DatabaseFilling(elapsed_s=elapsed_s, command=" ".join(cell.database.prepare), last_line=last_line))
+    def said(elapsed_s: float, command: str, last_line: str) -> None:
+        emit(DatabaseFilling(elapsed_s=elapsed_s, command=command, last_line=last_line))
 
     # An own app without a command gets an empty database: heroes are the reference app's.
-    prepare = cell.database.prepare or (None if cell.target.is_reference else ())
-    filled = deploy.template(server, cell.database, prepare, target=cell.target, say=said)
+    commands = cell.database.commands or (None if cell.target.is_reference else ())
+    filled = deploy.template(server, cell.database, commands, target=cell.target, say=said)
     template = (stack if server.owned else kept).enter_context(filled)
     return Place(server=server, template=template, prefix=prefix)

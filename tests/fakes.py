@@ -172,10 +172,10 @@ class FakeDeploy:
         return FakeProvider(self._story).start(spec)
 
     def template(
-        self, _server: Server, spec: DatabaseSpec, prepare: Sequence[str] | None, *, target: Target, say: Any
+        self, _server: Server, spec: DatabaseSpec, commands: Sequence[Sequence[str]] | None, *, target: Target, say: Any
     ) -> Any:
-        say(11.0, "at work")
-        own = "" if prepare is None else f" by [{' '.join(prepare)}] in {target.dir}"
+        say(11.0, "fill", "at work")
+        own = "" if commands is None else f" by [{', '.join(map(' '.join, commands))}] in {target.dir}"
         return self._story.room(f"template of {spec.rows}{own}", f"template_{spec.rows}")
 
     def clone(self, _server: Server, template: str, name: str) -> Any:

@@ -36,8 +36,9 @@ _POLL_S = 0.05
 _GRACE_S = 2.0
 _DROP_TIMEOUT_S = 30.0
 
-Say = Callable[[float, str], None]
-"""Told for how many seconds a command has been filling a database, and the last line it wrote."""
+Say = Callable[[float, str, str], None]
+"""Told for how many seconds a command has been filling a database, which one, and the last line it wrote."""
+Commands = tuple[tuple[str, ...], ...]
 
 
 def default_prepare(spec: DatabaseSpec) -> tuple[str, ...]:
@@ -49,15 +50,15 @@ def default_prepare(spec: DatabaseSpec) -> tuple[str, ...]:
 def template(
     server: Server,
     spec: DatabaseSpec,
-    prepare: Sequence[str] | None = None,
+    commands: Sequence[Sequence[str]] | None = None,
     *,
     target: Target | None = None,
     say: Say = lambda *_: None,
 ) -> Iterator[str]:
-    """The name of a filled template database within the block, made by running `prepare` unless this run has made it.
+    """The name of a filled template database within the block, made by running `commands` unless this run has made it.
 
-    `prepare` None is the reference app's own; an empty one leaves the database empty. It is run as the service
-    is: in its folder, with its environment, `{python}` standing for its interpreter.
+    None are the reference app's own; without any the database stays empty. They are run one after the other, as the
+    service is: in its folder, with its environment, `{python}` standing for its interpreter.
 
     A template is never taken from another run: what a command reads, such as the migrations of `alembic upgrade head`,
     cannot be known, and the schema of last week would be measured without a word. So on a server that is not ours it
@@ -65,18 +66,20 @@ def template(
     template of that name is always whole. `say` is told every ten seconds how long the command takes so far.
 
     Raises:
-        InfrastructureError: `prepare` failed or took too long; its last lines are the detail.
+        InfrastructureError: a command failed or took too long; its last lines are the detail.
     """
     target = target or Target()
     python = target.python or sys.executable
-    command = default_prepare(spec) if prepare is None else tuple(part.replace("{python}", python) for part in prepare)
-    name = template_name(command, spec, target.dir)
+    if commands is None:
+        commands = (default_prepare(spec),)
+    filling = tuple(tuple(part.replace("{python}", python) for part in command) for command in commands)
+    name = template_name(filling, spec, target.dir)
     with admin(server) as connection:
         # a thread that asks for the same at once waits here and then finds it made
         connection.execute("SELECT pg_advisory_lock(hashtext(%s))", [f"{PREFIX}template"])
         made = not _exists(connection, name)
         if made:
-            _build(connection, server, name, command, target=target, say=say)
+            _build(connection, server, name, filling, target=target, say=say)
     try:
         yield name
     finally:
@@ -139,22 +142,24 @@ def drop_leftovers(server: Server) -> tuple[str, ...]:
     return gone
 
 
-def template_name(command: Sequence[str], spec: DatabaseSpec, folder: str | None = None) -> str:
-    """Return a name that changes with the run, the whole command, the folder it runs in and the rows."""
-    key = "\0".join((current_owner().token, folder or str(Path.cwd()), str(spec.rows), *command))
+def template_name(commands: Commands, spec: DatabaseSpec, folder: str | None = None) -> str:
+    """Return a name that changes with the run, every word of the commands, the folder they run in and the rows."""
+    key = repr((current_owner().token, folder or str(Path.cwd()), spec.rows, commands))
     return f"{PREFIX}template_{hashlib.sha256(key.encode()).hexdigest()[:12]}"
 
 
-def _build(
-    connection: Connection, server: Server, name: str, command: Sequence[str], *, target: Target, say: Say
-) -> None:
+def _build(connection: Connection, server: Server, name: str, commands: Commands, *, target: Target, say: Say) -> None:
     building = f"{PREFIX}building_{uuid4().hex[:12]}"
     connection.execute(SQL("CREATE DATABASE {} OWNER {}").format(Identifier(building), Identifier(_owner(server))))
     try:
         _sign(connection, building)
-        if command:
+        if commands:
             with _as_administrator(connection, server):
-                _prepare(server.app_url(building), command, target, say)
+                for command in commands:
+                    _prepare(server.app_url(building), command, target, say)
+            # Without statistics Postgres guesses; and nothing is left for autovacuum in the middle of a measurement.
+            with admin(server, building) as inside:
+                inside.execute("VACUUM (FREEZE, ANALYZE)")
         # a connection would make every clone fail
         connection.execute(SQL("ALTER DATABASE {} WITH ALLOW_CONNECTIONS false").format(Identifier(building)))
         connection.execute(SQL("ALTER DATABASE {} RENAME TO {}").format(Identifier(building), Identifier(name)))
@@ -219,7 +224,7 @@ def _wait(process: subprocess.Popen[bytes], command: Sequence[str], output: IO[b
             raise _prepare_failed(command, f"was not done within {PREPARE_TIMEOUT_S:g} s", output)
         if now_s - said_s >= _SAY_EVERY_S:
             last = "".join(_last_lines(output, 1)).strip()
-            say(now_s - began_s, last)
+            say(now_s - began_s, " ".join(command), last)
             said_s = now_s
         time.sleep(_POLL_S)
     return code

@@ -6,11 +6,11 @@ field comments are what `poolbench init` prints. `extra = "forbid"` is read by p
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal
 
-from annotated_types import Ge, Gt, Le, MaxLen
+from annotated_types import Ge, Gt, Le, MaxLen, MinLen
 
 SCHEMA_VERSION = 1
 
@@ -30,6 +30,8 @@ TeamLoader = Literal["lazy", "joined", "selectin"]
 Mistake = Literal["none", "global_session", "missing_commit"]
 ProviderName = Literal["embedded", "container", "url"]
 OnIdle = Literal["reset", "blackhole"]
+Command = Annotated[tuple[str, ...], MinLen(1)]
+"""a program and its arguments, run without a shell"""
 ArgumentValue = str | int | float | bool | tuple[str | int | float, ...]
 
 PLACEHOLDERS = ("db_url", "db_host", "db_port", "db_user", "db_password", "db_name", "port")
@@ -165,6 +167,12 @@ class Target:
         return self.app.startswith("target_app.")
 
 
+def commands_of(prepare: Sequence[str | tuple[str, ...]]) -> tuple[tuple[str, ...], ...]:
+    """Return the commands of a list of words, which is one command, or of a list of commands."""
+    words = tuple(part for part in prepare if isinstance(part, str))
+    return (words,) if words else tuple(part for part in prepare if not isinstance(part, str))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatabaseSpec:
     """The Postgres server and what is in it."""
@@ -179,10 +187,15 @@ class DatabaseSpec:
     """image, for provider container"""
     rows: Annotated[int, Ge(1), Le(100_000_000)] = 10_000
     """heroes to seed; one team for each hundred"""
-    prepare: tuple[str, ...] = ()
-    """command that fills the database in DATABASE_URL; {python} is the service's; empty: the reference app's"""
+    prepare: tuple[str, ...] | tuple[Command, ...] = ()
+    """command, or list of commands, that fill the database; {python} is the service's; empty: the reference app's"""
     settings: Annotated[Mapping[str, str | int | float | bool], MaxLen(200)] = field(default_factory=dict)
     """server settings, as in postgresql.conf"""
+
+    @property
+    def commands(self) -> tuple[tuple[str, ...], ...]:
+        """What `prepare` runs, one after the other."""
+        return commands_of(self.prepare)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

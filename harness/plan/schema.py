@@ -266,8 +266,12 @@ def _problem(
         endpoint = path[2] if path[:2] == ("slo", "endpoints") else None
         own = known if endpoint is None else [f"slo.{endpoint}.{field.name}" for field in dataclasses.fields(Limits)]
         return f"{where}: unknown key {key!r}.", _suggest(key, own)
-    many = len(errors) > 1  # one for each type that the value could have
-    allowed = f"text, a number, true or false{_or_list(key)}" if many else _allowed(error)
+    if key.endswith(".prepare"):
+        allowed = "a list of words, or a list of such lists"
+    elif len(errors) > 1:  # one for each type that the value could have
+        allowed = f"text, a number, true or false{_or_list(key)}"
+    else:
+        allowed = _allowed(error)
     return f"{where}: {key} must be {allowed}, not {_shown(key, error['input'])}.", f"Change {key}."
 
 

@@ -48,7 +48,7 @@ async def app(scope, receive, send):
 
 @pytest.fixture
 def place(postgres_server: Server) -> Iterator[Place]:
-    with deploy.template(postgres_server, DatabaseSpec(), ("true",)) as template:
+    with deploy.template(postgres_server, DatabaseSpec(), [("true",)]) as template:
         yield Place(server=postgres_server, template=template, prefix="poolbench_seam_")
 
 

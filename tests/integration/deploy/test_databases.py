@@ -27,8 +27,8 @@ from harness.errors import InfrastructureError
 pytestmark = pytest.mark.postgres
 
 
-def filling(tmp_path: Path, *, ends_with: int = 0) -> tuple[Sequence[str], Path]:
-    """A prepare command that fills one table, and the file to which it adds a line each time it runs."""
+def filling(tmp_path: Path, *, ends_with: int = 0) -> tuple[Sequence[Sequence[str]], Path]:
+    """Commands, of which the only one fills one table, and the file to which it adds a line each time it runs."""
     ran = tmp_path / f"ran-{uuid4().hex[:8]}"
     code = (
         "import os, pathlib, psycopg, sys\n"
@@ -38,7 +38,14 @@ def filling(tmp_path: Path, *, ends_with: int = 0) -> tuple[Sequence[str], Path]
         "print('the last words')\n"
         f"sys.exit({ends_with})\n"
     )
-    return (sys.executable, "-c", code), ran
+    return [(sys.executable, "-c", code)], ran
+
+
+DO = """\
+import os, psycopg, sys
+with psycopg.connect(os.environ["DATABASE_URL"]) as connection:
+    connection.execute(sys.argv[1])
+"""
 
 
 def databases(server: Server) -> set[str]:
@@ -64,11 +71,39 @@ def test_an_own_apps_database_is_filled_as_the_app_runs(postgres_server: Server,
     shop = Target(app="shop:app", dir=str(tmp_path), python=sys.executable, env=env)
     name = fresh_name()
     with (
-        template(postgres_server, DatabaseSpec(), ["{python}", "fill.py"], target=shop) as source,
+        template(postgres_server, DatabaseSpec(), [["{python}", "fill.py"]], target=shop) as source,
         clone(postgres_server, source, name),
         psycopg.connect(postgres_server.url(name)) as connection,
     ):
         assert connection.execute("SELECT python FROM seen").fetchall() == [(sys.executable,)]
+
+
+def test_commands_run_one_after_the_other_and_what_they_leave_is_analysed(postgres_server: Server) -> None:
+    statements = (
+        "CREATE TABLE things AS SELECT generate_series(1, 3000) AS id",
+        "CREATE TABLE more AS TABLE things",
+    )
+    commands = [(sys.executable, "-c", DO, statement) for statement in statements]
+    with (
+        template(postgres_server, DatabaseSpec(), commands) as source,
+        clone(postgres_server, source, fresh_name()) as name,
+        psycopg.connect(postgres_server.url(name)) as connection,
+    ):
+        known = "SELECT reltuples, relallvisible > 0 FROM pg_class WHERE relname IN ('things', 'more')"
+        assert connection.execute(known).fetchall() == [(3000, True), (3000, True)]
+        assert connection.execute("SELECT count(*) FROM pg_stats WHERE tablename = 'more'").fetchone() == (1,)
+
+
+def test_after_a_command_that_fails_none_is_run(postgres_server: Server, tmp_path: Path) -> None:
+    failing = (sys.executable, "-c", DO, "SELECT 1 / 0")
+    then, ran = filling(tmp_path)
+    with (
+        pytest.raises(InfrastructureError, match=r"(?s)database failed: .* SELECT 1 / 0 ended with") as raised,
+        template(postgres_server, DatabaseSpec(), [failing, *then]),
+    ):
+        pass
+    assert "division by zero" in raised.value.detail
+    assert not ran.exists()
 
 
 def test_without_a_command_the_database_is_empty(postgres_server: Server) -> None:
@@ -196,7 +231,7 @@ def test_the_template_of_a_killed_run_is_dropped_by_the_next_start(postgres_serv
         "import os, sys; from harness.deploy import start_database, template\n"
         "from harness.domain.experiment import DatabaseSpec\n"
         "with start_database(DatabaseSpec(provider='url', url=sys.argv[1])) as server:\n"
-        "    with template(server, DatabaseSpec(), ('true',)) as name: print(name, flush=True); os._exit(9)"
+        "    with template(server, DatabaseSpec(), [('true',)]) as name: print(name, flush=True); os._exit(9)"
     )
     url = postgres_server.url("postgres")
     done = subprocess.run([sys.executable, "-c", code, url], capture_output=True, text=True, check=False)
@@ -229,7 +264,7 @@ def test_the_service_owns_its_database_and_is_no_superuser(postgres_server: Serv
         "    connection.execute('CREATE TABLE heroes AS SELECT generate_series(1, 50) AS id')\n"
     )
     with (
-        template(postgres_server, DatabaseSpec(), (sys.executable, "-c", code)) as source,
+        template(postgres_server, DatabaseSpec(), [(sys.executable, "-c", code)]) as source,
         clone(postgres_server, source, fresh_name()) as name,
         psycopg.connect(postgres_server.app_url(name), autocommit=True) as connection,
     ):
@@ -265,18 +300,18 @@ def test_a_command_that_does_not_end_is_ended_with_all_it_started(
 ) -> None:
     monkeypatch.setattr("harness.deploy.databases.PREPARE_TIMEOUT_S", 1.0)
     monkeypatch.setattr("harness.deploy.databases._SAY_EVERY_S", 0.2)
-    said: list[tuple[float, str]] = []
+    said: list[tuple[float, str, str]] = []
     child = f"setsid sleep 600 & echo $! > {tmp_path}/child; echo half of it; sleep 600"
     before = databases(postgres_server)
     with (
         pytest.raises(InfrastructureError, match="was not done within 1 s") as raised,
-        template(postgres_server, DatabaseSpec(), ("sh", "-c", child), say=lambda *told: said.append(told)),
+        template(postgres_server, DatabaseSpec(), [("sh", "-c", child)], say=lambda *told: said.append(told)),
     ):
         pass
     assert raised.value.detail == "half of it"
     assert said
     assert 0 < said[0][0] < 1
-    assert said[0][1] == "half of it"
+    assert said[0][1:] == (f"sh -c {child}", "half of it")
     assert databases(postgres_server) == before
     pid = int((tmp_path / "child").read_text())
     assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
@@ -285,7 +320,7 @@ def test_a_command_that_does_not_end_is_ended_with_all_it_started(
 def test_a_command_that_is_not_there_is_named(postgres_server: Server) -> None:
     with (
         pytest.raises(InfrastructureError, match="alembick cannot be run: No such file") as raised,
-        template(postgres_server, DatabaseSpec(), ("alembick", "upgrade", "head")),
+        template(postgres_server, DatabaseSpec(), [("alembick", "upgrade", "head")]),
     ):
         pass
     assert "[database] prepare" in raised.value.next_step

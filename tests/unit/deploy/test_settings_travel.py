@@ -121,30 +121,31 @@ def test_programs_out_of_the_accounts_reach_are_copied(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("command", "rows"),
+    ("commands", "rows"),
     [
-        (("./seed_big.sh",), 5),
-        (("./seed_small.sh", "now"), 5),
-        (("./seed_small.sh",), 6),
+        ([("./seed_big.sh",)], 5),
+        ([("./seed_small.sh", "now")], 5),
+        ([("./seed_small.sh",), ("now",)], 5),
+        ([("./seed_small.sh",)], 6),
     ],
 )
-def test_another_command_or_number_of_rows_is_another_template(command: tuple[str, ...], rows: int) -> None:
-    name = template_name(("./seed_small.sh",), DatabaseSpec(rows=5))
+def test_other_commands_or_number_of_rows_are_another_template(commands: list[tuple[str, ...]], rows: int) -> None:
+    name = template_name((("./seed_small.sh",),), DatabaseSpec(rows=5))
     assert re.fullmatch(r"poolbench_template_[0-9a-f]{12}", name)
-    assert template_name(("./seed_small.sh",), DatabaseSpec(rows=5)) == name
-    assert template_name(command, DatabaseSpec(rows=rows)) != name
+    assert template_name((("./seed_small.sh",),), DatabaseSpec(rows=5)) == name
+    assert template_name(tuple(commands), DatabaseSpec(rows=rows)) != name
 
 
 def test_another_folder_and_another_run_are_another_template(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`alembic upgrade head` is a different schema in each project, and in one project from day to day."""
-    command, spec = ("alembic", "upgrade", "head"), DatabaseSpec()
-    name = template_name(command, spec)
+    commands, spec = (("alembic", "upgrade", "head"),), DatabaseSpec()
+    name = template_name(commands, spec)
     monkeypatch.chdir(tmp_path)
-    assert template_name(command, spec) != name
-    name = template_name(command, spec)
+    assert template_name(commands, spec) != name
+    name = template_name(commands, spec)
     another = replace(current_owner(), mark="another boot:1")
     monkeypatch.setattr("harness.deploy.databases.current_owner", lambda: another)
-    assert template_name(command, spec) != name
+    assert template_name(commands, spec) != name
 
 
 def test_the_reference_app_is_seeded_with_the_rows_asked_for() -> None:

@@ -78,6 +78,17 @@ KEYS_AND_VALUES = {
         "x.toml:6: database.settings.work_mem must be text, a number, true or false, not [1].",
         "Change",
     ),
+    "a command as one text": (
+        HEAD + RATE + '[database]\nprepare = "alembic upgrade head"\n',
+        'x.toml:6: database.prepare must be a list of words, or a list of such lists, not "alembic upgrade head".',
+        "Change",
+    ),
+    "a word beside a command": (
+        HEAD + RATE + '[database]\nprepare = ["a", ["b"]]\n',
+        "database.prepare must be a list of words, or a list of such lists, not ",
+        "Change",
+    ),
+    "a command without a word": (HEAD + RATE + "[database]\nprepare = [[]]\n", "a list of words, or", "Change"),
     "infinite": (HEAD + "[load]\nrate_rps = inf\n", "x.toml:4: load.rate_rps must be finite, not inf.", "plain number"),
     "date": (HEAD + RATE + "[target]\napp = 2026-01-01\n", "x.toml:6: target.app cannot be a date", "quotes"),
     "no name": ("schema_version = 1\n" + RATE, "x.toml: name is missing.", "Add name"),

@@ -61,6 +61,8 @@ def test_what_a_command_of_ones_own_put_into_the_database_is_not_counted(told: T
     said = told(own, own)["Database"]
     assert "filled by alembic upgrade head" in said
     assert "rows" not in said
+    several = {"database": DatabaseSpec(prepare=(("alembic", "upgrade", "head"), ("seed",)))}
+    assert "filled by alembic upgrade head, then seed" in told(several, several)["Database"]
     assert "; empty at first; " in told({"target": OWN}, {"target": OWN})["Database"]
 
 

@@ -53,10 +53,12 @@ def test_an_own_app_has_its_own_command_in_its_own_folder_and_never_heroes(story
     with places.places("20261127T000000Z-x-ab12", story.emit) as place_for:
         place_for(own())
         place_for(own(prepare=("make", "db")))
+        place_for(own(prepare=(("make", "db"), ("make", "rows"))))
         place_for(cell(prepare=("make", "db")))
     assert [step for step in story.steps if step.startswith("start template")] == [
         "start template of 10000 by [] in /srv/shop",
         "start template of 10000 by [make db] in /srv/shop",
+        "start template of 10000 by [make db, make rows] in /srv/shop",
         "start template of 10000 by [make db] in None",
     ]
 
