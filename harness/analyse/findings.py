@@ -236,6 +236,14 @@ def warmup(evidence: Judged) -> Reason | None:
     return above("finding", "warmup", settled_s, evidence.warmup_s, message)
 
 
+def unchecked(evidence: Judged) -> Reason | None:
+    """The generator writes a line a second: of a shorter measurement nobody knows whether it had a core to itself."""
+    message = (
+        f"{evidence.measured_s:.2g} s are too short to see whether the load generator kept up: lengthen load.measure_s"
+    )
+    return above("finding", "unchecked", float(evidence.generator_unseen), 0.0, message)
+
+
 FINDINGS: tuple[Callable[[Judged], Reason | None], ...] = (
     dropped,
     errors,
@@ -257,4 +265,5 @@ FINDINGS: tuple[Callable[[Judged], Reason | None], ...] = (
     checkpoint,
     autovacuum,
     warmup,
+    unchecked,
 )

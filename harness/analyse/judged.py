@@ -56,6 +56,8 @@ class Judged:
     ledger_problems: tuple[str, ...]
     gaps: tuple[SamplerGap, ...]
     generator: pd.DataFrame
+    generator_unseen: bool
+    """it wrote down how it fared, but not once meanwhile"""
     probe: pd.DataFrame
     probe_life: pd.DataFrame
     """the probe's lines from the start of the target's processes on"""
@@ -117,7 +119,8 @@ def judged(evidence: Evidence) -> Judged:
         ledger=evidence.ledger,
         ledger_problems=evidence.ledger_problems,
         gaps=tuple(gap for gap in evidence.gaps if _overlaps(gap, spans)),
-        generator=_from_first_to_last(evidence.generator, spans),
+        generator=(generator := _from_first_to_last(evidence.generator, spans)),
+        generator_unseen=evidence.generator is not None and generator.empty,
         probe=_within(evidence.probe, spans),
         probe_life=_empty(PROBE_COLUMNS) if evidence.probe is None else evidence.probe,
         server=_empty(SERVER_COLUMNS) if evidence.server is None else evidence.server,

@@ -37,6 +37,7 @@ WORDS: Mapping[str, str] = {
         "the machine was busy, and what measures the service took CPU time that it could have used: alone on the "
         "machine it would have more"
     ),
+    "unchecked": "measured too briefly to see whether the load generator kept up; a longer load.measure_s shows it",
     "steal": "a hypervisor took time from this machine, which may be in the figures",
     "throttled": "a CPU limit held poolbench's processes up, which may be in the figures",
     "not measured": "no launch of it is complete",

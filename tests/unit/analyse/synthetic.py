@@ -17,6 +17,7 @@ import pandas as pd
 
 from harness.domain.evidence import (
     ACTIVITY_COLUMNS,
+    GENERATOR_COLUMNS,
     PROBE_COLUMNS,
     PROCESS_COLUMNS,
     REQUEST_COLUMNS,
@@ -26,7 +27,6 @@ from harness.domain.evidence import (
     Trial,
     TrialEvidence,
     no_counts,
-    no_generator_readings,
     no_null_requests,
     no_server_readings,
 )
@@ -111,7 +111,12 @@ def nothing_read() -> Mapping[str, pd.DataFrame]:
         "probe": table(PROBE_COLUMNS),
         "process": table(PROCESS_COLUMNS),
         "server": no_server_readings(),
-        "generator": no_generator_readings(),
+        "generator": table(
+            GENERATOR_COLUMNS,
+            t_ns=[START_NS + SECOND * second // 4 for second in range(round(4 * MEASURE_S))],
+            cpu_share=0.3,
+            stall_max_ms=3.0,
+        ),
         "counts": no_counts(),
         "null": no_null_requests(),
     }

@@ -29,7 +29,7 @@ def certificate(build: ModuleType, **changes: Any) -> Certificate:
         "ledger": build.ledger(segments),
         "ledger_problems": (),
         "gaps": (),
-        "generator": generator_log([build.start_ns + SECOND // 2], [0.4]),
+        "generator": generator_log([build.start_ns + SECOND // 2 + SECOND * each for each in range(12)], [0.4] * 12),
         "probe": build.table(PROBE_COLUMNS),
         "slo": Slo(),
     }
@@ -80,6 +80,14 @@ def test_a_busy_generator(build: ModuleType) -> None:
     assert not found.valid
     assert certificate(build, generator=once).valid
     assert certificate(build, generator=earlier).valid
+
+
+def test_a_measurement_between_two_readings_of_the_generator_says_that_nobody_looked(build: ModuleType) -> None:
+    between = generator_log([build.start_ns - SECOND, build.start_ns + 2 * SECOND], [0.99, 0.99])
+    found = certificate(build, generator=between)
+    assert (found.valid, codes(found, "finding")) == (True, ["unchecked"])
+    assert "1 s are too short" in found.reasons[0].message
+    assert codes(certificate(build, generator=None), "finding") == []
 
 
 def test_a_schedule_that_falls_short(build: ModuleType) -> None:
