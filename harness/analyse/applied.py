@@ -16,6 +16,7 @@ POOL = ("pool_size", "max_overflow", "pool_timeout_s", "pool_recycle_s", "pool_p
 CACHES = ("prepared_statement_cache_size", "statement_cache_size", "prepare_threshold")
 CONNECTIONS = "connections"
 """not a setting but what several make together: workers x (pool_size + max_overflow) at most"""
+ENGINE = "target.engine"
 CEILING = ("pool.pool_size", "pool.max_overflow", "pool.pool_class", "target.workers")
 """what that most is made of"""
 BEYOND_SHARE = 0.1
@@ -55,6 +56,7 @@ def read_back(trial: Trial) -> Mapping[str, Values]:
     queues = engines if trial.launch.cell.pool.pool_class == "queue" else ()  # other pools have none of these
     found: dict[str, Iterable[Any]] = {
         "target.driver": [_DRIVERS.get((e.driver, e.is_async), e.driver) for e in engines if e.is_async is not None],
+        ENGINE: [engine for process in serving for engine in process.other_engines],
         "target.workers": [len(serving) - lost] if serving else [],
         "pool.pool_class": [engine.pool_class for engine in engines],
         **{f"pool.{name}": [getattr(engine, name) for engine in queues] for name in POOL},

@@ -10,6 +10,7 @@ import pandas as pd
 
 from harness.analyse.applied import not_applied
 from harness.analyse.failures import errors_logged
+from harness.analyse.resources import unaccounted
 from harness.domain.checked import Checked, Problem, SentRequest, SentTask
 from harness.domain.evidence import Evidence
 from harness.domain.load import SETUP_SEGMENT
@@ -93,16 +94,5 @@ def _of_service(evidence: Evidence) -> Iterator[Problem]:
     for wrong in not_applied(trial):
         found = " and ".join(map(str, wrong.found))
         yield Problem(kind="not_applied", about=wrong.key, detail=f"{found}, not {wrong.asked}")
-    if (strangers := _unaccounted(evidence)) > 0:
+    if strangers := unaccounted(evidence.probe, evidence.activity):
         yield Problem(kind="unaccounted", count=strangers)
-
-
-def _unaccounted(evidence: Evidence) -> int:
-    """Connections that most readings show beyond what any of the service's engines held at any time."""
-    probe, activity = evidence.probe, evidence.activity
-    if not len(probe) or not len(activity):
-        return 0
-    held = probe["connection_count_used"] + probe["connection_count_idle"]
-    most_held = int(held.groupby(probe["pid"]).max().sum())
-    opened = activity.groupby("t_ns")["connections"].sum()
-    return int(opened.quantile(0.5, interpolation="lower")) - most_held

@@ -21,6 +21,8 @@ def coverage_of(run: Run, launches: Launches) -> Coverage:
         postgres_processes=_postgres_processes(run),
         relays=tuple(trial.relay for trial in trials if trial.relay is not None),
         drivers=tuple(dict.fromkeys(engine.driver for trial in trials for engine in trial.applied)),
+        echo_off=any(process.echo_off for trial in trials for process in trial.processes),
+        unaccounted=max((launch.unaccounted for launch in launches.counted), default=0),
         scenario_notes=tuple(dict.fromkeys(note for trial in trials for note in trial.context.scenario_notes)),
     )
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
-from harness.analyse.applied import CONNECTIONS, NotApplied
+from harness.analyse.applied import CONNECTIONS, ENGINE, NotApplied
 from harness.analyse.judged import Judged
 from harness.analyse.reasons import above, first_death, increase, largest, last_reading, longest_standstill, share_of
 from harness.analyse.steady import BIN_S, settled_after_s
@@ -97,6 +97,8 @@ def _instead(wrong: NotApplied) -> str:
     found = " and ".join(map(str, wrong.found))
     if wrong.key == CONNECTIONS:
         return f"up to {found} connections were open where there may be {wrong.asked}"
+    if wrong.key == ENGINE:
+        return f"""{wrong.key} = "{wrong.asked}" fits none of the service's engines: {found}"""
     return f"{wrong.key} is {found} in the service, not {wrong.asked} as the experiment has it"
 
 

@@ -44,6 +44,7 @@ from harness.analyse.resources import (
     neighbours,
     pool_used_mean,
     target_cpu_s,
+    unaccounted,
 )
 from harness.analyse.windows import Windows, loaded_segments, measured_segments, windows
 from harness.domain.evidence import OUTCOMES, Certificate, Evidence, Run, Trial
@@ -126,6 +127,8 @@ class LaunchFigures:
     """arrivals beside these whose task sent nothing"""
     own_mean_ms: float
     """of an arrival's latency, what its task took for pauses and computing of its own; NaN without an answer"""
+    unaccounted: int
+    """connections of an own app that none of its engines held, at most readings"""
     queue: Queue | None
     """None in the closed model, whose users wait for each other's answers"""
     connections: ConnectionReadings
@@ -288,6 +291,7 @@ def launch_figures(evidence: Evidence, rows: pd.DataFrame, owners: Mapping[str, 
         failures=failures,
         logged=errors_logged(evidence.target_log) if failures else Counter(),
         empty=arrivals.empty,
+        unaccounted=0 if trial.launch.cell.target.is_reference else unaccounted(probe, evidence.activity),
         own_mean_ms=float(np.nanmean(task_ms)) if np.isfinite(task_ms).any() else math.nan,
         queue=_queue(requests, len(arrivals.outcome), trial, loaded, _cpu(cpu_s, arrivals, trial, spans)),
         connections=connections,

@@ -114,6 +114,16 @@ def most_open(probe: pd.DataFrame) -> int | None:
     return None if (last < 0).any() else int(last.sum())
 
 
+def unaccounted(probe: pd.DataFrame, activity: pd.DataFrame) -> int:
+    """Connections that most readings show beyond what any of the service's engines held at any time."""
+    if not len(probe) or not len(activity):
+        return 0
+    held = probe["connection_count_used"] + probe["connection_count_idle"]
+    most_held = int(held.groupby(probe["pid"], observed=True).max().sum())
+    opened = activity.groupby("t_ns")["connections"].sum()
+    return max(0, int(opened.quantile(0.5, interpolation="lower")) - most_held)
+
+
 def _increase(readings: pd.DataFrame, column: str, windows: Windows) -> float:
     """By how much a cumulative figure grew over the stretches, interpolated at their bounds; NaN without a reading."""
     if readings.empty:

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from uuid import uuid4
 
@@ -26,11 +26,6 @@ _CODE = f"""
 import importlib, sys, traceback
 module, _, attribute = sys.argv[1].partition(":")
 try:
-    import uvicorn
-except ImportError:
-    print("its interpreter has no uvicorn, which is to serve it")
-    sys.exit({_CANNOT})
-try:
     found = importlib.import_module(module)
 except (ImportError, SyntaxError) as error:
     frames = traceback.extract_tb(error.__traceback__)
@@ -49,6 +44,30 @@ for name in attribute.split("."):
 """
 
 
+_NEEDED = {"sqlalchemy": "SQLAlchemy", "uvicorn": "uvicorn"}
+_LACKING = f"import importlib.util as u; print(*(n for n in {tuple(_NEEDED)} if u.find_spec(n) is None))"
+
+
+def _check_interpreter(python: str, folder: str | None, environment: Mapping[str, str]) -> None:
+    """Refuse a service's interpreter that cannot be run, or lacks SQLAlchemy or uvicorn."""
+    command = [python, "-c", _LACKING]
+    try:
+        done = subprocess.run(
+            command, cwd=folder, env=environment, capture_output=True, text=True, timeout=_PATIENCE_S, check=False
+        )
+    except subprocess.TimeoutExpired:  # a slow machine is no answer
+        return
+    except OSError as error:
+        raise UsageError(
+            f"The interpreter {python} cannot be run: {error.strerror}.", next_step="Check [target] python and dir."
+        ) from error
+    if lacking := [_NEEDED[name] for name in done.stdout.split() if name in _NEEDED]:
+        raise UsageError(
+            f"The interpreter {python} has no {' and no '.join(lacking)}.",
+            next_step="Name the service's own in [target] python, such as .venv/bin/python, or install what it lacks.",
+        )
+
+
 @contextmanager
 def importing(cell: Cell) -> Iterator[None]:
     """Import the cell's app in a process of its own, with the target's environment, beside what the block does.
@@ -56,22 +75,19 @@ def importing(cell: Cell) -> Iterator[None]:
     The answer is waited for at the block's end; none within five seconds is none.
 
     Raises:
-        UsageError: the module or one it imports is not there or cannot be read, or has no such attribute.
+        UsageError: the interpreter cannot be run or lacks what it needs; the module or one it imports is not there or
+            cannot be read, or has no such attribute.
     """
     if cell.target.url is not None:
         yield
         return
     environment = {**os.environ, **environment_of(cell, launch_id="import", database_url=_NOWHERE)}
+    if cell.target.python is not None:
+        _check_interpreter(cell.target.python, cell.target.dir, environment)
     mark = uuid4().hex
     with tempfile.TemporaryFile() as output:
         command = [cell.target.python or sys.executable, "-c", _CODE, cell.target.app]
-        try:
-            process = start_marked(command, environment=environment, output=output, mark=mark, folder=cell.target.dir)
-        except OSError as error:
-            raise UsageError(
-                f"The interpreter {command[0]} cannot be run: {error.strerror}.",
-                next_step="Check [target] python and dir.",
-            ) from error
+        process = start_marked(command, environment=environment, output=output, mark=mark, folder=cell.target.dir)
         try:
             yield
             try:

@@ -164,9 +164,10 @@ def _wait(started: _Started, everyone: Sequence[_Started], *, probe: bool) -> Ru
     try:
         answer = wait_healthy(started.port, target.health_path, deadline=started.deadline, check_alive=check_alive)
     except WrongPathError as error:
+        host = " A check of the Host header must let 127.0.0.1 pass." if error.status == 400 else ""
         raise InfrastructureError(
             f"The target {target.app} ({start.launch.cell.label}) answers {error.status} for {target.health_path}.",
-            next_step="Name a path that answers 2xx once the service is ready: [target] health_path.",
+            next_step=f"Name a path that answers 2xx once the service is ready: [target] health_path.{host}",
         ) from None
     if answer is not None:
         raise _not_healthy(started, f"{target.health_path} gave {answer}")

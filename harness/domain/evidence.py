@@ -290,6 +290,10 @@ class AppliedProcess:
     gc_frozen: bool | None
     expire_on_commit: tuple[bool, ...]
     """each value that its sessions had"""
+    echo_off: bool = False
+    """its engines were to log each statement, and were kept from it"""
+    other_engines: tuple[str, ...] = ()
+    """its engines where target.engine fits none of them: order, database and driver of each"""
 
 
 NeededRole = Literal["target", "worker", "relay", "pgbouncer", "postgres", "checkpointer"]

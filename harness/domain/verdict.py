@@ -243,6 +243,10 @@ class Coverage:
     """of every launch that had one between target and Postgres"""
     drivers: tuple[str, ...] = ()
     """that the engines of the services have, as their processes said; empty where they were not seen"""
+    echo_off: bool = False
+    """a service was to log each of its statements, and was kept from it"""
+    unaccounted: int = 0
+    """connections that no engine of an own app held, at most readings, in the launch that had most of them"""
     scenario_notes: tuple[str, ...] = ()
     """what of the scenarios did not apply, or went wrong beside the load, each once"""
 

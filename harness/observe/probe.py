@@ -42,7 +42,8 @@ def read_applied(targets: Sequence[RunningTarget]) -> tuple[tuple[AppliedPool, .
             said = json.loads(file.read_text())
             of: dict[str, Any] = {"launch_id": target.launch_id, "pid": int(file.stem.rpartition("-")[2])}
             engines += [AppliedPool(**of, **engine) for engine in said.pop("engines")]
-            processes.append(AppliedProcess(**of, **said | {"expire_on_commit": tuple(said["expire_on_commit"])}))
+            lists = {name: tuple(value) for name, value in said.items() if isinstance(value, list)}
+            processes.append(AppliedProcess(**of, **said | lists))
     return tuple(engines), tuple(processes)
 
 

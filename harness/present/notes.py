@@ -30,6 +30,10 @@ def notes(report: Report) -> tuple[str, ...]:
         _excluded(report),
         _replaced(report),
         _blocked(report),
+        _limited(report),
+        _bad_requests(report),
+        _unaccounted(report),
+        _echo(report),
         _still_at_work(report),
         *_not_sent(report),
         _not_settled(report),
@@ -87,6 +91,53 @@ def _replaced(report: Report) -> str:
 def _blocked(report: Report) -> str:
     _, reason = design_kind(report.info.experiment, report.info.cells)
     return blocked_text(reason) if reason and len(report.info.cells) > 1 else ""
+
+
+def _limited(report: Report) -> str:
+    limited, cells = _answered(report, 429)
+    if not limited:
+        return ""
+    return (
+        f"The service answered {limited} with 429 ({cells}): a rate limiter refuses them, so these figures are its "
+        "own, and no pool changes them. Raise its limit or turn it off for the run, for example in [target] env."
+    )
+
+
+def _bad_requests(report: Report) -> str:
+    refused, cells = _answered(report, 400)
+    if not refused:
+        return ""
+    return (
+        f"The service answered {refused} with 400 ({cells}): what the scenario sends is wrong, or a check of the host "
+        "(TrustedHostMiddleware) refuses 127.0.0.1. Allow that host for the run, or correct the scenario."
+    )
+
+
+def _answered(report: Report, status: int) -> tuple[str, str]:
+    """How many requests were refused by this status, and in which cells; "" where none was."""
+    cells = [cell for cell in _valid(report) if any(failure.status == status for failure in cell.failures)]
+    times = sum(failure.count for cell in cells for failure in cell.failures if failure.status == status)
+    return (f"{count(times)} {'request' if times == 1 else 'requests'}" if times else ""), _which(cells, report)
+
+
+def _unaccounted(report: Report) -> str:
+    beyond = report.summary.coverage.unaccounted
+    if not beyond:
+        return ""
+    are = "1 connection was" if beyond == 1 else f"{beyond} connections were"
+    return (
+        f"{are} open that no engine of the service holds: a pool of the driver's own (asyncpg, psycopg_pool), another "
+        "program, or an engine in a process that was not seen. No setting of the experiment reaches them."
+    )
+
+
+def _echo(report: Report) -> str:
+    if not report.summary.coverage.echo_off:
+        return ""
+    return (
+        "The service has its engine log every statement (echo); it was turned off for the run. With it the service is "
+        "slower than these figures."
+    )
 
 
 def _in_turns(report: Report) -> bool:

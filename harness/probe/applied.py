@@ -13,6 +13,7 @@ from weakref import WeakKeyDictionary
 
 from sqlalchemy.engine import Engine
 
+from .override import seen
 from .runtime import Threadpool
 from .sessions import Sessions
 
@@ -53,6 +54,8 @@ class Applied:
                 "threadpool_tokens": self._threadpool.read()[1] or None,
                 "gc_frozen": self._frozen,
                 "expire_on_commit": self.sessions.expire_on_commit,
+                "echo_off": seen.echo_off,
+                "other_engines": seen.others,
                 "engines": [applied_of(engine) | self._caches_of(engine) for engine in engines],
             }
             text = json.dumps(known)

@@ -36,6 +36,20 @@ _NEVER = -1
 """as prepare_threshold: psycopg calls it None"""
 
 
+class Seen:
+    """What the overrides met in this process."""
+
+    def __init__(self) -> None:
+        self.echo_off = False
+        """an engine was to log its statements, and does not"""
+        self.others: list[str] = []
+        """the engines that were made and are not the one that is meant; empty once that one was"""
+        self.found = False
+
+
+seen = Seen()
+
+
 def install() -> None:
     """Override what the environment says, in this process, before its app is imported."""
     text = os.environ.get(VARIABLE)
@@ -66,10 +80,14 @@ class Engines:
         self._made += 1
         driver = _driver_of(url)
         if self._address not in {"", str(self._made), url.database, driver}:
+            if not seen.found:
+                seen.others.append(f"{self._made} (database {url.database}, {driver})")
             return
+        seen.found, seen.others = True, []
         for name in ("echo", "echo_pool"):  # each statement a line in the log: it would dominate what is measured
             if options.get(name):
                 options[name] = False
+                seen.echo_off = True
         arguments = {name: self._wanted[name] for name in _OF_DRIVERS.get(driver, ()) if name in self._wanted}
         if arguments.get("prepare_threshold") == _NEVER:
             arguments["prepare_threshold"] = None

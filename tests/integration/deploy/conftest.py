@@ -45,6 +45,7 @@ def make_start(tmp_path: Path) -> MakeStart:
             target=Target(**options),  # type: ignore[arg-type]  # any field may be given
             database=DatabaseSpec(),
             load=Load(),
+            named=("pool.pool_size",),
         )
         return TargetStart(
             launch=Launch(id=f"b1-{name}", cell=cell, block=1),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import venv
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -85,6 +86,34 @@ def test_it_goes_on_beside_the_block_and_leaves_nothing(
             time.sleep(0.02)
     pids = [int(pid) for pid in (tmp_path / "pids").read_text().split()]
     assert not any(psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE for pid in pids)
+
+
+@pytest.mark.parametrize(
+    ("installed", "lacking"),
+    [((), "SQLAlchemy and no uvicorn"), (("sqlalchemy",), "uvicorn"), (("uvicorn",), "SQLAlchemy")],
+)
+def test_an_interpreter_that_could_not_serve_is_refused_at_once(
+    make_start: MakeStart, tmp_path: Path, installed: tuple[str, ...], lacking: str
+) -> None:
+    venv.create(tmp_path / "venv", symlinks=True)
+    python = tmp_path / "venv/bin/python"
+    (packages,) = (tmp_path / "venv/lib").glob("python*/site-packages")
+    for name in installed:
+        (packages / f"{name}.py").touch()
+    cell = cell_of(make_start())
+    with (
+        pytest.raises(UsageError) as raised,
+        importing(replace(cell, target=replace(cell.target, python=str(python)))),
+    ):
+        pytest.fail("nothing is started beside it")
+    assert raised.value.cause == f"The interpreter {python} has no {lacking}."
+
+
+def test_an_interpreter_that_cannot_be_run_is_named(make_start: MakeStart, tmp_path: Path) -> None:
+    cell = cell_of(make_start())
+    wrong = replace(cell, target=replace(cell.target, python=str(tmp_path)))
+    with pytest.raises(UsageError, match="cannot be run: Permission denied"), importing(wrong):
+        pass
 
 
 def test_a_service_that_runs_already_is_not_imported(make_start: MakeStart) -> None:

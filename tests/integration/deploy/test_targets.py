@@ -183,6 +183,15 @@ def test_a_path_that_is_not_there_is_named_at_once(make_start: MakeStart, status
     assert time.monotonic() - began_s < start.launch.cell.target.start_timeout_s / 2
 
 
+def test_a_check_of_the_host_is_guessed_from_400(make_start: MakeStart) -> None:
+    with (
+        pytest.raises(InfrastructureError, match="answers 400 for /health") as raised,
+        launch_all([make_start(status=400)], probe=False),
+    ):
+        pass
+    assert "must let 127.0.0.1 pass" in raised.value.next_step
+
+
 def test_a_service_that_is_overloaded_as_it_starts_is_waited_for(make_start: MakeStart) -> None:
     with (
         pytest.raises(InfrastructureError, match=r"not ready within 1.5 s: /health gave status 429"),

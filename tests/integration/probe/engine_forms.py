@@ -237,6 +237,8 @@ def main() -> None:
     from sqlalchemy.orm import Session, sessionmaker
 
     found["sessions"] = {"expire_on_commit": [Session().expire_on_commit, sessionmaker()().expire_on_commit]}
+    seen = importlib.import_module("_poolbench_probe.override").seen
+    found["seen"] = {"echo_off": seen.echo_off, "others": len(seen.others), "first": seen.others[:1]}
     print(json.dumps(found))  # noqa: T201
 
 

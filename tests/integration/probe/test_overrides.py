@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from functools import cache
@@ -75,6 +76,18 @@ def test_statement_caches_reach_the_driver_that_has_them(form: str) -> None:
 def test_a_services_own_connect_arguments_stay_beside_them() -> None:
     found = made_with(**NAMED, **CACHES, expire_on_commit=False)["async_psycopg"]
     assert found["dialled"] == {"prepare_threshold": None, "connect_timeout": 7}
+
+
+def test_echo_that_is_turned_off_is_noted() -> None:
+    assert made_with(**NAMED, **CACHES, expire_on_commit=False)["seen"] == {"echo_off": True, "others": 0, "first": []}
+
+
+def test_engines_that_are_not_the_one_that_is_meant_are_noted() -> None:
+    noted = made_with(engine="no such", pool_size=3)["seen"]
+    assert noted["echo_off"] is False
+    assert noted["others"] > 1
+    assert re.fullmatch(r"1 \(database \w+, \w+\)", noted["first"][0])
+    assert made_with(engine="2", pool_size=3)["seen"]["others"] == 0
 
 
 def test_migrations_keep_their_null_pool() -> None:

@@ -87,6 +87,14 @@ def test_what_was_not_seen_is_not_known(build: ModuleType) -> None:
     assert not_applied(made) == ()
 
 
+def test_an_address_that_fits_no_engine(build: ModuleType) -> None:
+    others = ("1 (database a, asyncpg)",)
+    made = replace(trial(build, 1, Pool()).trial, processes=(process(7, other_engines=others),))
+    cell = replace(made.launch.cell, target=Target(app="shop:app", engine="3"), named=("target.engine",))
+    wrong = not_applied(replace(made, launch=replace(made.launch, cell=cell)))
+    assert [(own.key, own.asked, own.found) for own in wrong] == [("target.engine", "3", others)]
+
+
 def test_a_worker_that_took_the_place_of_a_dead_one_is_not_one_more(build: ModuleType) -> None:
     two = replace(trial(build, 1, Pool()).trial, processes=(process(7), process(8), process(9, serving=False)))
     cell = replace(two.launch.cell, target=Target(workers=2))

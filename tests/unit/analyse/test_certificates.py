@@ -179,6 +179,10 @@ def test_settings_that_the_service_does_not_have(build: ModuleType) -> None:
         NotApplied(key="pool.pool_pre_ping", asked=True, found=(False,)),
     )
     (reason,) = certificate(build, wrong_settings=wrong).reasons
+    other = NotApplied(key="target.engine", asked="3", found=("1 (database a, asyncpg)", "2 (database b, psycopg)"))
+    assert certificate(build, wrong_settings=(other,)).reasons[0].message == (
+        'target.engine = "3" fits none of the service\'s engines: 1 (database a, asyncpg) and 2 (database b, psycopg)'
+    )
     assert (reason.kind, reason.code, reason.value) == ("finding", "setting_not_applied", 2)
     assert reason.message == (
         "pool.pool_size is 5 in the service, not 20 as the experiment has it; "

@@ -11,7 +11,7 @@ import pytest
 
 from harness.domain.evidence import RelayReadings
 from harness.domain.experiment import DatabaseSpec, Design, Limits, Load, Observe, Pool, Slo, Target, Workers
-from harness.domain.verdict import Bounds, CellSummary, EndpointSummary, Pair, Report
+from harness.domain.verdict import Bounds, CellSummary, EndpointSummary, Failure, Pair, Report
 from harness.present.notes import notes
 
 MakeReport = Callable[..., Report]
@@ -70,6 +70,43 @@ def promising(report: Report, *endpoints: str) -> Report:
 def with_design(report: Report, kind: str, **changes: Any) -> Report:
     experiment = replace(report.info.experiment, design=Design(kind=kind), **changes)  # type: ignore[arg-type]
     return replace(report, info=replace(report.info, experiment=experiment))
+
+
+LIMITED = (
+    "The service answered 3 requests with 429 (pool_size 2): a rate limiter refuses them, so these figures are its "
+    "own, and no pool changes them. Raise its limit or turn it off for the run, for example in [target] env."
+)
+BAD_REQUESTS = (
+    "The service answered 3 requests with 400 (pool_size 2): what the scenario sends is wrong, or a check of the host "
+    "(TrustedHostMiddleware) refuses 127.0.0.1. Allow that host for the run, or correct the scenario."
+)
+
+
+@pytest.mark.parametrize(("status", "said"), [(429, LIMITED), (400, BAD_REQUESTS)])
+def test_answers_that_have_nothing_to_do_with_a_pool(report: Report, status: int, said: str) -> None:
+    failures = (Failure(endpoint="GET /x", outcome="error", status=status, message=f"HTTP {status}", count=3),)
+    assert said in notes(with_cells(report, {"failures": failures}))
+    assert not about(report, f"with {status}")
+    other = replace(failures[0], status=503, message="HTTP 503")
+    assert not about(with_cells(report, {"failures": (other,)}), f"with {status}")
+
+
+def test_connections_that_no_engine_holds(report: Report) -> None:
+    assert about(with_coverage(report, unaccounted=4), "no engine") == (
+        "4 connections were open that no engine of the service holds: a pool of the driver's own (asyncpg, "
+        "psycopg_pool), another program, or an engine in a process that was not seen. No setting of the experiment "
+        "reaches them."
+    )
+    assert about(with_coverage(report, unaccounted=1), "no engine").startswith("1 connection was open")
+    assert not about(report, "no engine")
+
+
+def test_statements_that_are_not_logged_now(report: Report) -> None:
+    assert about(with_coverage(report, echo_off=True), "echo") == (
+        "The service has its engine log every statement (echo); it was turned off for the run. With it the service is "
+        "slower than these figures."
+    )
+    assert not about(report, "echo")
 
 
 def about(report: Report, words: str) -> str:
