@@ -92,6 +92,7 @@ def variable_keys() -> tuple[str, ...]:
     return tuple(k for k in known_keys() if k.partition(".")[0] in VARIABLE_SECTIONS and k not in _NOT_VARIABLE)
 
 
+@functools.cache  # it reads the class's source
 def meanings(section: type) -> Mapping[str, str]:
     """Return what each field of a section means: the string that stands below it in the class body, or a base's."""
     bodies = [ast.parse(inspect.getsource(kind)).body[0] for kind in reversed(section.__mro__[:-1])]

@@ -18,13 +18,14 @@ def balanced_orders(things: Sequence[T], draw: random.Random) -> Iterator[tuple[
     """Endless orders of all the things: Williams designs one after the other, each with names and rows drawn anew."""
     while things:
         names = draw.sample(things, k=len(things))
-        rows = _williams(len(things))
+        rows = range(len(things) * (1 + len(things) % 2))
         for row in draw.sample(rows, k=len(rows)):
-            yield tuple(names[place] for place in row)
+            yield tuple(names[place] for place in _williams(len(things), row))
 
 
-def _williams(count: int) -> list[tuple[int, ...]]:
-    """The rows of a Williams design of 0 .. count - 1."""
-    first = [0, *((step + 1) // 2 if step % 2 else count - step // 2 for step in range(1, count))]
-    rows = [tuple((place + shift) % count for place in first) for shift in range(count)]
-    return rows if count % 2 == 0 else rows + [row[::-1] for row in rows]
+def _williams(count: int, row: int) -> Iterator[int]:
+    """A row of the Williams design of 0 .. count - 1; from `count` on they are the first ones backwards."""
+    steps = range(count) if row < count else reversed(range(count))
+    for step in steps:
+        place = (step + 1) // 2 if step % 2 else -step // 2
+        yield (place + row) % count
