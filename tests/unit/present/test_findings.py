@@ -61,7 +61,7 @@ def test_an_instruments_reason_is_no_finding(make_report: MakeReport) -> None:
 
 
 def test_what_befell_the_machine_is_said_once_and_of_no_cell(make_report: MakeReport) -> None:
-    report = with_findings(make_report(), *[("steal", "warmup")] * 6)
+    report = with_findings(make_report(figures=False), *[("steal", "warmup")] * 6)
     said = dict(findings(report))
     assert said["steal"].endswith("(in 18 of 18 launches)")
     assert own_findings(report.summary.cells[0]) == ("warmup",)

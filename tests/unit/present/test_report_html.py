@@ -230,7 +230,7 @@ def test_24_cells(make_report: MakeReport) -> None:
 
 
 def test_a_run_that_measured_nothing_still_has_a_report(make_report: MakeReport) -> None:
-    report = make_report()
+    report = make_report(figures=False)
     nothing = Verdict(state="nothing_complete", cell_id=None, recommendation=None, smallest_visible=None)
     coverage = replace(report.summary.coverage, measured=0, fewest_requests=None, postgres_processes=None)
     empty = replace(report.summary, cells=(), pairs=(), certificates={}, coverage=coverage, verdict=nothing)
