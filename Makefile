@@ -14,7 +14,7 @@ demo: $(STAMP)            ## measure the quickstart: embedded Postgres, six cell
 	$(BIN)/poolbench run experiments/quickstart.toml
 
 unit: $(STAMP)            ## the unit tests, on both cores
-	$(BIN)/python -m pytest tests/unit -n 2 --dist loadfile
+	$(BIN)/python -m pytest tests/unit -n 2 --dist loadfile -p no:schemathesis
 
 test: $(STAMP)            ## every test there is for this machine
 	$(BIN)/python -m pytest

@@ -12,6 +12,7 @@ from uuid import uuid4
 import docker
 import pytest
 from docker.errors import DockerException
+from hypothesis import settings
 
 from harness.deploy import start_database
 from harness.deploy.connection import admin
@@ -20,6 +21,11 @@ from harness.domain.experiment import DatabaseSpec
 
 sys.path.append(str(Path(__file__).parent))  # tests of several folders share fakes and contracts
 pytest.register_assert_rewrite("contracts")
+
+CI = os.environ.get("CI", "").lower() in {"true", "1"}
+settings.register_profile("quick", max_examples=20, deadline=None)  # the machine is shared
+settings.register_profile("thorough", max_examples=100, deadline=None)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "thorough" if CI else "quick"))
 
 POSTGRES_IMAGES = ("poolbench-ci/postgres", "postgres:18")
 PYTHON_IMAGES = ("poolbench-ci/python", "python:3.12-slim")
@@ -87,6 +93,6 @@ def lacking() -> Callable[[str], NoReturn]:
 
 def missing(what: str) -> NoReturn:
     """Skip for something this machine lacks. CI lacks nothing: there it is a failure."""
-    if os.environ.get("CI", "").lower() in {"true", "1"}:
+    if CI:
         pytest.fail(what, pytrace=False)
     pytest.skip(what)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.analyse import analyse
@@ -273,7 +273,6 @@ def naively(rows: Sequence[Mapping[str, Any]]) -> tuple[list[tuple[Any, ...]], i
     return found, empty
 
 
-@settings(max_examples=80, deadline=None)
 @given(rows=launches())
 def test_arrivals_are_what_a_plain_reading_makes_of_the_rows(build: ModuleType, rows: list[dict[str, Any]]) -> None:
     _, arrivals = read(build, build.request_rows(rows))

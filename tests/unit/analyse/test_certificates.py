@@ -437,11 +437,11 @@ def test_latency_that_only_scatters_asks_for_no_longer_warm_up(build: ModuleType
     segments = [build.segment(0, phase="warmup"), build.segment(1, duration_s=9.0)]
     ledger = build.ledger(segments)
     found = []
-    for seed in range(40):
+    for seed in range(20):
         bins = 10 * np.exp(np.random.default_rng(seed).normal(0, 0.2, 100))
         rows = warmed(build, np.repeat(bins, 100))
         found += codes(certificate(build, rows=rows, segments=segments, ledger=ledger), "finding")
-    assert len(found) <= 2
+    assert len(found) <= 1
 
 
 def warmed(build: ModuleType, latency_ms: np.ndarray) -> pd.DataFrame:

@@ -5,7 +5,7 @@ import time
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.analyse.compare import Comparison, compare
@@ -69,7 +69,6 @@ def test_ties_are_pairs_and_not_groups() -> None:
     assert "c1" in compared.not_told_apart("c0") & compared.not_told_apart("c2")
 
 
-@settings(max_examples=40, deadline=None)
 @given(runs())
 def test_nothing_crashes_and_no_bound_is_infinite(logs: Logs) -> None:
     compared = compare(logs, Prior(sd=0.1, freedom=5))
@@ -85,7 +84,6 @@ def test_nothing_crashes_and_no_bound_is_infinite(logs: Logs) -> None:
     assert compared.launches_until(compared.cells, 0.25) is None or compared.cells
 
 
-@settings(max_examples=25, deadline=None)
 @given(runs(), st.lists(st.floats(-3, 3), min_size=5, max_size=5))
 def test_what_a_whole_block_shares_makes_no_difference(logs: Logs, drift: list[float]) -> None:
     shifted = {cell: {block: log + drift[block] for block, log in own.items()} for cell, own in logs.items()}
@@ -94,7 +92,6 @@ def test_what_a_whole_block_shares_makes_no_difference(logs: Logs, drift: list[f
         assert same(claimed, after[pair])
 
 
-@settings(max_examples=25, deadline=None)
 @given(runs(), st.permutations("abcde"))
 def test_neither_names_nor_their_order_matter(logs: Logs, names: list[str]) -> None:
     renamed = dict(zip("abcde", names, strict=True))
@@ -104,7 +101,6 @@ def test_neither_names_nor_their_order_matter(logs: Logs, names: list[str]) -> N
         assert same(claimed, after[renamed[first], renamed[second]])
 
 
-@settings(max_examples=25, deadline=None)
 @given(runs())
 def test_a_pair_the_other_way_round_says_the_same(logs: Logs) -> None:
     compared = compare(logs)

@@ -12,7 +12,7 @@ from types import ModuleType
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.analyse import analyse
@@ -105,7 +105,6 @@ def test_what_was_dropped_is_gone_at_once() -> None:
     assert found.tolist() == pytest.approx([0.0, 0.1])
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     st.lists(
         st.tuples(st.integers(0, 10), st.floats(0, 3), st.floats(0, 1)), max_size=10, unique_by=lambda own: own[0]

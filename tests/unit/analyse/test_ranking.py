@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.analyse.compare import Comparison, compare
@@ -123,7 +123,6 @@ def summary(cell_id: str, own: Drawn) -> CellSummary:
     )
 
 
-@settings(max_examples=60, deadline=None)
 @given(drawn_cells())
 def test_every_cell_has_a_place_of_its_own(drawn: list[Drawn]) -> None:
     cells, _ = rank(drawn)
@@ -131,7 +130,6 @@ def test_every_cell_has_a_place_of_its_own(drawn: list[Drawn]) -> None:
     assert {own.cell.id for own in cells} == {f"c{number}" for number in range(len(drawn))}
 
 
-@settings(max_examples=60, deadline=None)
 @given(drawn_cells())
 def test_what_carried_its_load_stands_before_what_failed_before_what_was_saturated_before_what_is_unknown(
     drawn: list[Drawn],
@@ -141,7 +139,6 @@ def test_what_carried_its_load_stands_before_what_failed_before_what_was_saturat
     assert list(Kind) == [Kind.SOUND, Kind.FAILING, Kind.SATURATED, Kind.INVALID]
 
 
-@settings(max_examples=60, deadline=None)
 @given(drawn_cells())
 def test_sound_cells_are_ordered_by_p95_and_the_others_by_what_they_answered_well(drawn: list[Drawn]) -> None:
     cells, _ = rank(drawn)
@@ -152,7 +149,6 @@ def test_sound_cells_are_ordered_by_p95_and_the_others_by_what_they_answered_wel
         assert carried == sorted(carried, reverse=True)
 
 
-@settings(max_examples=60, deadline=None)
 @given(drawn_cells())
 def test_ties_are_symmetric_and_those_of_the_pairs(drawn: list[Drawn]) -> None:
     cells, pairs = rank(drawn)
@@ -166,7 +162,6 @@ def test_ties_are_symmetric_and_those_of_the_pairs(drawn: list[Drawn]) -> None:
     assert all(not ties[own.cell.id] for own in cells if not own.valid)
 
 
-@settings(max_examples=30, deadline=None)
 @given(drawn_cells(launches=1))
 def test_with_one_launch_everything_ties(drawn: list[Drawn]) -> None:
     cells, pairs = rank(drawn)
@@ -174,7 +169,6 @@ def test_with_one_launch_everything_ties(drawn: list[Drawn]) -> None:
     assert all(len(own.ties) == len(drawn) - 1 for own in cells)
 
 
-@settings(max_examples=60, deadline=None)
 @given(drawn_cells())
 def test_no_ratio_of_latencies_is_given_of_cells_whose_latency_is_none(drawn: list[Drawn]) -> None:
     cells, pairs = rank(drawn)
@@ -187,7 +181,6 @@ def test_no_ratio_of_latencies_is_given_of_cells_whose_latency_is_none(drawn: li
         assert own.versus_best is None or {own.cell.id, cells[0].cell.id} <= sound
 
 
-@settings(max_examples=30, deadline=None)
 @given(drawn_cells(), st.randoms())
 def test_the_order_in_which_cells_come_does_not_matter(drawn: list[Drawn], random: object) -> None:
     """But for cells that are alike in every figure."""

@@ -8,7 +8,7 @@ from types import ModuleType
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.analyse import analyse
@@ -58,7 +58,6 @@ def load_clock_ns(turns: list[TurnRun], t_ns: int) -> set[int]:
     return {turn.load_start_ns + t_ns - turn.start_ns for turn in turns if turn.start_ns <= t_ns <= turn.end_ns}
 
 
-@settings(max_examples=60, deadline=None)
 @given(turns=launches(), at_ns=st.lists(st.integers(-SECOND, 40 * SECOND), max_size=20))
 def test_turns_put_together_are_the_load_exactly_once(
     build: ModuleType, turns: list[TurnRun], at_ns: list[int]
@@ -86,7 +85,6 @@ def test_turns_put_together_are_the_load_exactly_once(
                 assert any(found_s == pytest.approx((shown - from_ns) / SECOND, abs=1e-8) for shown in clock_ns)
 
 
-@settings(max_examples=30, deadline=None)
 @given(turns=launches(), at_ns=st.lists(st.integers(0, 40 * SECOND), max_size=20))
 def test_work_after_a_turn_is_the_turns_only_at_its_end(
     build: ModuleType, turns: list[TurnRun], at_ns: list[int]

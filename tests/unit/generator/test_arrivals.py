@@ -9,7 +9,7 @@ from dataclasses import replace
 from itertools import pairwise, zip_longest
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -63,7 +63,6 @@ def test_a_wrong_rate_would_be_noticed() -> None:
     assert stats.kstest(gaps_s, "expon", args=(0, 1 / 500.0)).pvalue < 0.01
 
 
-@settings(deadline=None)  # the machine is shared
 @given(seed=seeds)
 def test_uniform_gaps_are_equal_and_the_phase_is_drawn(seed: int) -> None:
     segment = replace(SEGMENT, arrivals="uniform", rate_rps=100.0, duration_s=1.0, seed=seed)
@@ -74,7 +73,6 @@ def test_uniform_gaps_are_equal_and_the_phase_is_drawn(seed: int) -> None:
     assert 0 <= offsets[0] < 10_000_000
 
 
-@settings(deadline=None)  # the machine is shared
 @given(seed=seeds, weights=st.lists(st.floats(0.1, 10.0), min_size=1, max_size=5), stripes=st.integers(1, 5))
 def test_stripes_together_are_the_whole_schedule(seed: int, weights: list[float], stripes: int) -> None:
     segment = replace(SEGMENT, duration_s=0.2, seed=seed)
@@ -85,7 +83,6 @@ def test_stripes_together_are_the_whole_schedule(seed: int, weights: list[float]
     assert all(arrival.number % stripes == k for k, part in enumerate(parts) for arrival in part)
 
 
-@settings(deadline=None)  # the machine is shared
 @given(seed=seeds)
 def test_weights_choose_tasks_and_leave_the_times_alone(seed: int) -> None:
     segment = replace(SEGMENT, duration_s=0.5, seed=seed)
@@ -133,7 +130,6 @@ def test_without_contention_latency_is_the_service_time() -> None:
     assert dropped == []
 
 
-@settings(deadline=None)  # the machine is shared
 @given(seed=seeds, cap=st.integers(1, 20), service_ms=st.integers(1, 400))
 def test_every_arrival_is_served_or_dropped_and_the_cap_holds(seed: int, cap: int, service_ms: int) -> None:
     segment = replace(SEGMENT, duration_s=1.0, rate_rps=200.0, seed=seed)
@@ -173,7 +169,6 @@ def test_nothing_is_handed_out_early() -> None:
     assert dispatcher.due_ns != due_ns
 
 
-@settings(deadline=None)  # the machine is shared
 @given(
     seed=seeds, cuts_ms=st.lists(st.integers(1, 400), max_size=5), pauses_ms=st.lists(st.integers(0, 5000), max_size=6)
 )

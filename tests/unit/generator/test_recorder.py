@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from harness import drive
@@ -135,7 +135,6 @@ acts = st.lists(
 )
 
 
-@settings(deadline=None)  # the machine is shared
 @given(acts=acts)
 def test_whatever_happens_the_ledger_balances_and_agrees_with_the_rows(
     acts: list[tuple[str, list[int], bool, str, int]], tmp_path_factory: pytest.TempPathFactory

@@ -16,7 +16,7 @@ from random import Random
 from typing import Literal
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.domain.experiment import Cell, DatabaseSpec, Design, Experiment, Load, Pool, Session, Target
@@ -224,7 +224,6 @@ few = st.builds(
 )
 
 
-@settings(deadline=None, max_examples=40)  # the machine is shared
 @given(services=st.lists(few, min_size=2, max_size=4), seed=st.integers(0, 2**31))
 def test_with_up_to_three_permits_every_latency_is_that_of_the_uninterrupted_queue(
     services: list[Service], seed: int
@@ -234,7 +233,6 @@ def test_with_up_to_three_permits_every_latency_is_that_of_the_uninterrupted_que
         assert own.latencies_ns == outcome.truth_ns(launch_id)
 
 
-@settings(deadline=None, max_examples=20)  # the machine is shared
 @given(
     services=st.lists(st.one_of(few, st.builds(Service, permits=st.integers(4, 9), utilisation=st.just(0.9)))).filter(
         lambda services: 2 <= len(services) <= 4

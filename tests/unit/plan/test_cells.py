@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.domain.design import Kind
@@ -96,7 +96,6 @@ def test_labels_say_what_varies(matrix: str, labels: list[str]) -> None:
     assert [cell.label for cell in expand(experiment(matrix, more))] == labels
 
 
-@settings(deadline=None)  # the machine may be busy
 @given(
     sizes=st.lists(st.integers(1, 30), min_size=1, max_size=6, unique=True),
     drivers=st.lists(st.sampled_from(["asyncpg", "psycopg", "psycopg_sync"]), min_size=1, unique=True),
@@ -116,7 +115,6 @@ def cell(*, size: int, overflow: int = 0, workers: int = 1) -> Cell:
     )
 
 
-@settings(deadline=None)  # the machine may be busy
 @given(
     st.lists(st.builds(cell, size=st.integers(1, 50), workers=st.integers(1, 3)), min_size=1, max_size=6),
     st.sampled_from(["blocked", "interleaved"]),

@@ -6,7 +6,7 @@ import tomllib
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.plan.lines import Source, key_lines
@@ -96,7 +96,6 @@ _names = st.text(alphabet="abcxyz_-09", min_size=1, max_size=6)
 _values = st.sampled_from(["1", '"x # [y"', "'''\n=\n'''", "[1,\n 2]", '"""\na = [\n"""', "{ k = [1] }", "true  # = ["])
 
 
-@settings(deadline=None)  # the machine may be busy
 @given(st.lists(st.tuples(_names, st.dictionaries(_names, _values, max_size=4)), unique_by=lambda t: t[0], max_size=4))
 def test_lines_of_generated_documents(tables: list[tuple[str, dict[str, str]]]) -> None:
     lines: list[str] = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.domain.experiment import Limits
@@ -48,7 +48,6 @@ def test_values_are_typed_as_toml_would_else_text(text: str, key: str, values: t
     assert parse_override(text) == (key, values)
 
 
-@settings(deadline=None)  # the machine may be busy
 @given(st.lists(st.integers() | st.booleans() | st.floats(allow_nan=False, allow_infinity=False), min_size=1))
 def test_plain_values_survive(values: list[int | bool | float]) -> None:
     text = ",".join(str(value).lower() for value in values)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.codec import decode, encode
@@ -80,7 +80,6 @@ def test_passwords_in_text_are_masked(url: str, public: str) -> None:
     assert masked(public) == public
 
 
-@settings(deadline=None)  # the machine may be busy
 @given(
     password=st.text(st.characters(codec="ascii", exclude_characters=" \t\n\r\x0b\x0c", min_codepoint=33), min_size=1),
 )

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.domain.experiment import Cell, DatabaseSpec, Design, Experiment, Load, Pool, Session, Target
@@ -67,7 +67,6 @@ loads = st.fixed_dictionaries(
 )
 
 
-@settings(deadline=None)  # the machine may be busy
 @given(designs, loads, st.integers(1, 6))
 def test_every_cell_is_launched_once_a_block_and_loaded_for_its_time(
     design: dict[str, Any], load: dict[str, Any], count: int
@@ -87,7 +86,6 @@ def test_every_cell_is_launched_once_a_block_and_loaded_for_its_time(
             assert loaded == pytest.approx(total_s, abs=1e-4)
 
 
-@settings(deadline=None)  # the machine may be busy
 @given(designs, loads, st.integers(1, 6))
 def test_a_launch_has_one_load_clock_with_its_warm_up_and_its_measurement_in_one_piece(
     design: dict[str, Any], load: dict[str, Any], count: int
@@ -103,7 +101,6 @@ def test_a_launch_has_one_load_clock_with_its_warm_up_and_its_measurement_in_one
             assert all(s.duration_s > 0 for s in own)
 
 
-@settings(deadline=None)  # the machine may be busy
 @given(designs, loads, st.integers(1, 6))
 def test_turns_are_all_of_the_load_of_their_launch_and_a_round_visits_each_once(
     design: dict[str, Any], load: dict[str, Any], count: int
@@ -148,7 +145,6 @@ def test_cells_whose_loads_differ_in_length_leave_the_round_when_theirs_is_over(
     assert [turn.launch_id for turn in sitting.turns[-2:]] == ["b1-c2", "b1-c2"]
 
 
-@settings(deadline=None)  # the machine may be busy
 @given(designs, st.integers(1, 6))
 def test_the_same_seed_gives_the_same_plan(design: dict[str, Any], count: int) -> None:
     experiment, cells = make_experiment(**design), make_cells(count)
