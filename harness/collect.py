@@ -8,9 +8,16 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.domain.evidence import NULL_COLUMNS, OUTCOMES, REQUEST_COLUMNS, no_null_requests
+from harness.domain.evidence import (
+    NULL_COLUMNS,
+    OUTCOMES,
+    PROBE_USER_COLUMNS,
+    REQUEST_COLUMNS,
+    no_null_requests,
+    no_probe_user,
+)
 from harness.domain.load import SETUP_SEGMENT, Segment
-from harness.domain.rows import NULL_LAUNCH, RECORD_BYTES, RECORD_FIELDS, names_file, rows_file
+from harness.domain.rows import NULL_LAUNCH, RECORD_BYTES, RECORD_FIELDS, names_file, probe_user_of, rows_file
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,6 +55,15 @@ def read_null(output_dir: Path) -> pd.DataFrame:
     rows = read_rows(output_dir, NULL_LAUNCH, ())
     answered: pd.DataFrame = rows.loc[rows["outcome"] == "ok", list(NULL_COLUMNS)].reset_index(drop=True)
     return answered
+
+
+def read_probe_user(output_dir: Path, launch_id: str) -> pd.DataFrame:
+    """What the launch's probe user was answered: PROBE_USER_COLUMNS, in the order the answers came."""
+    own = probe_user_of(launch_id)
+    if not any(output_dir.glob(f"**/{rows_file(own)}")):
+        return no_probe_user()
+    rows: pd.DataFrame = read_rows(output_dir, own, ())[list(PROBE_USER_COLUMNS)]
+    return rows
 
 
 def read_workers(output_dir: Path) -> list[dict[str, Any]]:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import harness
-from harness.collect import read_generator_log, read_null, read_rows, read_workers
+from harness.collect import read_generator_log, read_null, read_probe_user, read_rows, read_workers
 from harness.domain.ledger import check_ledger
 from harness.domain.load import LaunchLoad, LoadOutput, LoadPlan
 from harness.domain.secrets import MASK, looks_secret, masked
@@ -29,7 +29,7 @@ from harness.errors import InfrastructureError
 from harness.null import serving_nothing
 from harness.signals import error_of, ledger_of, publish
 
-__all__ = ["Generator", "check_ledger", "read_generator_log", "read_null", "read_rows", "start"]
+__all__ = ["Generator", "check_ledger", "read_generator_log", "read_null", "read_probe_user", "read_rows", "start"]
 
 _POLL_S = 0.01
 _TICK_S = 0.25

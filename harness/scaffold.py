@@ -44,17 +44,21 @@ def _sections() -> Iterator[tuple[str, type]]:
 
 
 def _section(key: str, cls: type) -> str:
+    return "\n".join((f"\n[{key}]", *_lines(key, cls))) + "\n"
+
+
+def _lines(key: str, cls: type, prefix: str = "") -> Iterator[str]:
     described, defaults, set_here = meanings(cls), cls(), BASE.get(key, {})
-    lines = [f"\n[{key}]"]
     for field in fields(cls):
         if field.metadata:  # it says that this is no key
             continue
+        if is_dataclass(inner := getattr(defaults, field.name)):
+            yield from _lines(f"{key}.{field.name}", type(inner), f"{prefix}{field.name}.")
+            continue
         chosen = field.name in set_here
         value = set_here[field.name] if chosen else getattr(defaults, field.name)
-        lines.append(
-            f"{'' if chosen else '# '}{field.name} = {_toml(value)}  # {described.get(field.name, '')}".rstrip(" #")
-        )
-    return "\n".join(lines) + "\n"
+        name = f"{'' if chosen else '# '}{prefix}{field.name}"
+        yield f"{name} = {_toml(value)}  # {described.get(field.name, '')}".rstrip(" #")
 
 
 def _toml(value: Any) -> str:

@@ -13,7 +13,7 @@ from harness import deploy, drive, environment, observe, plan, schedule
 from harness.domain.events import CellTick, Emit, LoadTick, Note, TargetsUp
 from harness.domain.evidence import Context, Observed, RelayReadings, RunningTarget, Trial, TrialEvidence
 from harness.domain.experiment import Experiment
-from harness.domain.load import Launch, Ledger, LoadOutput, Sitting
+from harness.domain.load import Launch, Ledger, LoadOutput, ProbeRequest, Sitting
 from harness.observe.live import LiveFigures
 from harness.places import Place
 
@@ -55,7 +55,10 @@ def run_sitting(
         starts = _starts(sitting, near.urls, folder)
         targets = stack.enter_context(deploy.start_all(starts, probe=experiment.observe.probe))
         gauges = {start.launch.id: start.probe_dir for start in starts} if experiment.observe.probe else {}
-        load_plan = schedule.with_hosts(sitting, targets.hosts, _scenarios(sitting), folder, gauges)
+        load_plan = replace(
+            schedule.with_hosts(sitting, targets.hosts, _scenarios(sitting), folder, gauges),
+            probe_user=_probe_request(sitting, experiment),
+        )
         generator = stack.enter_context(drive.start(load_plan))  # loads the scenarios while the targets start
         running = targets.wait()
         emit(TargetsUp(index=sitting.index))
@@ -125,6 +128,15 @@ def _database_names(urls: Mapping[str, str]) -> Mapping[str, str]:
     return {urlsplit(url).path.lstrip("/"): launch_id for launch_id, url in urls.items()}
 
 
+def _probe_request(sitting: Sitting, experiment: Experiment) -> ProbeRequest | None:
+    """What is asked beside the load that is measured; a staircase means to saturate, a check sends each task once."""
+    asked = experiment.probe_user
+    if not asked.request or sitting.purpose != "measure":
+        return None
+    method, _, path = asked.request.partition(" ")
+    return ProbeRequest(method=method, path=path, rate_rps=asked.rate_rps)
+
+
 def _scenarios(sitting: Sitting) -> Mapping[str, Path]:
     names = {launch.cell.load.scenario for launch in sitting.launches}
     return {name: plan.resolve_scenario(name, Path.cwd()) for name in names}
@@ -185,6 +197,7 @@ def _trial(raw: Raw, launch: Launch, experiment: Experiment, ceiling_rps: float 
         requests=rows,
         generator=drive.read_generator_log(raw.folder),
         null=drive.read_null(raw.folder),
+        probe_user=drive.read_probe_user(raw.folder, launch.id),
         **tables,
     )
     return Kept(evidence=evidence, logs=logs)

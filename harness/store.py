@@ -6,7 +6,7 @@
       lock                        held by the process that measures, and by no other
       run.json, run.json.sha256   written once, before the first sitting: harness.domain.evidence.RunInfo
       sittings/<n>/               what one generator process read and wrote (docs/formats.md)
-      trials/<launch-id>/         trial.json, eight parquet tables, logs, checksums.json
+      trials/<launch-id>/         trial.json, nine parquet tables, logs, checksums.json
       summary.csv  report.html    derived; can be deleted and made again
 
 A trial folder appears whole or not at all: it is written beside, flushed to disk and renamed. What is complete is
@@ -35,6 +35,7 @@ from harness.domain.evidence import (
     GENERATOR_COLUMNS,
     NULL_COLUMNS,
     PROBE_COLUMNS,
+    PROBE_USER_COLUMNS,
     PROCESS_COLUMNS,
     REQUEST_COLUMNS,
     SERVER_COLUMNS,
@@ -59,6 +60,7 @@ TABLES: Mapping[str, Mapping[str, str]] = {
     "generator": GENERATOR_COLUMNS,
     "counts": COUNT_COLUMNS,
     "null": NULL_COLUMNS,
+    "probe_user": PROBE_USER_COLUMNS,
 }
 WRITTEN_FOR_EVERY_TRIAL = ("trial.json", *(f"{name}.parquet" for name in TABLES))
 FORGOTTEN_AFTER_S = 3600.0
@@ -109,6 +111,10 @@ class StoredTrial:
     @property
     def null(self) -> pd.DataFrame:
         return self._read("null", None)
+
+    @property
+    def probe_user(self) -> pd.DataFrame:
+        return self._read("probe_user", None)
 
     @property
     def target_log(self) -> str:

@@ -13,6 +13,7 @@ from harness.analyse.metrics import METRICS, compare_by
 from harness.analyse.outcome import outcome_of
 from harness.analyse.power import smallest_findable
 from harness.analyse.priors import prior_of
+from harness.analyse.probe_user import with_probe_user
 from harness.analyse.ranking import Kind, kind_of, ranked
 from harness.analyse.series import figure_tables
 from harness.analyse.summary import P95, compare_percentiles, summarise_cell
@@ -34,7 +35,11 @@ def analyse(run: Run) -> Report:
     slo = run.info.experiment.slo
     percentiles = compare_percentiles(measured.counted, lambda share: prior_of(profile, share))
     unranked = [
-        summarise_cell(cell, measured.of(cell.id), measured.excluded_of(cell.id), slo, percentiles)
+        with_probe_user(
+            summarise_cell(cell, measured.of(cell.id), measured.excluded_of(cell.id), slo, percentiles),
+            run.info.experiment.probe_user,
+            measured.of(cell.id),
+        )
         for cell in info.cells
     ]
     kinds = {summary.cell.id: kind_of(summary) for summary in unranked}

@@ -33,6 +33,7 @@ from harness.analyse.measured import (
     Requests,
     arrivals_of,
     endpoint_owners,
+    probe_user_ms,
     requests_of,
     rows_of,
 )
@@ -138,6 +139,8 @@ class LaunchFigures:
     """NaN where the target's processes were not seen"""
     not_applied: tuple[NotApplied, ...]
     """settings of the cell that its service does not have"""
+    probe_user_ms: Floats
+    """latencies of the probe user's requests, ascending, failures infinite; in no other figure"""
 
     @property
     def block(self) -> int:
@@ -298,6 +301,7 @@ def launch_figures(evidence: Evidence, rows: pd.DataFrame, owners: Mapping[str, 
         pool_used_mean=pool_used_mean(probe, spans),
         target_cpu_s=cpu_s,
         not_applied=wrong,
+        probe_user_ms=probe_user_ms(evidence.probe_user, spans),
     )
 
 

@@ -337,3 +337,11 @@ def _endpoints(rows: Rows, owners: Mapping[str, str]) -> tuple[Codes, tuple[str,
         by_task = category_codes(rows.table["task"], {task: places[endpoint] for task, endpoint in owners.items()})
         endpoint[lost] = by_task[lost]
     return endpoint, names
+
+
+def probe_user_ms(rows: pd.DataFrame, spans: Windows) -> Floats:
+    """Return the latencies, ascending, of what the probe user asked in the measured time; failures are infinite."""
+    due_ns = rows["intended_ns"].to_numpy()
+    took_ms = (rows["finished_ns"].to_numpy() - due_ns) / 1e6
+    latency_ms = np.where(rows["outcome"].to_numpy() == "ok", took_ms, np.inf)
+    return np.sort(latency_ms[spans.contain(due_ns)])

@@ -41,7 +41,7 @@ def summary_rows(run: Run, summary: Summary) -> pd.DataFrame:
         | _settings(own.cell)
         | _figures(own, figures)
         for own in summary.cells
-        for figures in (own.all, *own.endpoints)
+        for figures in (own.all, *own.endpoints, *(() if own.probe_user is None else (own.probe_user,)))
     ]
     return pd.DataFrame(rows)
 

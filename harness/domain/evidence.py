@@ -127,6 +127,16 @@ NULL_COLUMNS: Mapping[str, str] = {
 """Requests beside the load to a service that does nothing, through the scenario's own client: what they take is the
 instrument's. One row for each that was answered; they serve every launch of the sitting."""
 
+PROBE_USER_COLUMNS: Mapping[str, str] = {
+    "intended_ns": "int64",
+    "started_ns": "int64",
+    "finished_ns": "int64",
+    "outcome": "category",  # ok, error or timeout
+    "status": "uint16",
+    "error": "category",
+}
+"""What a launch's probe user was answered, a row a request."""
+
 SERVER_COLUMNS: Mapping[str, str] = {
     "t_ns": "int64",
     "key": "category",  # one of SERVER_KEYS
@@ -170,6 +180,13 @@ def no_null_requests() -> pd.DataFrame:
     import pandas as pd
 
     return pd.DataFrame({name: [] for name in NULL_COLUMNS}).astype(dict(NULL_COLUMNS))
+
+
+def no_probe_user() -> pd.DataFrame:
+    """The probe user's table of a launch that has none."""
+    import pandas as pd
+
+    return pd.DataFrame({name: [] for name in PROBE_USER_COLUMNS}).astype(dict(PROBE_USER_COLUMNS))
 
 
 def no_counts() -> pd.DataFrame:
@@ -480,6 +497,8 @@ class Evidence(Protocol):
     @property
     def null(self) -> pd.DataFrame: ...
     @property
+    def probe_user(self) -> pd.DataFrame: ...
+    @property
     def target_log(self) -> str:
         """What the service wrote; "" where it was not started here."""
         ...
@@ -503,6 +522,7 @@ class TrialEvidence:
     counts: pd.DataFrame = field(default_factory=no_counts)
     target_log: str = ""
     null: pd.DataFrame = field(default_factory=no_null_requests)
+    probe_user: pd.DataFrame = field(default_factory=no_probe_user)
 
     def table(self, name: str, columns: Sequence[str]) -> pd.DataFrame:
         """Some columns of one table ("requests")."""

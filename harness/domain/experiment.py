@@ -331,6 +331,25 @@ class Slo(Limits):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeUser:
+    """One who asks at a fixed rate beside the load, as a readiness check does: judged apart, in no other figure."""
+
+    __pydantic_config__: ClassVar[Mapping[str, Any]] = _STRICT
+
+    request: str = ""
+    """what is asked, such as "GET /ready"; empty: nothing"""
+    rate_rps: Annotated[float, Gt(0), Le(100)] = 0.2
+    """requests a second, evenly spaced, while the launch is under load"""
+    slo: Limits = field(default_factory=Limits)
+    """what is promised of it; it counts for the cell's SLO"""
+
+    @property
+    def name(self) -> str:
+        """What it is called in reports."""
+        return f"probe user {self.request}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Observe:
     """What is sampled while the load runs."""
 
@@ -366,6 +385,7 @@ class Experiment:
     load: Load = field(default_factory=Load)
     design: Design = field(default_factory=Design)
     slo: Slo = field(default_factory=Slo)
+    probe_user: ProbeUser = field(default_factory=ProbeUser)
     observe: Observe = field(default_factory=Observe)
     named: tuple[str, ...] = field(default=(), metadata=NOT_A_KEY)
     """the dotted keys that the file, its matrix or --set name; no key itself"""

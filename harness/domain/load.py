@@ -116,6 +116,15 @@ class ScenarioOutline:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeRequest:
+    """What a probe user asks each launch beside its load."""
+
+    method: str
+    path: str
+    rate_rps: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LoadPlan:
     """Everything one generator executes, be it one process or several that share the arrivals."""
 
@@ -135,6 +144,8 @@ class LoadPlan:
     """of a service that does nothing, to be asked beside the load; None where none is near all that send it"""
     once: bool = False
     """each open segment is one arrival, at its start, of the task that has its number, instead of drawn ones"""
+    probe_user: ProbeRequest | None = None
+    """asked of the launch that has its turn, by one of the processes"""
 
     @property
     def duration_s(self) -> float:

@@ -45,6 +45,11 @@ NULL_LAUNCH = "null"
 """Stands for a launch in the names of the files about the service that does nothing."""
 
 
+def probe_user_of(launch_id: str) -> str:
+    """Stands for a launch in the names of the files about its probe user."""
+    return f"{launch_id}-probe-user"
+
+
 def rows_file(launch_id: str) -> str:
     """Name of the launch's file of records."""
     return f"rows-{launch_id}.bin"

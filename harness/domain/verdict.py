@@ -5,6 +5,7 @@ Latencies are in ms. `math.inf` means that at least that share of offered arriva
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -158,6 +159,10 @@ class CellSummary:
     """of all that was promised, of everything and of each endpoint; None where nothing was, or nothing is known"""
     slo_instrument: bool
     """it is unclear because of the instrument's bound alone"""
+    probe_user: EndpointSummary | None = None
+    """what who asks beside the load met; percentiles are NaN where the answers are too few; None without one"""
+    probe_user_worst_ms: float = math.nan
+    """its slowest answer; infinite where one failed"""
     failing: bool
     """more fails than anybody would accept, or than the SLO allows"""
     saturated: bool

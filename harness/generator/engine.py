@@ -127,12 +127,13 @@ class Engine:
         self._sleep_until(begin_ns)
         hot.in_flight.reset_peak()
         load_start_ns = course.clock_ns
-        if course.climbs:
-            end_ns, cut = self._climb(course, begin_ns)
-        elif course.open is not None:
-            end_ns, cut = self._send(course, duration_ns, begin_ns)
-        else:
-            end_ns, cut = self._let_go(course, duration_ns, begin_ns)
+        with hot.asked_beside(zero_ns=begin_ns - load_start_ns, begin_ns=begin_ns):
+            if course.climbs:
+                end_ns, cut = self._climb(course, begin_ns)
+            elif course.open is not None:
+                end_ns, cut = self._send(course, duration_ns, begin_ns)
+            else:
+                end_ns, cut = self._let_go(course, duration_ns, begin_ns)
         if not course.climbs:
             course.clock_ns += end_ns - begin_ns
         idle_ns, idle = self._until_idle(course)

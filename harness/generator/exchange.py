@@ -11,7 +11,7 @@ from typing import Any
 import gevent
 
 from harness.domain.experiment import Workers
-from harness.domain.load import LaunchLoad, LoadPlan, Segment, Turn
+from harness.domain.load import LaunchLoad, LoadPlan, ProbeRequest, Segment, Turn
 
 POLL_S = 0.002
 
@@ -40,7 +40,7 @@ def read_raw_plan(path: Path) -> dict[str, Any]:
 
 def plan_of(raw: Mapping[str, Any]) -> LoadPlan:
     """A load plan from plain values."""
-    workers = raw.get("workers")
+    workers, probe_user = raw.get("workers"), raw.get("probe_user")
     return LoadPlan(
         launches=tuple(map(launch_of, raw["launches"])),
         segments=tuple(Segment(**segment) for segment in raw["segments"]),
@@ -52,6 +52,7 @@ def plan_of(raw: Mapping[str, Any]) -> LoadPlan:
         workers=None if workers is None else Workers(**workers),
         null_url=raw.get("null_url"),
         once=raw.get("once", False),
+        probe_user=None if probe_user is None else ProbeRequest(**probe_user),
     )
 
 

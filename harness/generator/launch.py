@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import gevent
@@ -25,6 +26,9 @@ from harness.generator.gauges import Gauges
 from harness.generator.rounds import Rounds
 from harness.generator.scenario import Scenario
 
+if TYPE_CHECKING:
+    from harness.generator.probe_user import ProbeUser
+
 ON_START_S = float(os.environ.get("POOLBENCH_ON_START_S", "45"))
 """Less than what the orchestrator has patience for, so that the reason is told and not that it took long."""
 
@@ -39,6 +43,7 @@ class HotLaunch:
     in_flight: InFlight
     rounds: Rounds
     share: Share = WHOLE
+    probe_user: ProbeUser | None = None
     fail: Callable[[BaseException], None] | None = None
     """stops the plan when the scenario asks for it; set by the engine"""
     deadlines: Deadlines = field(init=False)
@@ -80,6 +85,10 @@ class HotLaunch:
     def gone(self, user_class: type[locust.User]) -> None:
         """A user has ended."""
         self.scenario.runner.alive[user_class.__name__] -= 1
+
+    def asked_beside(self, *, zero_ns: int, begin_ns: int) -> AbstractContextManager[None]:
+        """Let its probe user ask within the block, if it has one: a turn from `begin_ns` on."""
+        return nullcontext() if self.probe_user is None else self.probe_user.asking(zero_ns=zero_ns, begin_ns=begin_ns)
 
     @property
     def is_awaited(self) -> bool:

@@ -23,6 +23,7 @@ from harness.generator.exchange import read_plan, wait_for
 from harness.generator.launch import HotLaunch
 from harness.generator.monitor import watching
 from harness.generator.null_user import asking_nothing
+from harness.generator.probe_user import probe_user
 from harness.generator.recorder import Recorder
 from harness.generator.rounds import Rounds, follow_rounds
 from harness.generator.scenario import load_scenario
@@ -110,6 +111,10 @@ def execute(plan: LoadPlan, control: Control, parsed_options: Any, share: Share 
         flushes = [hot.book.recorder.flush for hot in launches]
         if plan.null_url is not None:
             flushes.append(stack.enter_context(_null(plan, launches[0], rounds, share)).flush)
+        if plan.probe_user is not None:
+            for hot in launches:
+                asking = probe_user(output_dir, hot, plan.probe_user, asks=share.stripe == 0)
+                flushes.append(stack.enter_context(asking).flush)
         stack.enter_context(watching(output_dir / "generator.jsonl", engine, flushes))
         control.wait_for_targets()
         for hot in launches:

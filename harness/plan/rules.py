@@ -17,6 +17,7 @@ from harness.domain.experiment import (
     Design,
     Experiment,
     Load,
+    ProbeUser,
 )
 from harness.domain.rate import rate_share
 from harness.errors import UsageError
@@ -26,6 +27,7 @@ from harness.plan.reach import check_reach
 from harness.plan.sense import check_sense
 
 MAX_CELLS = 1000
+_REQUEST = re.compile(r"[A-Z]{1,20} /\S{0,2000}")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,59}")
 
 
@@ -77,6 +79,7 @@ def _turns(load: Load, design: Design) -> float:
 def check(experiment: Experiment, cells: Sequence[Cell], source: Source) -> None:
     """Raise UsageError for the first rule that is broken."""
     check_name(experiment.name, source.where("name"))
+    _check_probe_user(experiment, source)
     for cell in cells:
         _check_load(cell.load, source)
         check_reach(cell, source)
@@ -100,6 +103,29 @@ def check_name(name: str, where: str) -> None:
         raise UsageError(
             f"{where}: name {name!r} cannot name a folder.",
             next_step="Use up to 60 letters, digits, - and _, beginning with a letter or digit.",
+        )
+
+
+def _check_probe_user(experiment: Experiment, source: Source) -> None:
+    asked, load = experiment.probe_user, experiment.load
+    where = source.where("probe_user.request")
+    if not asked.request:
+        if asked != ProbeUser():
+            raise UsageError(
+                f"{where}: probe_user.request is missing: nothing would be asked.",
+                next_step='Write what is asked, such as request = "GET /ready".',
+            )
+        return
+    if not _REQUEST.fullmatch(asked.request):
+        raise UsageError(
+            f'{where}: probe_user.request must be a method and a path, not "{asked.request}".',
+            next_step='Write it as "GET /ready".',
+        )
+    if asked.rate_rps * load.measure_s < 1:
+        raise UsageError(
+            f"{source.where('probe_user.rate_rps', 'probe_user')}: at {asked.rate_rps:g} a second the probe user may "
+            f"ask nothing in the {load.measure_s:g} s that are measured.",
+            next_step=f"Raise probe_user.rate_rps, or set load.measure_s to at least {1 / asked.rate_rps:g}.",
         )
 
 

@@ -22,6 +22,7 @@ from harness.domain.experiment import (
     Network,
     Observe,
     Pool,
+    ProbeUser,
     Session,
     Slo,
     Target,
@@ -44,6 +45,7 @@ SECTIONS: Mapping[str, type] = {
     "load": Load,
     "design": Design,
     "slo": Slo,
+    "probe_user": ProbeUser,
     "observe": Observe,
 }
 VARIABLE_SECTIONS = ("pool", "session", "target", "database", "network", "load")
@@ -83,8 +85,15 @@ _ALLOWED: Mapping[str, str] = {
 def known_keys() -> tuple[str, ...]:
     """Every dotted key of an experiment file."""
     top = [f.name for f in dataclasses.fields(Experiment) if f.name not in SECTIONS and not f.metadata]
-    inner = ((name, f) for name, kind in SECTIONS.items() for f in dataclasses.fields(kind) if not f.metadata)
-    return (*top, *(f"{name}.{f.name}" for name, f in inner))
+    return (*top, *(key for name, kind in SECTIONS.items() for key in _keys(name, kind)))
+
+
+def _keys(section: str, kind: type) -> Iterator[str]:
+    for f in dataclasses.fields(kind):
+        if isinstance(f.default_factory, type) and dataclasses.is_dataclass(f.default_factory):
+            yield from _keys(f"{section}.{f.name}", f.default_factory)
+        elif not f.metadata:
+            yield f"{section}.{f.name}"
 
 
 def variable_keys() -> tuple[str, ...]:

@@ -36,6 +36,7 @@ def notes(report: Report) -> tuple[str, ...]:
         _echo(report),
         _still_at_work(report),
         *_not_sent(report),
+        _probe_user(report),
         _not_settled(report),
         _empty_tasks(report),
         _closed(report),
@@ -181,6 +182,27 @@ def _not_sent(report: Report) -> Iterator[str]:
             f"Whether the SLO of {name} is met is unclear: {launch} sent such a request."
             f"{f' Did you mean {near[0]}?' if near else known}"
         )
+
+
+def _probe_user(report: Report) -> str:
+    """Answers too few for the percentile that is shown: how many there were, and the worst."""
+    few = [cell for cell in _valid(report) if cell.probe_user is not None and math.isnan(cell.probe_user.p95_ms.value)]
+    if not few:
+        return ""
+    met = listed([f"{settings_text(cell.cell)} {_met(cell)}" for cell in few])
+    return (
+        f"The {report.info.experiment.probe_user.name} asked too seldom for a p95: {met}. A higher "
+        "probe_user.rate_rps, a longer load.measure_s or more launches give more answers."
+    )
+
+
+def _met(cell: CellSummary) -> str:
+    asked = 0 if cell.probe_user is None else cell.probe_user.requests
+    times = f"{count(asked)} {'time' if asked == 1 else 'times'}"
+    if not asked:
+        return times
+    worst_ms = cell.probe_user_worst_ms
+    return f"{times}, the worst {f'{number(worst_ms)} ms' if math.isfinite(worst_ms) else 'without a good answer'}"
 
 
 def _empty_tasks(report: Report) -> str:

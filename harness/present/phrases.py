@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from harness.domain.evidence import RunInfo
-from harness.domain.experiment import Cell, Limits, Slo
+from harness.domain.experiment import Cell, Experiment, Limits, Slo
 from harness.domain.verdict import (
     Bounds,
     CellSummary,
@@ -302,16 +302,18 @@ def _overwhelmed(valid: Sequence[CellSummary]) -> Iterator[str]:
 
 
 def _slo(verdict: Verdict, cells: Mapping[str, CellSummary], valid: Sequence[CellSummary], info: RunInfo) -> str:
-    slo = info.experiment.slo
-    if not slo.promised:
+    slo, asked = info.experiment.slo, info.experiment.probe_user
+    promise = slo_text(info.experiment)
+    if not promise:
         return ""
-    promise = slo_text(slo)
     if verdict.cell_id is not None and verdict.state != "different_loads":
         pick = cells[verdict.cell_id]
         if pick.slo == "met":
             return f"It meets the SLO ({promise})."
         unsent = not_sent(pick, slo)
         why = f"no launch sent {listed(unsent)}" if unsent else "more launches may tell"
+        if pick.probe_user is not None and pick.probe_user.slo == "unclear" and not unsent:
+            why = f"more answers to the {asked.name} may tell"
         if pick.slo_instrument:
             why = "the instrument may have made the difference"
         return f"Whether it meets the SLO ({promise}) is unclear: {why}."
@@ -404,11 +406,12 @@ def promise_text(limits: Limits) -> str:
     return ", ".join([*parts, *failed])
 
 
-def slo_text(slo: Slo) -> str:
-    """All that is promised: "p95 at most 300 ms; GET /heroes: p95 at most 50 ms"."""
+def slo_text(experiment: Experiment) -> str:
+    """All that is promised: "p95 at most 300 ms; GET /heroes: p95 at most 50 ms"; empty where nothing is."""
+    asked = experiment.probe_user
+    promised = dict(experiment.slo.promised) | ({asked.name: asked.slo} if asked.slo.is_given else {})
     return "; ".join(
-        promise_text(limits) if name == "*" else f"{name}: {promise_text(limits)}"
-        for name, limits in slo.promised.items()
+        promise_text(limits) if name == "*" else f"{name}: {promise_text(limits)}" for name, limits in promised.items()
     )
 
 

@@ -62,6 +62,13 @@ def _cell(cell: CellSummary) -> Mapping[str, Any]:
         "not_applied": {key: list(found) for key, found in cell.not_applied.items()},
         "failures": [asdict(failure) for failure in cell.failures],
         "logged": dict(cell.logged),
+        "probe_user": None
+        if cell.probe_user is None
+        else {
+            "endpoint": cell.probe_user.endpoint,
+            **_endpoint(cell.probe_user),
+            "worst_ms": cell.probe_user_worst_ms,
+        },
         "endpoints": [{"endpoint": each.endpoint, **_endpoint(each)} for each in cell.endpoints],
     }
 

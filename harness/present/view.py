@@ -97,7 +97,8 @@ def facts(report: Report) -> tuple[tuple[str, str], ...]:
         ("Load", _load_fact(report)),
         ("Time", _time_fact(info)),
         ("Order", _design_fact(info)),
-        ("Promise (SLO)", slo_text(info.experiment.slo)),
+        ("Promise (SLO)", slo_text(info.experiment)),
+        ("Probe user", _probe_user_fact(info)),
         ("Service", _service_fact(report)),
         ("Database", _database_fact(info)),
         ("Machine", _machine_fact(info.environment)),
@@ -132,24 +133,36 @@ class Kept:
 
 
 def promises(report: Report) -> tuple[Kept, ...]:
-    """Each promise in each valid cell, best cell first; none where nothing is promised of a single endpoint."""
-    slo = report.info.experiment.slo
-    if not slo.endpoints:
+    """Each promise in each valid cell, best cell first, and what a probe user met.
+
+    None where nothing is promised of a single endpoint, and nobody asks beside the load.
+    """
+    slo, asked = report.info.experiment.slo, report.info.experiment.probe_user
+    of_each = {**slo.promised, **({asked.name: asked.slo} if asked.request else {})}
+    if not slo.endpoints and not asked.request:
         return ()
     valid = [cell for cell in report.summary.cells if cell.valid]
-    return tuple(_kept(cell, name, limits) for cell in valid for name, limits in slo.promised.items())
+    return tuple(_kept(cell, name, limits) for cell in valid for name, limits in of_each.items())
 
 
 def _kept(cell: CellSummary, name: str, limits: Limits) -> Kept:
-    own = next((own for own in (cell.all, *cell.endpoints) if own.endpoint == name), None)
+    known = (cell.all, *cell.endpoints, *(() if cell.probe_user is None else (cell.probe_user,)))
+    own = next((own for own in known if own.endpoint == name), None)
     return Kept(
         label=cell.cell.label,
         of="everything" if name == "*" else name,
-        promised=promise_text(limits),
+        promised=promise_text(limits) or UNKNOWN,
         p95_ms=Bounds(value=math.nan, low=None, high=None) if own is None else own.p95_ms,
         error_rate=math.nan if own is None else own.error_rate,
         kept="unclear" if own is None else own.slo,
     )
+
+
+def _probe_user_fact(info: RunInfo) -> str:
+    asked = info.experiment.probe_user
+    if not asked.request:
+        return ""
+    return f"{asked.request} {asked.rate_rps:g} times a second beside the load, in no other figure"
 
 
 def fingerprint(environment: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:

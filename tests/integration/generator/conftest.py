@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from harness import drive
-from harness.domain.load import LaunchLoad, LoadPlan, Segment, Turn
+from harness.domain.load import LaunchLoad, LoadPlan, ProbeRequest, Segment, Turn
 
 sys.path.append(str(Path(__file__).parent))  # the tests of this folder share load_stub
 
@@ -36,6 +36,7 @@ def run(tmp_path: Path) -> Run:
         max_in_flight: int = 200,
         host: str | None = None,
         credentials: str = "",
+        probe_user: ProbeRequest | None = None,
         **load: Any,
     ) -> Result:
         scenario = tmp_path / "scenario.py"
@@ -62,6 +63,7 @@ def run(tmp_path: Path) -> Run:
                 or whole_turns(segments),
                 pause_s=pause_s,
                 output_dir=tmp_path / "out",
+                probe_user=probe_user,
             )
             with drive.start(plan) as generator:
                 generator.targets_up()

@@ -28,6 +28,7 @@ from harness.domain.evidence import (
     TrialEvidence,
     no_counts,
     no_null_requests,
+    no_probe_user,
     no_server_readings,
 )
 from harness.domain.experiment import Cell, DatabaseSpec, Design, Experiment, Load, Pool, Session, Slo, Target
@@ -128,6 +129,7 @@ def nothing_read() -> Mapping[str, pd.DataFrame]:
         ),
         "counts": no_counts(),
         "null": no_null_requests(),
+        "probe_user": no_probe_user(),
     }
 
 
@@ -280,6 +282,7 @@ def trial(
         generator=nothing_read()["generator"],
         counts=nothing_read()["counts"],
         null=changes.get("null", nothing_read()["null"]),
+        probe_user=changes.get("probe_user", nothing_read()["probe_user"]),
     )
 
 

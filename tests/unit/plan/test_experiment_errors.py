@@ -135,6 +135,39 @@ SLOS = {
     ),
     "what endpoints are gathered under": (HEAD + RATE + "[slo]\nendpoints = 5\n", "unknown key 'slo.endpoints'.", "T"),
 }
+PROBE_USERS = {
+    "nothing asked": (
+        HEAD + RATE + "[probe_user]\nrate_rps = 2\n",
+        "x.toml:5: probe_user.request is missing: nothing would be asked.",
+        'request = "GET /ready"',
+    ),
+    "no method": (
+        HEAD + RATE + "[probe_user]\nrequest = '/ready'\n",
+        'x.toml:6: probe_user.request must be a method and a path, not "/ready".',
+        '"GET /ready"',
+    ),
+    "a whole address": (
+        HEAD + RATE + "[probe_user]\nrequest = 'GET http://a/'\n",
+        "a method and a path",
+        '"GET /ready"',
+    ),
+    "too seldom": (
+        HEAD + RATE + "[probe_user]\nrequest = 'GET /ready'\nrate_rps = 0.05\n",
+        "x.toml:7: at 0.05 a second the probe user may ask nothing in the 10 s that are measured.",
+        "load.measure_s to at least 20",
+    ),
+    "its limit": (
+        HEAD + RATE + "[probe_user]\nrequest = 'GET /ready'\nslo.p95_ms = 0\n",
+        "x.toml:7: probe_user.slo.p95_ms must be more than 0, not 0.",
+        "Change",
+    ),
+    "its limit's name": (
+        HEAD + RATE + "[probe_user]\nrequest = 'GET /ready'\nslo.p95 = 9\n",
+        "x.toml:7: unknown key 'probe_user.slo.p95'.",
+        "Did you mean 'probe_user.slo.p95_ms'?",
+    ),
+    "its rate": (HEAD + RATE + "[probe_user]\nrequest = 'GET /'\nrate_rps = 0\n", "must be more than 0, not 0.", "C"),
+}
 MATRIX = {
     "empty list": (
         HEAD + RATE + "[matrix]\npool.pool_size = []\n",
@@ -293,7 +326,14 @@ TOGETHER = {
 }
 
 
-TABLES = {"key": KEYS_AND_VALUES, "slo": SLOS, "matrix": MATRIX, "load": LOADS, "together": TOGETHER}
+TABLES = {
+    "key": KEYS_AND_VALUES,
+    "slo": SLOS,
+    "probe user": PROBE_USERS,
+    "matrix": MATRIX,
+    "load": LOADS,
+    "together": TOGETHER,
+}
 
 
 @pytest.mark.parametrize(

@@ -34,11 +34,11 @@ def refusals(raw: Any) -> list[str]:
 
 def described(key: str) -> dict[str, Any]:
     """What the schema says of a key."""
-    section, _, name = key.rpartition(".")
-    if not section:
-        return SCHEMA["properties"][name]
-    kind = SCHEMA["properties"][section]["$ref"].rpartition("/")[2]
-    return SCHEMA["$defs"][kind]["properties"][name]
+    found = SCHEMA
+    for name in key.split("."):
+        kind = found.get("$ref", "").rpartition("/")[2]
+        found = (SCHEMA["$defs"][kind] if kind else found)["properties"][name]
+    return found
 
 
 def about_its_limits(key: str) -> Iterator[float]:

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from harness.domain.experiment import Cell, DatabaseSpec, Design, Load, Observe, Target
+from harness.domain.experiment import Cell, DatabaseSpec, Design, Limits, Load, Observe, ProbeUser, Target
 from harness.domain.verdict import Report
+from harness.present import as_dict
 from harness.present.view import facts, peak_text
 
 MakeReport = Callable[..., Report]
@@ -146,3 +147,24 @@ def test_no_connection_at_all_is_a_figure_and_nobody_looking_is_none(make_report
     cell = make_report().summary.cells[0]
     assert peak_text(replace(cell, connections_peak=0, connections_active_mean=0.0)) == "0"
     assert peak_text(make_report(activity=False).summary.cells[0]) == "\u2013"
+
+
+def test_a_probe_user_is_said_with_what_is_promised_of_it(told: Tell) -> None:
+    assert "Probe user" not in told()
+    asked = ProbeUser(request="GET /ready", rate_rps=0.2, slo=Limits(p95_ms=1000))
+    said = told(experiment={"probe_user": asked})
+    assert said["Probe user"] == "GET /ready 0.2 times a second beside the load, in no other figure"
+    assert said["Promise (SLO)"] == "p95 at most 25 ms; probe user GET /ready: p95 at most 1000 ms"
+
+
+def test_a_probe_user_stands_apart_in_json(make_report: MakeReport) -> None:
+    report = make_report(drivers=1, sizes=1)
+    (own,) = report.summary.cells
+    assert as_dict(report)["cells"][0]["probe_user"] is None
+    asked = replace(own, probe_user=replace(own.all, endpoint="probe user GET /ready"), probe_user_worst_ms=80.0)
+    shown = as_dict(replace(report, summary=replace(report.summary, cells=(asked,))))["cells"][0]["probe_user"]
+    assert (shown["endpoint"], shown["worst_ms"], shown["requests"]) == (
+        "probe user GET /ready",
+        80.0,
+        own.all.requests,
+    )

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from harness.domain.evidence import RelayReadings
-from harness.domain.experiment import DatabaseSpec, Design, Limits, Load, Observe, Pool, Slo, Target, Workers
+from harness.domain.experiment import DatabaseSpec, Design, Limits, Load, Observe, Pool, ProbeUser, Slo, Target, Workers
 from harness.domain.verdict import Bounds, CellSummary, EndpointSummary, Failure, Pair, Report
 from harness.present.notes import notes
 
@@ -138,6 +138,28 @@ def test_a_promise_of_what_one_cell_did_not_send(report: Report) -> None:
     mixed = promising(with_cells(report, {"endpoints": ()}), "GET /heroes")
     assert about(mixed, "Whether the SLO of") == (
         "Whether the SLO of GET /heroes is met is unclear: no launch of pool_size 2 sent such a request."
+    )
+
+
+@pytest.mark.parametrize(
+    ("asked", "worst_ms", "said"),
+    [
+        (19, 12.0, "pool_size 2 19 times, the worst 12.0 ms"),
+        (1, math.inf, "pool_size 2 1 time, the worst without a good answer"),
+        (0, math.nan, "pool_size 2 0 times"),
+    ],
+)
+def test_a_probe_user_with_few_answers_says_how_many_and_the_worst(
+    report: Report, asked: int, worst_ms: float, said: str
+) -> None:
+    probe_user = ProbeUser(request="GET /ready")
+    info = replace(report.info, experiment=replace(report.info.experiment, probe_user=probe_user))
+    few = replace(report.summary.cells[0].all, requests=asked, p95_ms=Bounds(value=math.nan, low=None, high=None))
+    cell = {"probe_user": few, "probe_user_worst_ms": worst_ms}
+    thin = replace(with_cells(report, cell, {"probe_user": replace(few, p95_ms=report.summary.cells[0].all.p95_ms)}))
+    assert about(replace(thin, info=info), "probe user") == (
+        f"The probe user GET /ready asked too seldom for a p95: {said}. A higher probe_user.rate_rps, a longer "
+        "load.measure_s or more launches give more answers."
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from harness.domain.experiment import Limits, Load, Pool, Slo, Target
+from harness.domain.experiment import Experiment, Limits, Load, Pool, ProbeUser, Slo, Target
 from harness.domain.verdict import (
     Bounds,
     CellSummary,
@@ -575,8 +575,22 @@ def test_a_promise_in_words(slo: Slo, text: str) -> None:
 def test_an_slo_in_words_names_its_endpoints() -> None:
     endpoints = {"GET /a": Limits(p95_ms=5, error_rate=0), "GET /b": Limits(), "GET /c": Limits(p50_ms=1)}
     of_endpoints = "GET /a: p95 at most 5 ms, at most 0 % failed; GET /c: p50 at most 1 ms"
-    assert slo_text(Slo(endpoints=endpoints)) == of_endpoints
-    assert slo_text(Slo(p99_ms=9, endpoints=endpoints)) == f"p99 at most 9 ms; {of_endpoints}"
+    experiment = Experiment(schema_version=1, name="x", slo=Slo(endpoints=endpoints))
+    assert slo_text(experiment) == of_endpoints
+    asked = ProbeUser(request="GET /ready", slo=Limits(p95_ms=1000))
+    everything = replace(experiment, slo=Slo(p99_ms=9, endpoints=endpoints), probe_user=asked)
+    said = f"p99 at most 9 ms; {of_endpoints}; probe user GET /ready: p95 at most 1000 ms"
+    assert slo_text(everything) == said
+
+
+def test_more_answers_to_a_probe_user_may_tell(three: Make) -> None:
+    report = three(pick=4, slo=Slo(p95_ms=50), cells={4: {"slo": "unclear"}})
+    asked = ProbeUser(request="GET /ready", slo=Limits(p95_ms=1000))
+    info = replace(report.info, experiment=replace(report.info.experiment, probe_user=asked))
+    (met,) = (own.all for own in report.summary.cells if own.cell.id == "c4")
+    for kept, why in (("unclear", "more answers to the probe user GET /ready may tell"), ("met", "more launches may")):
+        cells = tuple(replace(own, probe_user=replace(met, slo=kept)) for own in report.summary.cells)
+        assert why in verdict_text(replace(report, info=info, summary=replace(report.summary, cells=cells)))
 
 
 def test_a_setting_that_the_service_does_not_have_concludes_nothing(three: Make) -> None:

@@ -9,7 +9,7 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console, RenderableType
 
-from harness.domain.experiment import Cell, Limits, Pool, Slo, Target
+from harness.domain.experiment import Cell, Limits, Pool, ProbeUser, Slo, Target
 from harness.domain.load import Segment, Sitting, Turn, launch_of
 from harness.domain.verdict import Report
 from harness.present import plan_table, print_report
@@ -69,6 +69,23 @@ def test_each_promise_has_a_row_of_its_own(make_report: MakeReport) -> None:
         ["asyncpg, pool 2", "GET /heros", "at most 0 % failed", "\u2013", "\u2013", "\u2013", "unclear"],
     ]
     assert not any("promise of" in line for line in shown(make_report(), 160)), "nothing is promised of an endpoint"
+
+
+def test_a_probe_user_has_a_row_of_its_own_with_or_without_a_promise(make_report: MakeReport) -> None:
+    report = make_report(drivers=1, sizes=2, slo=Slo())
+    for limits, kept, said in (
+        (Limits(), None, ("\u2013", "\u2013")),
+        (Limits(p95_ms=9), "met", ("p95 at most 9 ms", "yes")),
+    ):
+        asked = ProbeUser(request="GET /ready", slo=limits)
+        info = replace(report.info, experiment=replace(report.info.experiment, probe_user=asked))
+        cells = tuple(
+            replace(own, probe_user=replace(own.all, endpoint=asked.name, slo=kept)) for own in report.summary.cells
+        )
+        lines = shown(replace(report, info=info, summary=replace(report.summary, cells=cells)), 160)
+        rows = [re.split(r"  +", line.strip()) for line in lines]
+        row = ["asyncpg, pool 2", "probe user GET /ready", said[0], "6.21", "5.54\u20136.95", "0", said[1]]
+        assert row in rows
 
 
 def test_of_saturated_cells_what_they_carry_matters_more_than_a_median(make_report: MakeReport) -> None:

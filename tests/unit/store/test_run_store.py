@@ -194,6 +194,7 @@ WRITTEN = (
     "process.parquet",
     "server.parquet",
     "null.parquet",
+    "probe_user.parquet",
 )
 
 
