@@ -12,12 +12,12 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
@@ -149,27 +149,105 @@ def report(
 
 
 @app.command()
-def init(
+def init(  # noqa: PLR0917 -- typer calls it by keyword; one parameter an option
     name: Annotated[str, typer.Argument(help="The experiment's name; the file is NAME.toml.")] = "experiment",
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is already there.")] = False,
+    service: Annotated[
+        str | None, typer.Option("--app", metavar="PKG.MODULE:APP", help="Start this service once and write for it.")
+    ] = None,
+    folder: Annotated[str | None, typer.Option("--dir", help="The service's folder.")] = None,
+    python: Annotated[str | None, typer.Option("--python", help="The service's interpreter.")] = None,
+    scenario: Annotated[
+        str | None, typer.Option("--scenario", help="A locustfile; without it one is written to begin with.")
+    ] = None,
+    env: Annotated[
+        list[str] | None, typer.Option("--env", metavar="NAME=VALUE", help="A variable that the service needs.")
+    ] = None,
+    quiet: Quiet = False,
 ) -> None:
-    """Write an experiment file with every key, its default and its meaning, and beside it its schema for editors."""
-    from harness import plan
+    """Write an experiment file with every key, its default and its meaning, and beside it its schema for editors.
+
+    With --app it is written for that service, which is started once against an empty database and then checked, as
+    `poolbench run --check` does.
+    """
+    from harness import plan, scaffold
     from harness.plan.json_schema import SCHEMA_FILE, json_schema_text
-    from harness.scaffold import experiment_text
 
     path = Path(f"{name.removesuffix('.toml')}.toml")
     plan.check_name(path.stem, "init")
-    try:
-        if path.exists() and not force:
-            raise UsageError(f"{path} is already there.", next_step="Name another, or replace it with --force.")
-        path.write_text(experiment_text(path.stem), encoding="utf-8")
-        path.with_name(SCHEMA_FILE).write_text(json_schema_text(), encoding="utf-8")
-    except OSError as error:
-        raise UsageError(
-            f"{path} cannot be written: {error.strerror}.", next_step="Name a folder that exists."
-        ) from error
+    if service is None:
+        if folder or python or scenario or env:
+            raise UsageError("--dir, --python, --scenario and --env describe a service.", next_step="Add --app.")
+        _write_new({path: scaffold.experiment_text(path.stem)}, force=force)
+    else:
+        _refuse_present([path], force=force)
+        given = {"app": service, "dir": folder, "python": python, "env": dict(map(_variable, env or ()))}
+        target = {key: value for key, value in given.items() if value}
+        _write_new(_for_service(path, target, scenario, quiet=quiet), force=force)
+    path.with_name(SCHEMA_FILE).write_text(json_schema_text(), encoding="utf-8")
     Console().print(f"wrote {path}; see what it would do: poolbench plan {path}", highlight=False, soft_wrap=True)
+    if service is not None:
+        from harness.handlers import telling
+
+        with telling(quiet=quiet) as emit:
+            well = _check(plan.load_experiment(path), emit, as_json=False)
+        raise typer.Exit(0 if well else AnswerIsNo.exit_code)
+
+
+def _for_service(path: Path, target: dict[str, Any], scenario: str | None, *, quiet: bool) -> dict[Path, str]:
+    """Start a service once. Returns the files to write for it, by path."""
+    from harness import plan, present, scaffold
+    from harness.discover import discover
+    from harness.handlers import telling
+
+    if scenario is not None:
+        plan.resolve_scenario(scenario, path.parent)
+    text = scaffold.target_text(path.stem, target)
+    looked_at = plan.parse_experiment(text, source="init", folder=path.parent.resolve())
+    with telling(quiet=quiet) as emit, _errors_named():
+        found = discover(looked_at, emit=emit)
+    said = present.discovered_texts(found)
+    for line in said:
+        Console().print(line, highlight=False, soft_wrap=True, markup=False)
+    files = {}
+    if scenario is None:
+        starter = path.with_name(f"{path.stem}_scenario.py")
+        files[starter] = scaffold.scenario_text(found)
+        scenario = starter.name
+    chosen = scaffold.chosen_for(found, target, scenario)
+    sizes = scaffold.sizes_around(found)
+    return {path: scaffold.experiment_text(path.stem, sizes=sizes, chosen=chosen, found=said), **files}
+
+
+def _variable(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not name or not equals:
+        raise UsageError(f"--env {name} has no value.", next_step="Write --env NAME=VALUE.")
+    return name, value
+
+
+def _write_new(files: Mapping[Path, str], *, force: bool) -> None:
+    """Write all of them, or none where one is there. Raises UsageError."""
+    _refuse_present(files, force=force)
+    for path, text in files.items():
+        try:
+            path.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise UsageError(
+                f"{path} cannot be written: {error.strerror}.", next_step="Name a folder that exists."
+            ) from error
+
+
+def _refuse_present(paths: Iterable[Path], *, force: bool) -> None:
+    for path in paths:
+        try:
+            there = path.exists()
+        except OSError as error:
+            raise UsageError(
+                f"{path} cannot be written: {error.strerror}.", next_step="Name a folder that exists."
+            ) from error
+        if there and not force:
+            raise UsageError(f"{path} is already there.", next_step="Name another, or replace it with --force.")
 
 
 @app.command()
@@ -292,7 +370,8 @@ def _check(experiment: Experiment, emit: Emit, *, as_json: bool) -> bool:
     from harness import present
     from harness.check import check_experiment
 
-    checks = check_experiment(experiment, emit=emit)
+    with _errors_named():
+        checks = check_experiment(experiment, emit=emit)
     if as_json:
         _print_json(present.check_dict(checks))
     else:
@@ -367,6 +446,15 @@ def _how_to_go_on(store: RunStore) -> str:
         return f"none is lacking: poolbench report {folder}"
     file = "FILE " if plan.masked_keys(info.experiment) else ""  # FILE has what the run does not store
     return f"go on with: poolbench run {file}--resume {folder}"
+
+
+@contextmanager
+def _errors_named() -> Iterator[None]:
+    """What ends something that keeps no run, as what it means to the user."""
+    try:
+        yield
+    except Exception as error:
+        raise _named(error, Path.cwd()) from error
 
 
 def _named(error: Exception, folder: Path) -> PoolbenchError:

@@ -1,16 +1,19 @@
-"""The experiment file `poolbench init` writes: every key with its default and its meaning, all of it optional.
+"""The files `poolbench init` writes: an experiment with every key, its default and its meaning, all of it optional,
+and for a service a scenario to begin with.
 
-The text is made from the value classes themselves, so it cannot fall behind them.
+The experiment's text is made from the value classes themselves, so it cannot fall behind them.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any, get_type_hints
 
 from harness.domain import experiment as schema
+from harness.domain.discovered import Discovered, Operation
 from harness.plan.json_schema import SCHEMA_FILE
 from harness.plan.schema import meanings
 
@@ -21,19 +24,106 @@ HEADER = """\
 schema_version = 1
 name = "{name}"
 question = "Which pool size should this service run with?"
-
+{comment}
 # The cells are the product of these lists. Any key of [pool], [session], [target], [database], [network] and [load]
 # may vary.
 [matrix]
-pool.pool_size = [5, 10, 20]
+pool.pool_size = {sizes}
 """
 BASE: Mapping[str, Mapping[str, Any]] = {"load": {"rate": "60%"}, "pool": {"max_overflow": 0}}
 """Keys that the written file sets, so that it runs as it is."""
 
 
-def experiment_text(name: str) -> str:
-    """A complete experiment file that validates and runs."""
-    return HEADER.format(name=name, schema_file=SCHEMA_FILE) + "".join(_section(key, cls) for key, cls in _sections())
+def experiment_text(
+    name: str,
+    *,
+    sizes: Sequence[int] = (5, 10, 20),
+    chosen: Mapping[str, Mapping[str, Any]] = BASE,
+    found: Sequence[str] = (),
+) -> str:
+    """A complete experiment file that validates and runs.
+
+    Args:
+        sizes: of the pool, which it compares.
+        chosen: keys that it sets, by section.
+        found: lines that stand as comments at its head.
+    """
+    comment = "".join(f"# {line}\n" for line in found)
+    head = HEADER.format(name=name, schema_file=SCHEMA_FILE, sizes=list(sizes), comment=comment)
+    return head + "".join(_section(key, cls, chosen.get(key, {})) for key, cls in _sections())
+
+
+def target_text(name: str, target: Mapping[str, Any]) -> str:
+    """The least experiment that starts a service, to look at it."""
+    keys = "".join(f"{key} = {_toml(value)}\n" for key, value in target.items())
+    return f'schema_version = 1\nname = "{name}"\n[load]\nrate_rps = 1.0\n[target]\n{keys}'
+
+
+def chosen_for(found: Discovered, target: Mapping[str, Any], scenario: str) -> Mapping[str, Mapping[str, Any]]:
+    """The keys that an experiment on this service sets."""
+    own = {**target, "env": {**found.sources.env, **target.get("env", {})}}
+    if found.health_path or found.operations:
+        own["health_path"] = found.health_path or OPENAPI
+    database = {"prepare": ["{python}", "-m", "alembic", "upgrade", "head"]} if found.sources.has_alembic else {}
+    return {**BASE, "target": own, "database": database, "load": {"rate": "40%", "scenario": scenario}}
+
+
+def sizes_around(found: Discovered) -> tuple[int, ...]:
+    """Half of the service's own pool, its own, twice that, and all that it may open with its overflow."""
+    own = next((engine for engine in found.engines if engine.pool_size), None)
+    if own is None or own.pool_size is None:
+        return (5, 10, 20)
+    size, most = own.pool_size, own.pool_size + max(0, own.max_overflow or 0)
+    return tuple(sorted({max(1, size // 2), size, 2 * size, most}))
+
+
+OPENAPI = "/openapi.json"
+"""answers 2xx where there is no health check: the service is up, whatever else it needs"""
+SCENARIO = """\
+# A scenario to begin with, made from the service's OpenAPI document. Give each task the weight that it has in reality:
+# what the service is asked decides which pool it needs. It runs under plain Locust as well.
+from locust import FastHttpUser, task
+
+
+class Visitor(FastHttpUser):
+"""
+TODO = "    # TODO: "
+
+
+def scenario_text(found: Discovered) -> str:
+    """A plain locustfile: a task for each operation that can be sent as it is, all others as comments to fill in."""
+    names: set[str] = set()
+    health = [operation for operation in found.operations if operation.path == found.health_path]
+    others = [operation for operation in found.operations if operation.path != found.health_path]
+    tasks = [_task(each, names, as_comment=not each.is_ready) for each in others]
+    if not any(each.is_ready for each in others):
+        path = found.health_path or "/"
+        only = health[0] if health else Operation(method="get", path=path, url=path)
+        todo = f"{TODO}replace this one by what the service's users ask for\n"
+        tasks.insert(0, todo + _task(only, names, as_comment=False))
+    return SCENARIO + "\n".join(tasks)
+
+
+def _task(operation: Operation, names: set[str], *, as_comment: bool) -> str:
+    name = "_".join([operation.method, *re.findall(r"[a-z0-9]+", operation.path.lower())])
+    while name in names:
+        name += "_"
+    names.add(name)
+    url = operation.url or operation.path
+    named = "" if url == operation.path else f", name={operation.path!r}"
+    body = ", json={}" if operation.method in {"post", "put", "patch"} else ""
+    lines = ["@task", f"def {name}(self) -> None:", f"    self.client.{operation.method}({url!r}{named}{body})"]
+    if not as_comment:
+        return "".join(f"    {line}\n" for line in lines)
+    return f"{TODO}{_why(operation)}\n" + "".join(f"    # {line}\n" for line in lines)
+
+
+def _why(operation: Operation) -> str:
+    if operation.lacks:
+        return f"needs {', '.join(operation.lacks)}"
+    if operation.method != "get":
+        return "changes data: fill in what it needs"
+    return f"answered {operation.status or 'nothing in time'} when it was tried on an empty database"
 
 
 def _sections() -> Iterator[tuple[str, type]]:
@@ -43,17 +133,17 @@ def _sections() -> Iterator[tuple[str, type]]:
             yield field.name, hints[field.name]
 
 
-def _section(key: str, cls: type) -> str:
-    return "\n".join((f"\n[{key}]", *_lines(key, cls))) + "\n"
+def _section(key: str, cls: type, set_here: Mapping[str, Any]) -> str:
+    return "\n".join((f"\n[{key}]", *_lines(key, cls, set_here))) + "\n"
 
 
-def _lines(key: str, cls: type, prefix: str = "") -> Iterator[str]:
-    described, defaults, set_here = meanings(cls), cls(), BASE.get(key, {})
+def _lines(key: str, cls: type, set_here: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    described, defaults = meanings(cls), cls()
     for field in fields(cls):
         if field.metadata:  # it says that this is no key
             continue
         if is_dataclass(inner := getattr(defaults, field.name)):
-            yield from _lines(f"{key}.{field.name}", type(inner), f"{prefix}{field.name}.")
+            yield from _lines(f"{key}.{field.name}", type(inner), {}, f"{prefix}{field.name}.")
             continue
         chosen = field.name in set_here
         value = set_here[field.name] if chosen else getattr(defaults, field.name)
@@ -66,5 +156,9 @@ def _toml(value: Any) -> str:
     if value is None:
         return '""'
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{k} = {_toml(v)}" for k, v in value.items()) + "}"
+        return "{" + ", ".join(f"{_key(k)} = {_toml(v)}" for k, v in value.items()) + "}"
     return json.dumps(list(value) if isinstance(value, tuple) else value)
+
+
+def _key(name: str) -> str:
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else json.dumps(name)

@@ -88,14 +88,17 @@ class Starting:
         """Launch id -> base URL."""
         return {m.start.launch.id if isinstance(m, _Started) else m.launch_id: m.host for m in self.members}
 
-    def wait(self) -> tuple[RunningTarget, ...]:
-        """Wait until each answers.
+    def wait(self, *, any_answer: bool = False) -> tuple[RunningTarget, ...]:
+        """Wait until each answers 2xx on its health path; `any_answer`: or 3xx or 4xx, where that path is a guess.
 
         Raises:
             InfrastructureError: a process ended, or a target did not become healthy in time, or never will.
         """
         mine = [member for member in self.members if isinstance(member, _Started)]
-        return tuple(_wait(m, mine, probe=self.probe) if isinstance(m, _Started) else m for m in self.members)
+        return tuple(
+            _wait(m, mine, probe=self.probe, any_answer=any_answer) if isinstance(m, _Started) else m
+            for m in self.members
+        )
 
 
 @contextmanager
@@ -152,7 +155,7 @@ def _start(start: TargetStart, number: int, mark: str, *, probe: bool) -> _Start
         )
 
 
-def _wait(started: _Started, everyone: Sequence[_Started], *, probe: bool) -> RunningTarget:
+def _wait(started: _Started, everyone: Sequence[_Started], *, probe: bool, any_answer: bool) -> RunningTarget:
     """Wait for one target, and fail at once when any of them ends."""
 
     def check_alive() -> None:
@@ -161,14 +164,16 @@ def _wait(started: _Started, everyone: Sequence[_Started], *, probe: bool) -> Ru
                 raise _ended(each)
 
     start, target = started.start, started.start.launch.cell.target
+    answer = None
     try:
         answer = wait_healthy(started.port, target.health_path, deadline=started.deadline, check_alive=check_alive)
     except WrongPathError as error:
-        host = " A check of the Host header must let 127.0.0.1 pass." if error.status == 400 else ""
-        raise InfrastructureError(
-            f"The target {target.app} ({start.launch.cell.label}) answers {error.status} for {target.health_path}.",
-            next_step=f"Name a path that answers 2xx once the service is ready: [target] health_path.{host}",
-        ) from None
+        if not any_answer:
+            host = " A check of the Host header must let 127.0.0.1 pass." if error.status == 400 else ""
+            raise InfrastructureError(
+                f"The target {target.app} ({start.launch.cell.label}) answers {error.status} for {target.health_path}.",
+                next_step=f"Name a path that answers 2xx once the service is ready: [target] health_path.{host}",
+            ) from None
     if answer is not None:
         raise _not_healthy(started, f"{target.health_path} gave {answer}")
     workers: tuple[int, ...] | None = None

@@ -292,6 +292,8 @@ class AppliedPool:
     statement_cache_size: int | None = None
     prepare_threshold: int | None = None
     """these three of a connection that lay idle in its pool; -1 never, None where none was seen or it has no such"""
+    made_at: str = ""
+    """the service's own line that made it, "shop/db.py:12"; empty where it was not seen"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

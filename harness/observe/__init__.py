@@ -28,7 +28,7 @@ from harness.observe.process import PostgresTreeSampler, ProcessSampler, Root, c
 from harness.observe.sampler import Sampler, SamplerLoop
 from harness.observe.server import ServerLog, server_log
 
-__all__ = ["Observation", "Sampler", "SamplerLoop", "ServerLog", "observe", "server_log"]
+__all__ = ["Observation", "Sampler", "SamplerLoop", "ServerLog", "observe", "read_applied", "server_log"]
 
 Between = Mapping[Literal["relay", "pgbouncer"], Mapping[str, int]]
 """What stands between targets and Postgres: process by launch."""

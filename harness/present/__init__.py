@@ -10,6 +10,7 @@ from collections.abc import Callable
 from harness.domain.verdict import Report
 from harness.present.budget import budget_dict, budget_page
 from harness.present.check_text import check_dict, check_table
+from harness.present.discovered_text import discovered_texts
 from harness.present.html import render_html
 from harness.present.plan_notes import crowded_text, plan_notes
 from harness.present.progress import rate_text
@@ -27,6 +28,7 @@ __all__ = [
     "check_dict",
     "check_table",
     "crowded_text",
+    "discovered_texts",
     "plan_notes",
     "plan_table",
     "print_report",

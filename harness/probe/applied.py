@@ -83,6 +83,7 @@ def applied_of(engine: Engine) -> dict[str, Any]:
     size = getattr(pool, "size", None)
     return {
         "driver": engine.dialect.driver,
+        "made_at": getattr(engine, "_poolbench_made_at", ""),
         "is_async": bool(getattr(engine.dialect, "is_async", False)),
         "pool_class": getattr(pool, "_poolbench_plain_class", type(pool)).__name__,
         "pool_size": size() if callable(size) else None,

@@ -6,18 +6,16 @@ index once and kept in the user's cache.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
 import pytest
 from covering import Row, covering
+from environments import environment_with
 
 from harness.analyse import analyse
 from harness.analyse.littles_law import SHARE_MAX, held, probe_share
@@ -135,25 +133,11 @@ launches = 1
 """
 
 
-def environment_with(row: Row, lacking: Callable[[str], NoReturn]) -> Path:
+def interpreter_with(row: Row, lacking: Callable[[str], NoReturn]) -> Path:
     """The interpreter of an environment with these packages."""
     python, sqlalchemy, uvicorn, fastapi, driver, _form = row
     packages = [f"sqlalchemy[asyncio]{sqlalchemy}", f"uvicorn{uvicorn}", f"fastapi{fastapi}"]
-    packages.append(PACKAGES.get(driver, driver))
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "poolbench" / "compat"
-    folder = cache / hashlib.sha256("\0".join((python, *packages)).encode()).hexdigest()[:16]
-    found = folder / "bin" / "python"
-    if (folder / "complete").exists():
-        return found
-    uv = shutil.which("uv", path=str(Path(sys.executable).parent)) or lacking("there is no uv; make install brings it")
-    installed = sorted((Path.home() / ".pyenv" / "versions").glob(f"{python}.*/bin/python"))
-    subprocess.run([uv, "venv", "--quiet", "--clear", "--python", str((installed or [python])[-1]), folder], check=True)
-    install = [uv, "pip", "install", "--quiet", "--compile-bytecode", "--python", str(found), *packages]
-    done = subprocess.run(install, check=False, capture_output=True, text=True)
-    if done.returncode:
-        lacking(f"{' '.join(packages)} cannot be installed for Python {python}: {done.stderr}")
-    (folder / "complete").touch()
-    return found
+    return environment_with(python, [*packages, PACKAGES.get(driver, driver)], lacking) / "bin" / "python"
 
 
 @pytest.mark.timeout(400)
@@ -162,7 +146,7 @@ def test_an_unchanged_service_is_measured_and_overridden(
     poolbench, lacking: Callable[[str], NoReturn], row: Row
 ) -> None:
     driver, form = row[-2:]
-    python = environment_with(row, lacking)
+    python = interpreter_with(row, lacking)
     (poolbench.cwd / "service" / "harness").mkdir(parents=True)
     poolbench.write("service/harness/__init__.py", 'OWNER = "theirs"\n')
     poolbench.write("service/shop.py", SERVICE)

@@ -46,3 +46,20 @@ def test_what_is_written_is_planned(name: str, folder: Path, capsys: pytest.Capt
 def test_where_nothing_can_be_written(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert poolbench("init", f"{'d' * 300}/x") == 2
     assert "cannot be written" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--dir", "shop"], "describe a service. Add --app."),
+        (["--app", "main:app", "--env", "KEY"], "--env KEY has no value"),
+        (["--app", "main:app", "--dir", "nowhere"], "nowhere"),
+        (["--app", "main:app", "--scenario", "nowhere.py"], "nowhere.py"),
+    ],
+)
+def test_a_service_that_cannot_be_looked_at(
+    arguments: list[str], said: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert poolbench("init", "pool", *arguments) == 2
+    assert said in capsys.readouterr().err
+    assert list(folder.iterdir()) == []

@@ -14,6 +14,7 @@ from sqlalchemy.pool import NullPool, QueuePool
 
 from harness.probe.applied import applied_of
 from harness.probe.process import ProcessProbe
+from harness.probe.serve import made_at
 
 ASKED: dict[str, Any] = {"pool_size": 3, "max_overflow": 2, "pool_pre_ping": True, "pool_use_lifo": True}
 
@@ -22,6 +23,7 @@ def test_the_settings_of_a_queue_are_its_own() -> None:
     engine = create_engine("postgresql+psycopg://x@localhost/x", **ASKED, pool_timeout=7, pool_recycle=60)
     assert applied_of(engine) == {
         "driver": "psycopg",
+        "made_at": "",
         "is_async": False,
         "pool_class": "QueuePool",
         "pool_timeout_s": 7,
@@ -34,6 +36,7 @@ def test_defaults_are_told_as_they_are() -> None:
     engine = create_async_engine("postgresql+asyncpg://x@localhost/x").sync_engine
     assert applied_of(engine) == {
         "driver": "asyncpg",
+        "made_at": "",
         "is_async": True,
         "pool_class": "AsyncAdaptedQueuePool",
         "pool_size": 5,
@@ -63,3 +66,14 @@ def test_a_process_tells_of_every_engine_by_the_pool_that_the_app_chose(tmp_path
     finally:
         probe.stop()
     assert [(own["pool_class"], own["pool_size"]) for own in written] == [("QueuePool", 2), ("QueuePool", 9)]
+
+
+def test_where_an_engine_is_made_is_the_innermost_line_of_the_service_s_own(tmp_path: Path) -> None:
+    """Neither SQLAlchemy's nor the standard library's, nor one of no file."""
+    own = tmp_path / "db.py"
+    own.write_text(
+        "import contextlib\nstack = contextlib.ExitStack()\nstack.callback(exec, code, seen)\nstack.close()\n"
+    )
+    seen: dict[str, Any] = {"made_at": made_at}
+    exec(compile(own.read_text(), own, "exec"), {"seen": seen, "code": "found = made_at()"})
+    assert seen["found"] == f"{own}:4"
