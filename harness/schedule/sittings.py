@@ -8,6 +8,7 @@ between two draws (common random numbers).
 from __future__ import annotations
 
 import random
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
@@ -78,9 +79,9 @@ def _sitting(index: int, launches: tuple[Launch, ...], design: Design) -> Sittin
 def _turns(lengths_s: Mapping[str, float], design: Design) -> Iterator[Turn]:
     """Rounds that visit every launch whose load is not over; a launch that is alone is not interrupted."""
     part_s = design.segment_s if len(lengths_s) > 1 else max(lengths_s.values())
-    pieces = {launch_id: list(split(length_s, part_s)) for launch_id, length_s in lengths_s.items()}
+    pieces = {launch_id: deque(split(length_s, part_s)) for launch_id, length_s in lengths_s.items()}
     orders = balanced_orders(list(lengths_s), random.Random(stable_seed(design.seed, "turns", *sorted(lengths_s))))
     while any(pieces.values()):
         for launch_id in next(orders):
             if pieces[launch_id]:
-                yield Turn(launch_id=launch_id, duration_s=pieces[launch_id].pop(0))
+                yield Turn(launch_id=launch_id, duration_s=pieces[launch_id].popleft())

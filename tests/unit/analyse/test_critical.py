@@ -4,7 +4,6 @@ import math
 
 import numpy as np
 import pytest
-from scipy import stats
 
 from harness.analyse.critical import against_one, all_pairs, each
 
@@ -12,6 +11,8 @@ from harness.analyse.critical import against_one, all_pairs, each
 @pytest.mark.parametrize("cells", [2, 3, 6, 20])
 @pytest.mark.parametrize("freedom", [2, 4.5, 10, 1000])
 def test_all_pairs_are_judged_by_the_studentized_range(cells: int, freedom: float) -> None:
+    from scipy import stats
+
     expected = stats.studentized_range.ppf(0.95, cells, freedom) / math.sqrt(2)
     assert all_pairs(cells, freedom) == pytest.approx(expected, rel=3e-3)
 
@@ -24,6 +25,8 @@ def test_all_against_one_are_judged_by_dunnetts_table(freedom: float, published:
 
 @pytest.mark.parametrize("freedom", [1, 3, 30])
 def test_two_cells_are_judged_by_students_t(freedom: float) -> None:
+    from scipy import stats
+
     assert all_pairs(2, freedom) == pytest.approx(stats.t.ppf(0.975, freedom), rel=5e-4)
     assert against_one(2, freedom) == pytest.approx(stats.t.ppf(0.95, freedom), rel=5e-4)
 

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from lengths import length
 
 from harness.analyse import analyse
 from harness.analyse.arrays import Floats
@@ -62,7 +63,7 @@ def handed_over_s(due_s: Floats, draws: np.random.Generator, *, stalls: int, sta
 @pytest.mark.parametrize("utilisation", [0.5, 0.8, 0.95])
 def test_the_true_quantile_lies_within_the_bound_in_every_launch(permits: int, utilisation: float) -> None:
     outside, moved = 0, 0
-    for launch in range(60):
+    for launch in range(length(60, 15)):
         draws = np.random.default_rng(1000 * permits + launch)
         due_s = np.cumsum(draws.exponential(1 / 100, size=2000))
         due_s = due_s[due_s < MEASURE_S]

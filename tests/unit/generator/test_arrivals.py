@@ -11,7 +11,6 @@ from itertools import pairwise, zip_longest
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import stats
 
 from harness.domain.load import Segment
 from harness.generator.arrivals import (
@@ -51,6 +50,8 @@ def test_a_check_sends_each_task_once_at_the_start_of_its_own_segment() -> None:
 
 
 def test_poisson_gaps_are_exponential() -> None:
+    from scipy import stats
+
     offsets_s = [arrival.due_ns / NS_PER_S for arrival in schedule([SEGMENT], [1.0])]
     gaps_s = [later - earlier for earlier, later in zip([0.0, *offsets_s], offsets_s, strict=False)]
     assert stats.kstest(gaps_s, "expon", args=(0, 1 / 500.0)).pvalue > 0.01
@@ -58,6 +59,8 @@ def test_poisson_gaps_are_exponential() -> None:
 
 
 def test_a_wrong_rate_would_be_noticed() -> None:
+    from scipy import stats
+
     offsets_s = [arrival.due_ns / NS_PER_S for arrival in schedule([replace(SEGMENT, rate_rps=450.0)], [1.0])]
     gaps_s = [later - earlier for earlier, later in zip([0.0, *offsets_s], offsets_s, strict=False)]
     assert stats.kstest(gaps_s, "expon", args=(0, 1 / 500.0)).pvalue < 0.01
@@ -91,6 +94,8 @@ def test_weights_choose_tasks_and_leave_the_times_alone(seed: int) -> None:
 
 
 def test_tasks_come_in_proportion_to_their_weights() -> None:
+    from scipy import stats
+
     counts = Counter(arrival.task for arrival in schedule([SEGMENT], [70.0, 20.0, 10.0]))
     total = counts.total()
     assert stats.chisquare([counts[0], counts[1], counts[2]], [total * 0.7, total * 0.2, total * 0.1]).pvalue > 0.01

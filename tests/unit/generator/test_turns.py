@@ -18,6 +18,7 @@ from typing import Literal
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from lengths import length
 
 from harness.domain.experiment import Cell, DatabaseSpec, Design, Experiment, Load, Pool, Session, Target
 from harness.domain.load import Sitting
@@ -256,7 +257,7 @@ def many(law: Law, mean_s: float) -> tuple[Outcome, ...]:
         for permits in (4, 8, 10)
         for utilisation in (0.8, 0.9, 0.95)
     ]
-    return tuple(take_turns(services, seed=seed, measure_s=9.5) for seed in range(3))
+    return tuple(take_turns(services, seed=seed, measure_s=9.5) for seed in range(length(3, 1)))
 
 
 @pytest.mark.parametrize("mean_s", [0.02, 0.05])
@@ -272,7 +273,7 @@ def test_with_many_permits_launches_do_take_turns(law: Law) -> None:
     """Mostly ended with some in flight, never with more than half of the permits."""
     turns = [(turn, outcome.running[turn.launch_id]) for outcome in many(law, 0.02) for turn in outcome.went]
     ended_early = [(turn, own) for turn, own in turns if turn.load_end_ns < own.end_ns]
-    assert sum(turn.in_flight > 0 for turn, _ in ended_early) > 20
+    assert sum(turn.in_flight > 0 for turn, _ in ended_early) >= 7 * len(many(law, 0.02))
     assert all(turn.in_flight <= own.service.permits // 2 for turn, own in ended_early)
 
 

@@ -27,6 +27,7 @@ from harness.domain.verdict import (
     Verdict,
     WhyNot,
 )
+from harness.present.figures import FIGURES, Picture, draw
 
 DRIVERS = ("asyncpg", "psycopg", "psycopg_sync", "psycopg_blocking")
 SIZES = (2, 5, 10, 20, 40, 80)
@@ -36,6 +37,13 @@ ENDPOINTS = ("GET /heroes/{id}", "GET /heroes", "PATCH /heroes/{id}")
 @pytest.fixture(scope="session")
 def make_report() -> Callable[..., Report]:
     return build_report
+
+
+@pytest.fixture(scope="session")
+def pictures() -> Mapping[str, Picture]:
+    """Each figure, drawn, of a report of two cells of which one fails."""
+    report = build_report(drivers=1, failing=frozenset({1}))
+    return {kind.series: draw(kind, report) for kind in FIGURES}
 
 
 def build_report(

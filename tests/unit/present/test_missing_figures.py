@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import pytest
 
 from harness.domain.experiment import Observe, Target
 from harness.domain.verdict import Report
-from harness.present.figures import FIGURES, draw
+from harness.present.figures import FIGURES, Picture, draw
 
 MakeReport = Callable[..., Report]
 ABOUT = {
@@ -61,6 +61,5 @@ def test_of_a_service_that_ran_already_neither_probe_nor_sampler_is_blamed(make_
     assert said["breakdown"] == "Pool wait could not be seen: the service ran already, without the probe."
 
 
-def test_a_figure_that_is_drawn_has_nothing_missing(make_report: MakeReport) -> None:
-    report = make_report(drivers=1, failing=frozenset({1}))
-    assert {kind.series: draw(kind, report).missing for kind in FIGURES} == dict.fromkeys(ABOUT, "")
+def test_a_figure_that_is_drawn_has_nothing_missing(pictures: Mapping[str, Picture]) -> None:
+    assert {series: picture.missing for series, picture in pictures.items()} == dict.fromkeys(ABOUT, "")

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import time
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -99,6 +100,7 @@ def table(columns: dict[str, str]) -> pd.DataFrame:
     )
 
 
+@cache
 def evidence(trial_id: str = "b1-c1") -> TrialEvidence:
     return TrialEvidence(
         trial=trial(trial_id),
