@@ -37,7 +37,7 @@ def checked(evidence: Evidence, tasks: Sequence[str]) -> Checked:
         sent += [SentTask(name=name, requests=_requests(rows[~setup][names == name])) for name in names.unique()]
     target = trial.launch.cell.target
     return Checked(
-        target=target.url or target.app,
+        target=target.url or target.title,
         tasks=tuple(sent),
         engines=trial.applied,
         problems=(*_of_tasks(sent, evidence.target_log), *_of_service(evidence)),

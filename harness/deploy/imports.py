@@ -84,6 +84,9 @@ def importing(cell: Cell) -> Iterator[None]:
     environment = {**os.environ, **environment_of(cell, launch_id="import", database_url=_NOWHERE)}
     if cell.target.python is not None:
         _check_interpreter(cell.target.python, cell.target.dir, environment)
+    if cell.target.command:  # which app it serves is its own to know
+        yield
+        return
     mark = uuid4().hex
     with tempfile.TemporaryFile() as output:
         command = [cell.target.python or sys.executable, "-c", _CODE, cell.target.app]

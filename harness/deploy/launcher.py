@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import sys
 from dataclasses import fields
@@ -10,13 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from harness.deploy.placeholders import filled
-from harness.domain.experiment import Cell, Pool
+from harness.domain.experiment import Cell, Pool, Target
 from harness.errors import InfrastructureError
 
 OVERRIDES = "POOLBENCH_OVERRIDES"
 """`harness.probe.override.VARIABLE`: nothing of the probe is imported here"""
 PROBE = Path(__file__).parents[1] / "probe" / "__main__.py"
 """Started by its path: a service's interpreter need not have poolbench, and may have a `harness` of its own."""
+
+BOOTSTRAP = PROBE.parent / "bootstrap"
+"""On the PYTHONPATH of a service that a command of its own starts, which has no place for the launcher."""
 
 BACKLOG = 2048
 """Above the in-flight cap: a dropped SYN comes back after a second and looks like latency."""
@@ -61,7 +65,11 @@ def environment_of(cell: Cell, *, launch_id: str, database_url: str | None, port
         overrides = {_last(key): _value(cell, key) for key in _OVERRIDDEN if cell.has_say(key)}
         values[OVERRIDES] = json.dumps(overrides)
     own = filled(cell.target.env, database_url=database_url, port=port)
-    return {**{name: _text(value) for name, value in values.items()}, **own}
+    environment = {**{name: _text(value) for name, value in values.items()}, **own}
+    if cell.target.command:
+        path = environment.get("PYTHONPATH", os.environ.get("PYTHONPATH"))
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, (str(BOOTSTRAP), path)))
+    return environment
 
 
 def _last(key: str) -> str:
@@ -84,6 +92,13 @@ def command_of(cell: Cell, descriptor: int, *, probe: bool) -> list[str]:
     if cell.target.cpus:
         command += ["--cpus", ",".join(map(str, cell.target.cpus))]
     return command if probe else [*command, "--no-probe"]
+
+
+def own_command(target: Target, *, database_url: str | None, port: int) -> list[str]:
+    """The service's own command line, its placeholders filled."""
+    words = {str(place): word for place, word in enumerate(target.command)}
+    python = target.python or sys.executable
+    return [word.replace("{python}", python) for word in filled(words, database_url=database_url, port=port).values()]
 
 
 def listening_socket(port: int) -> socket.socket:

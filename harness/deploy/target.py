@@ -13,7 +13,7 @@ from uuid import uuid4
 
 from harness.deploy import leftovers
 from harness.deploy.health import WrongPathError, wait_any_answer, wait_healthy, wait_workers
-from harness.deploy.launcher import command_of, environment_of, listening_socket
+from harness.deploy.launcher import command_of, environment_of, listening_socket, own_command
 from harness.deploy.processes import (
     Process,
     exit_code,
@@ -138,19 +138,31 @@ def _start(start: TargetStart, number: int, mark: str, *, probe: bool) -> _Start
         if probe:
             start.probe_dir.mkdir(parents=True, exist_ok=True)
             environment["POOLBENCH_PROBE_DIR"] = str(start.probe_dir.absolute())  # it may run in another folder
-        process = start_group(
-            command_of(cell, listener.fileno(), probe=probe),
-            environment={**os.environ, **environment},
-            log=start.log,
-            mark=mark,
-            folder=cell.target.dir,
-            pass_fds=[listener.fileno()],
-        )
+        inode = os.fstat(listener.fileno()).st_ino
+        if cell.target.command:
+            command, inherited = own_command(cell.target, database_url=start.database_url, port=port), []
+            listener.close()  # it binds the port itself
+        else:
+            command, inherited = command_of(cell, listener.fileno(), probe=probe), [listener.fileno()]
+        try:
+            process = start_group(
+                command,
+                environment={**os.environ, **environment},
+                log=start.log,
+                mark=mark,
+                folder=cell.target.dir,
+                pass_fds=inherited,
+            )
+        except OSError as error:
+            raise InfrastructureError(
+                f"The service cannot be started: {command[0]} cannot be run: {error.strerror}.",
+                next_step="Correct [target] command; it is run without a shell, in [target] dir or where you are.",
+            ) from error
         return _Started(
             start=start,
             process=process,
             port=port,
-            listener_inode=os.fstat(listener.fileno()).st_ino,
+            listener_inode=inode,
             deadline=time.monotonic() + cell.target.start_timeout_s,
         )
 
@@ -170,14 +182,15 @@ def _wait(started: _Started, everyone: Sequence[_Started], *, probe: bool, any_a
     except WrongPathError as error:
         if not any_answer:
             host = " A check of the Host header must let 127.0.0.1 pass." if error.status == 400 else ""
+            named = f"The target {target.title} ({start.launch.cell.label})"
             raise InfrastructureError(
-                f"The target {target.app} ({start.launch.cell.label}) answers {error.status} for {target.health_path}.",
+                f"{named} answers {error.status} for {target.health_path}.",
                 next_step=f"Name a path that answers 2xx once the service is ready: [target] health_path.{host}",
             ) from None
     if answer is not None:
         raise _not_healthy(started, f"{target.health_path} gave {answer}")
     workers: tuple[int, ...] | None = None
-    if target.workers > 1:
+    if target.workers > 1 and not target.command:
         workers = wait_workers(
             started.process.pid,
             started.listener_inode,
@@ -225,7 +238,7 @@ def _ended(started: _Started) -> InfrastructureError:
     cell, code = started.start.launch.cell, exit_code(started.process)
     how = "" if code is None else f", with {in_words(code)}"
     return InfrastructureError(
-        f"The target {cell.target.app} ({cell.label}) ended as it started{how}.",
+        f"The target {cell.target.title} ({cell.label}) ended as it started{how}.",
         next_step=f"Its last log lines are below; all of them are in {started.start.log}.",
         detail=tail(started.start.log),
     )
@@ -234,7 +247,7 @@ def _ended(started: _Started) -> InfrastructureError:
 def _not_healthy(started: _Started, reason: str) -> InfrastructureError:
     target = started.start.launch.cell.target
     return InfrastructureError(
-        f"The target {target.app} ({started.start.launch.cell.label}) was not ready within "
+        f"The target {target.title} ({started.start.launch.cell.label}) was not ready within "
         f"{target.start_timeout_s:g} s: {reason}.",
         next_step=f"Its last log lines are below; all of them are in {started.start.log}. A slow start needs a larger "
         "[target] start_timeout_s.",

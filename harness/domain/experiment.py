@@ -120,6 +120,8 @@ class Target:
 
     app: str = "target_app.main:create_app"
     """pkg.module:attribute, an ASGI app or a factory without arguments"""
+    command: tuple[str, ...] = ()
+    """starts the service instead, on 127.0.0.1:{port}, with uvicorn in the end (gunicorn's workers, fastapi run)"""
     dir: str | None = None
     """the service's folder, where it is started; a relative path counts from the experiment file"""
     python: str | None = None
@@ -164,7 +166,12 @@ class Target:
     @property
     def is_reference(self) -> bool:
         """The reference app reads each setting from its environment; of an own app those that are named are changed."""
-        return self.app.startswith("target_app.")
+        return self.app.startswith("target_app.") and not self.command
+
+    @property
+    def title(self) -> str:
+        """What the service is called: the app, or the command that starts it."""
+        return " ".join(self.command) or self.app
 
 
 def commands_of(prepare: Sequence[str | tuple[str, ...]]) -> tuple[tuple[str, ...], ...]:

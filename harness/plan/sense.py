@@ -23,7 +23,8 @@ Objection = tuple[str, str, str]
 
 def check_sense(cell: Cell, source: Source) -> None:
     """Raise UsageError for the first combination of the cell's settings that makes no sense."""
-    for key, cause, next_step in (*_of_environment(cell), *_of_driver(cell), *_of_pgbouncer(cell), *_of_session(cell)):
+    objections = (_of_environment, _of_command, _of_driver, _of_pgbouncer, _of_session)
+    for key, cause, next_step in (found for of in objections for found in of(cell)):
         where = source.where(f"matrix.{key}", key)
         raise UsageError(f"{where}: {key} {cause} (cell {cell.id}: {cell.label}).", next_step=next_step)
 
@@ -34,6 +35,20 @@ def _of_environment(cell: Cell) -> Iterator[Objection]:
             if name not in PLACEHOLDERS:
                 known = ", ".join(f"{{{one}}}" for one in PLACEHOLDERS)
                 yield "target.env", f"has a placeholder {{{name}}} that stands for nothing", f"There are {known}."
+
+
+def _of_command(cell: Cell) -> Iterator[Objection]:
+    target = cell.target
+    if not target.command:
+        return
+    if not any("{port}" in text for text in (*target.command, *target.env.values())):
+        yield (
+            "target.command",
+            "does not say where the service is to listen",
+            'Give it {port}, or set a variable that it reads: target.env = { PORT = "{port}" }.',
+        )
+    if target.cpus:
+        yield "target.cpus", "pins what poolbench serves, not what a command does", "Pin it there: taskset -c 0,1."
 
 
 def _of_driver(cell: Cell) -> Iterator[Objection]:

@@ -258,7 +258,7 @@ def _service_fact(report: Report) -> str:
     if started:
         reference = [cell for cell in started if cell.target.is_reference]
         drivers = _distinct(reference, driver_text) or ", ".join(report.summary.coverage.drivers)
-        parts.append(_distinct(started, lambda cell: cell.target.app))
+        parts.append(_distinct(started, lambda cell: cell.target.title))
         parts += [f"driver {drivers}"] if drivers else []
         parts.append(f"workers {_distinct(started, lambda cell: cell.target.workers)}")
     return "; ".join(parts)

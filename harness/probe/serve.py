@@ -71,12 +71,7 @@ class ProbeConfig(uvicorn.Config):
 
     def load(self) -> None:
         end_promptly(limit_s=END_AT_LATEST_S)
-        if "POOLBENCH_OVERRIDES" in os.environ:
-            from . import override
-
-            override.install()
-        if self.probe:
-            watch_every_engine()
+        _before_the_app(probe=self.probe)
         # Not left to uvicorn, each of whose versions does it at another place.
         self.app = _imported(self.app)
         super().load()
@@ -84,6 +79,32 @@ class ProbeConfig(uvicorn.Config):
             from . import asgi
 
             self.loaded_app = asgi(self.loaded_app)
+
+
+def enter() -> None:
+    """Do the same in a process that another command has serve: whichever way it hands its app to uvicorn."""
+    any_config: Any = uvicorn.Config
+    plain, probe = any_config.load, "POOLBENCH_PROBE_DIR" in os.environ
+    _before_the_app(probe=probe)
+
+    def load(config: Any) -> None:
+        config.timeout_keep_alive = max(config.timeout_keep_alive, KEEP_ALIVE_S)
+        plain(config)
+        if probe:
+            from . import asgi
+
+            config.loaded_app = asgi(config.loaded_app)
+
+    any_config.load = load
+
+
+def _before_the_app(*, probe: bool) -> None:
+    if "POOLBENCH_OVERRIDES" in os.environ:
+        from . import override
+
+        override.install()
+    if probe:
+        watch_every_engine()
 
 
 def _imported(app: Any) -> Any:

@@ -183,6 +183,25 @@ def test_a_path_that_is_not_there_is_named_at_once(make_start: MakeStart, status
     assert time.monotonic() - began_s < start.launch.cell.target.start_timeout_s / 2
 
 
+def test_a_command_that_is_not_there_is_named(make_start: MakeStart) -> None:
+    with (
+        pytest.raises(InfrastructureError, match="gunicron cannot be run: No such file") as raised,
+        launch_all([make_start(command=("gunicron", "{port}"))], probe=False),
+    ):
+        pass
+    assert "[target] command" in raised.value.next_step
+
+
+def test_a_command_that_ends_is_named_with_its_last_lines(make_start: MakeStart) -> None:
+    command = ("sh", "-c", "echo the last words; exit 3; {port}")
+    with (
+        pytest.raises(InfrastructureError, match=r"The target sh -c .* ended as it started, with code 3") as raised,
+        launch_all([make_start(command=command)], probe=False),
+    ):
+        pass
+    assert "the last words" in raised.value.detail
+
+
 def test_a_check_of_the_host_is_guessed_from_400(make_start: MakeStart) -> None:
     with (
         pytest.raises(InfrastructureError, match="answers 400 for /health") as raised,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from harness.deploy.binaries import Account, Binaries, find_binaries, reachable_by_all, readable_by
 from harness.deploy.container import server_command
 from harness.deploy.databases import default_prepare, template_name
-from harness.deploy.launcher import OVERRIDES, PROBE, command_of, environment_of
+from harness.deploy.launcher import OVERRIDES, PROBE, command_of, environment_of, own_command
 from harness.deploy.leftovers import current_owner
 from harness.domain.experiment import Cell, DatabaseSpec, Load, Pool, Session, Target
 
@@ -169,6 +170,30 @@ URL = "postgresql://so%40me:se%2Fcret@127.0.0.1:5433/shop?sslmode=disable"
 def test_placeholders_are_filled_and_other_braces_left_alone(written: str, expected: str) -> None:
     given = cell(app="shop.main:app", env={"ANY": written})
     assert environment_of(given, launch_id="b1-c1", database_url=URL, port=8123)["ANY"] == expected
+
+
+def test_a_command_of_the_services_own_finds_its_placeholders_and_the_probe() -> None:
+    given = cell(
+        command=("{python}", "-m", "gunicorn", "-b", "127.0.0.1:{port}", "{db_name}"),
+        python="/srv/bin/python",
+        env={"PYTHONPATH": "src"},
+    )
+    assert own_command(given.target, database_url=URL, port=8001) == [
+        *("/srv/bin/python", "-m", "gunicorn", "-b", "127.0.0.1:8001"),
+        "shop",
+    ]
+    environment = environment_of(given, launch_id="b1-c1", database_url=URL)
+    bootstrap, theirs = environment["PYTHONPATH"].split(os.pathsep)
+    assert theirs == "src"
+    assert {path.name for path in Path(bootstrap).glob("*.py")} == {"__init__.py", "sitecustomize.py"}
+    assert json.loads(environment[OVERRIDES]) == {}, "the service is not the reference app"
+
+
+def test_a_command_keeps_the_pythonpath_that_poolbench_was_started_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", "elsewhere")
+    given = cell(command=("./start.sh", "{port}"))
+    assert environment_of(given, launch_id="x", database_url=URL)["PYTHONPATH"].endswith(f"{os.pathsep}elsewhere")
+    assert "PYTHONPATH" not in environment_of(cell(app="shop:app"), launch_id="x", database_url=URL)
 
 
 def test_a_placeholder_of_which_nothing_is_known_stays() -> None:

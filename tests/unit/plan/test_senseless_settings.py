@@ -47,6 +47,14 @@ REFUSED = {
         "x.toml:9: target.env has a placeholder {db_nam} that stands for nothing",
         "{db_url}, {db_host}, {db_port}, {db_user}, {db_password}, {db_name}, {port}",
     ),
+    '[target]\ncommand = ["gunicorn", "shop:app"]': (
+        "x.toml:8: target.command does not say where the service is to listen",
+        'target.env = { PORT = "{port}" }',
+    ),
+    '[target]\ncommand = ["gunicorn", "-b", "127.0.0.1:{port}", "shop:app"]\ncpus = [0]': (
+        "x.toml:9: target.cpus pins what poolbench serves, not what a command does",
+        "taskset",
+    ),
     '[session]\nmistake = "global_session"\nsession_scope = "operation"': (
         "x.toml:8: session.mistake global_session replaces the session of each request",
         'session.session_scope = "request"',
@@ -73,6 +81,7 @@ def test_it_is_refused(more: str) -> None:
         "[target]\nstatement_cache_size = 0\nprepared_statement_cache_size = 0",
         '[target]\npgbouncer = true\ndriver = "psycopg"\n[session]\nautocommit_reads = true',
         '[session]\nisolation = "AUTOCOMMIT"\nupdate_mode = "version"',
+        '[target]\ncommand = ["./start.sh"]\nenv = { PORT = "{port}" }',
         '[target]\napp = "shop:app"\nprepare_threshold = -1',  # whose driver is its own
         '[target]\napp = "shop:app"\nenv = { DSN = "{db_url:postgresql+asyncpg} {db_name} {port} {other}" }',
         '[session]\nmistake = "missing_commit"\nsession_scope = "operation"',
