@@ -67,7 +67,8 @@ def places(run_id: str, emit: Emit, cells: Sequence[Cell] = ()) -> Iterator[Plac
         def place_for(cell: Cell) -> Place:
             nonlocal current
             target = cell.target
-            wanted = (cell.database, target.url is None, target.is_reference, target.dir)
+            through = (target.seeding, target.title) if target.seeding else ()
+            wanted = (cell.database, target.url is None, target.is_reference, target.dir, through)
             if current is None or current[0] != wanted:
                 stack.close()
                 apps = [*({(target.app, target.dir): cell} | untried).values()]
@@ -95,6 +96,6 @@ def _place(  # noqa: PLR0917 -- called once, right above
 
     # An own app without a command gets an empty database: heroes are the reference app's.
     commands = cell.database.commands or (None if cell.target.is_reference else ())
-    filled = deploy.template(server, cell.database, commands, target=cell.target, say=said)
+    filled = deploy.template(server, cell.database, commands, cell=cell, say=said)
     template = (stack if server.owned else kept).enter_context(filled)
     return Place(server=server, template=template, prefix=prefix)

@@ -27,7 +27,7 @@ from harness.domain.evidence import (
     RunningTarget,
     Server,
 )
-from harness.domain.experiment import Cell, DatabaseSpec, Target
+from harness.domain.experiment import Cell, DatabaseSpec
 from harness.domain.load import Launch, Ledger, LoadOutput, LoadPlan, Turn, TurnRun
 from harness.observe.sampler import Row
 
@@ -172,10 +172,10 @@ class FakeDeploy:
         return FakeProvider(self._story).start(spec)
 
     def template(
-        self, _server: Server, spec: DatabaseSpec, commands: Sequence[Sequence[str]] | None, *, target: Target, say: Any
+        self, _server: Server, spec: DatabaseSpec, commands: Sequence[Sequence[str]] | None, *, cell: Cell, say: Any
     ) -> Any:
         say(11.0, "fill", "at work")
-        own = "" if commands is None else f" by [{', '.join(map(' '.join, commands))}] in {target.dir}"
+        own = "" if commands is None else f" by [{', '.join(map(' '.join, commands))}] in {cell.target.dir}"
         return self._story.room(f"template of {spec.rows}{own}", f"template_{spec.rows}")
 
     def clone(self, _server: Server, template: str, name: str) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -22,8 +23,10 @@ from harness.deploy.connection import Connection, admin
 from harness.deploy.leftovers import Owner, current_owner
 from harness.deploy.placeholders import filled
 from harness.deploy.processes import in_words, start_marked, stop_groups, sweep
+from harness.deploy.target import launch
 from harness.domain.evidence import Server
-from harness.domain.experiment import DatabaseSpec, Target
+from harness.domain.experiment import Cell, DatabaseSpec, Target
+from harness.domain.load import Launch
 from harness.errors import InfrastructureError
 
 PREFIX = "poolbench_"
@@ -52,13 +55,14 @@ def template(
     spec: DatabaseSpec,
     commands: Sequence[Sequence[str]] | None = None,
     *,
-    target: Target | None = None,
+    cell: Cell | None = None,
     say: Say = lambda *_: None,
 ) -> Iterator[str]:
     """The name of a filled template database within the block, made by running `commands` unless this run has made it.
 
     None are the reference app's own; without any the database stays empty. They are run one after the other, as the
-    service is: in its folder, with its environment, `{python}` standing for its interpreter.
+    service of `cell` is: in its folder, with its environment, `{python}` standing for its interpreter. Then the
+    service itself is started, where something is to fill the database through it.
 
     A template is never taken from another run: what a command reads, such as the migrations of `alembic upgrade head`,
     cannot be known, and the schema of last week would be measured without a word. So on a server that is not ours it
@@ -66,20 +70,21 @@ def template(
     template of that name is always whole. `say` is told every ten seconds how long the command takes so far.
 
     Raises:
-        InfrastructureError: a command failed or took too long; its last lines are the detail.
+        InfrastructureError: a command failed or took too long, with its last lines; or the service did not start.
     """
-    target = target or Target()
+    target = Target() if cell is None else cell.target
     python = target.python or sys.executable
     if commands is None:
         commands = (default_prepare(spec),)
     filling = tuple(tuple(part.replace("{python}", python) for part in command) for command in commands)
-    name = template_name(filling, spec, target.dir)
+    through_service: Commands = ((target.title,), *target.seeding) if target.seeding else ()
+    name = template_name((*filling, *through_service), spec, target.dir)
     with admin(server) as connection:
         # a thread that asks for the same at once waits here and then finds it made
         connection.execute("SELECT pg_advisory_lock(hashtext(%s))", [f"{PREFIX}template"])
         made = not _exists(connection, name)
         if made:
-            _build(connection, server, name, filling, target=target, say=say)
+            _build(connection, server, name, filling, cell=cell, say=say)
     try:
         yield name
     finally:
@@ -148,15 +153,21 @@ def template_name(commands: Commands, spec: DatabaseSpec, folder: str | None = N
     return f"{PREFIX}template_{hashlib.sha256(key.encode()).hexdigest()[:12]}"
 
 
-def _build(connection: Connection, server: Server, name: str, commands: Commands, *, target: Target, say: Say) -> None:
+def _build(
+    connection: Connection, server: Server, name: str, commands: Commands, *, cell: Cell | None, say: Say
+) -> None:
     building = f"{PREFIX}building_{uuid4().hex[:12]}"
     connection.execute(SQL("CREATE DATABASE {} OWNER {}").format(Identifier(building), Identifier(_owner(server))))
     try:
         _sign(connection, building)
+        url, target = server.app_url(building), Target() if cell is None else cell.target
         if commands:
             with _as_administrator(connection, server):
                 for command in commands:
-                    _prepare(server.app_url(building), command, target, say)
+                    _prepare(url, command, target, say, key="[database] prepare")
+        if cell is not None and target.seeding:
+            _through_service(url, cell, say)
+        if commands or target.seeding:
             # Without statistics Postgres guesses; and nothing is left for autovacuum in the middle of a measurement.
             with admin(server, building) as inside:
                 inside.execute("VACUUM (FREEZE, ANALYZE)")
@@ -189,8 +200,24 @@ def _as_administrator(connection: Connection, server: Server) -> Iterator[None]:
         connection.execute(SQL("ALTER ROLE {} NOSUPERUSER").format(role))
 
 
-def _prepare(url: str, command: Sequence[str], target: Target, say: Say) -> None:
-    """Run `command`, and whatever it started, to its end."""
+def _through_service(url: str, cell: Cell, say: Say) -> None:
+    """Start the service on the database, without the probe, and run what fills it over HTTP."""
+    target = cell.target
+    folder = Path(tempfile.mkdtemp(prefix="poolbench-prepare-"))  # stays when the service fails: its log is named
+    once = Launch(id="prepare", cell=cell, block=0)
+    with launch(once, database_url=url, probe=False, probe_dir=folder, log=folder / "target.log") as running:
+        known = {"{url}": running.host, "{port}": running.host.rpartition(":")[2]}
+        known["{python}"] = target.python or sys.executable
+        for command in target.seeding:
+            words = list(command)
+            for placeholder, value in known.items():
+                words = [word.replace(placeholder, value) for word in words]
+            _prepare(url, words, target, say, key="[target] prepare")
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _prepare(url: str, command: Sequence[str], target: Target, say: Say, *, key: str) -> None:
+    """Run `command`, and whatever it started, to its end; `key` is where the experiment has it."""
     mark = uuid4().hex
     own = {} if target.is_reference else filled(target.env, database_url=url, port=None)
     with tempfile.TemporaryFile() as output:
@@ -205,7 +232,7 @@ def _prepare(url: str, command: Sequence[str], target: Target, say: Say) -> None
         except OSError as error:
             raise InfrastructureError(
                 f"Filling the database failed: {command[0]} cannot be run: {error.strerror}.",
-                next_step="Correct [database] prepare; it is run without a shell, in [target] dir or where you are.",
+                next_step=f"Correct {key}; it is run without a shell, in [target] dir or where you are.",
             ) from error
         try:
             code = _wait(process, command, output, say)

@@ -126,6 +126,8 @@ class Target:
     """the service's folder, where it is started; a relative path counts from the experiment file"""
     python: str | None = None
     """the service's interpreter, such as .venv/bin/python; a relative path counts from the experiment file"""
+    prepare: tuple[str, ...] | tuple[Command, ...] = ()
+    """command, or list of commands, that fill the database through the running service: {url}, {port} and {python}"""
     engine: str = ""
     """which of an own app's engines are meant: by order (1 is the first), database or driver; empty: all"""
     driver: DriverMode = "asyncpg"
@@ -167,6 +169,11 @@ class Target:
     def is_reference(self) -> bool:
         """The reference app reads each setting from its environment; of an own app those that are named are changed."""
         return self.app.startswith("target_app.") and not self.command
+
+    @property
+    def seeding(self) -> tuple[tuple[str, ...], ...]:
+        """What `prepare` runs, one after the other."""
+        return commands_of(self.prepare)
 
     @property
     def title(self) -> str:

@@ -39,6 +39,9 @@ def _of_environment(cell: Cell) -> Iterator[Objection]:
 
 def _of_command(cell: Cell) -> Iterator[Objection]:
     target = cell.target
+    if target.prepare and target.url:
+        cause = "fills a database through a service that poolbench starts, and nothing is deployed with target.url"
+        yield "target.prepare", cause, "Fill that service's database beforehand, and take it out."
     if not target.command:
         return
     if not any("{port}" in text for text in (*target.command, *target.env.values())):

@@ -286,8 +286,8 @@ def _database_fact(info: RunInfo) -> str:
 
 def _filled_text(cell: Cell) -> str:
     """What a launch's database holds: heroes are the reference app's, and what a command puts there is not known."""
-    if cell.database.prepare:
-        return f"filled by {', then '.join(map(' '.join, cell.database.commands))}"
+    if commands := (*cell.database.commands, *cell.target.seeding):
+        return f"filled by {', then '.join(map(' '.join, commands))}"
     return f"{count(cell.database.rows)} rows" if cell.target.is_reference else "empty at first"
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import psutil
@@ -21,7 +23,7 @@ from harness.deploy.connection import admin
 from harness.deploy.databases import drop_leftovers
 from harness.deploy.leftovers import current_owner
 from harness.domain.evidence import Server
-from harness.domain.experiment import DatabaseSpec, Target
+from harness.domain.experiment import Cell, DatabaseSpec, Load, Pool, Session, Target
 from harness.errors import InfrastructureError
 
 pytestmark = pytest.mark.postgres
@@ -53,6 +55,65 @@ def databases(server: Server) -> set[str]:
         return {name for (name,) in connection.execute("SELECT datname FROM pg_database").fetchall()}
 
 
+def a_cell(target: Target) -> Cell:
+    parts: dict[str, Any] = {"pool": Pool(), "session": Session(), "database": DatabaseSpec(), "load": Load()}
+    return Cell(id="c1", label="one", factors=(), target=target, **parts)
+
+
+SHOP = """\
+import os, psycopg
+
+with psycopg.connect(os.environ["DATABASE_URL"]) as connection:
+    connection.execute("CREATE TABLE IF NOT EXISTS things (name text)")
+
+async def app(scope, receive, send):
+    if scope["type"] != "http":
+        return
+    if scope["path"] == "/add":
+        with psycopg.connect(os.environ["DATABASE_URL"]) as connection:
+            connection.execute("INSERT INTO things VALUES (%s)", [scope["query_string"].decode()])
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b""})
+"""
+ADD = "import sys, urllib.request; urllib.request.urlopen(sys.argv[1] + '/add?' + sys.argv[2]).read()"
+
+
+def test_what_is_filled_through_the_running_service_is_in_every_clone(
+    postgres_server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    (tmp_path / "shop.py").write_text(SHOP)
+    prepare = tuple(
+        ("{python}", "-c", ADD, url, name) for url, name in (("{url}", "a"), ("http://127.0.0.1:{port}", "b"))
+    )
+    shop = a_cell(Target(app="shop:app", dir=str(tmp_path), prepare=prepare))
+    with (
+        template(postgres_server, DatabaseSpec(), (), cell=shop) as source,
+        clone(postgres_server, source, fresh_name()) as name,
+        psycopg.connect(postgres_server.url(name)) as connection,
+    ):
+        assert connection.execute("SELECT name FROM things ORDER BY name").fetchall() == [("a",), ("b",)]
+        assert connection.execute("SELECT reltuples FROM pg_class WHERE relname = 'things'").fetchone() == (2,)
+    assert not list(tmp_path.glob("poolbench-prepare-*"))
+
+
+def test_filling_through_the_service_that_fails_is_named(
+    postgres_server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    (tmp_path / "shop.py").write_text(SHOP)
+    failing = ("{python}", "-c", "print('the last words'); raise SystemExit(3)")
+    before = databases(postgres_server)
+    shop = a_cell(Target(app="shop:app", dir=str(tmp_path), prepare=failing))
+    with (
+        pytest.raises(InfrastructureError, match=r"SystemExit\(3\) ended with code 3") as raised,
+        template(postgres_server, DatabaseSpec(), (), cell=shop),
+    ):
+        pass
+    assert raised.value.detail == "the last words"
+    assert databases(postgres_server) == before
+
+
 def fresh_name() -> str:
     return f"poolbench_{uuid4().hex[:4]}_b1-c1"
 
@@ -71,7 +132,7 @@ def test_an_own_apps_database_is_filled_as_the_app_runs(postgres_server: Server,
     shop = Target(app="shop:app", dir=str(tmp_path), python=sys.executable, env=env)
     name = fresh_name()
     with (
-        template(postgres_server, DatabaseSpec(), [["{python}", "fill.py"]], target=shop) as source,
+        template(postgres_server, DatabaseSpec(), [["{python}", "fill.py"]], cell=a_cell(shop)) as source,
         clone(postgres_server, source, name),
         psycopg.connect(postgres_server.url(name)) as connection,
     ):

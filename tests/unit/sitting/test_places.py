@@ -63,6 +63,17 @@ def test_an_own_app_has_its_own_command_in_its_own_folder_and_never_heroes(story
     ]
 
 
+def test_another_seeding_through_the_service_is_another_template(story: Story) -> None:
+    def own(app: str, *prepare: str) -> Cell:
+        return replace(cell(), target=Target(app=app, prepare=prepare))
+
+    with places.places("20261127T000000Z-x-ab12", story.emit) as place_for:
+        first = place_for(own("shop:app", "seed"))
+        assert place_for(own("shop:app", "seed")) is first
+        for other in (own("shop:app", "other"), own("other:app", "seed"), own("shop:app")):
+            assert place_for(other) is not first
+
+
 def test_another_run_at_work_is_told(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(places.deploy, "others", 1)
     with places.places("20261127T000000Z-x-ab12", story.emit) as place_for:
