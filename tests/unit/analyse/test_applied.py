@@ -149,3 +149,18 @@ def test_an_own_app_keeps_what_nobody_named(build: ModuleType) -> None:
     assert [wrong.key for wrong in not_applied(replace(made, launch=replace(made.launch, cell=own)))] == [
         "pool.pool_size"
     ]
+
+
+@pytest.mark.parametrize(("app", "beyond"), [("shop:app", 7), ("target_app.main:create_app", 0)])
+def test_connections_that_no_engine_of_an_own_app_holds(build: ModuleType, app: str, beyond: int) -> None:
+    """As a pool of the driver's own has them; the reference app's pools are all known."""
+    made = trial(build, 1, Pool(), engine())
+    cell = replace(made.trial.launch.cell, target=Target(app=app))
+    launch = replace(made.trial.launch, cell=cell)
+    held = {"pid": [7], "connection_count_used": [1], "connection_count_idle": [1], "connection_max": [5]}
+    probe = build.table(PROBE_COLUMNS, t_ns=[build.START_NS + 1], **held)
+    activity = open_connections(build, *[9] * 10)
+    silenced = replace(made.trial, launch=launch, processes=(process(7, echo_off=True),))
+    run = build.run([replace(made, trial=silenced, probe=probe, activity=activity)])
+    coverage = analyse(run).summary.coverage
+    assert (coverage.unaccounted, coverage.echo_off) == (beyond, True)
