@@ -24,7 +24,7 @@ from harness.domain.experiment import DatabaseSpec
 from harness.errors import InfrastructureError
 
 if TYPE_CHECKING:
-    from docker import DockerClient  # type: ignore[import-untyped]  # docker ships no types
+    from docker import DockerClient  # docker ships no types
 
 OWNER_LABEL = "poolbench.owner"
 _PING_TIMEOUT_S = 3
@@ -59,7 +59,7 @@ def server_command(settings: Settings) -> list[str]:
 def _engine() -> Iterator[DockerClient]:
     """A client of an engine that answers; asked first, because testcontainers can wait for one without end."""
     import docker
-    from docker.errors import DockerException  # type: ignore[import-untyped]  # docker ships no types
+    from docker.errors import DockerException  # docker ships no types
 
     try:
         client = docker.from_env(timeout=_PING_TIMEOUT_S)

@@ -95,7 +95,7 @@ def _column(value: Any, kind: str, count: int) -> Any:
     if kind != "category":
         return np.broadcast_to(np.asarray(value), count).astype(kind)
     if isinstance(value, str) and count:
-        return pd.Categorical.from_codes(np.zeros(count, np.int8), categories=[value])
+        return pd.Categorical.from_codes(np.zeros(count, np.int8), categories=pd.Index([value]))
     return pd.Categorical(np.broadcast_to(np.asarray(value, dtype=object), count))
 
 

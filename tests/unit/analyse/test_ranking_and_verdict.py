@@ -100,25 +100,32 @@ def test_where_one_cell_lacks_launches_the_sentence_says_which(build: ModuleType
     assert "only one launch of pool_size 10 counts" in verdict_text(report)
 
 
-def test_failing_fast_never_ranks_first_nor_ties(build: ModuleType) -> None:
-    failing = [1.0] * 90 + [math.inf] * 10
-    report = analyse(build.blocked_run({1: [failing] * 3, 2: [[40.0] * 100] * 3}))
-    assert ranks(report) == {"c2": (1, ()), "c1": (2, ())}
-    assert report.summary.cells[1].all.p95_ms.value == math.inf
-    assert "pool_size 5 fails in 10 % of the arrivals." in verdict_text(report)
+FAILING = [1.0] * 90 + [math.inf] * 10
 
 
-def test_the_only_cell_that_carries_the_load_is_recommended_without_a_comparison(build: ModuleType) -> None:
-    failing = [1.0] * 90 + [math.inf] * 10
-    report = analyse(build.blocked_run({1: [failing] * 3, 2: [[40.0] * 100] * 3}))
-    assert (report.summary.verdict.state, recommended(report)) == ("only_one", "c2")
-    assert verdict_text(report).startswith(
+@pytest.fixture(scope="module")
+def one_fails(build: ModuleType) -> Report:
+    """Of two cells the first fails in a tenth of its arrivals, at once; the second carries its load."""
+    return analyse(build.blocked_run({1: [FAILING] * 3, 2: [[40.0] * 100] * 3}))
+
+
+def test_failing_fast_never_ranks_first_nor_ties(one_fails: Report) -> None:
+    assert ranks(one_fails) == {"c2": (1, ()), "c1": (2, ())}
+    assert one_fails.summary.cells[1].all.p95_ms.value == math.inf
+    assert "pool_size 5 fails in 10 % of the arrivals." in verdict_text(one_fails)
+
+
+def test_the_only_cell_that_carries_the_load_is_recommended_without_a_comparison(
+    build: ModuleType, one_fails: Report
+) -> None:
+    assert (one_fails.summary.verdict.state, recommended(one_fails)) == ("only_one", "c2")
+    assert verdict_text(one_fails).startswith(
         "Run with pool_size 10, the only one of 2 that carries the load: p95 40.0 ms"
     )
     # not with one launch of it, nor where it breaks its SLO
-    once = analyse(build.blocked_run({1: [failing] * 3, 2: [[40.0] * 100]}))
+    once = analyse(build.blocked_run({1: [FAILING] * 3, 2: [[40.0] * 100]}))
     assert recommended(once) is None
-    broken = analyse(build.blocked_run({1: [failing] * 3, 2: [[60.0] * 100] * 3}))
+    broken = analyse(build.blocked_run({1: [FAILING] * 3, 2: [[60.0] * 100] * 3}))
     assert (broken.summary.verdict.cell_id, recommended(broken)) == (None, None)
     assert "of 2 cells 1 fails too often and 1 does not meet the SLO." in verdict_text(broken)
 

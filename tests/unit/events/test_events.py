@@ -8,6 +8,7 @@ import math
 import time
 import typing
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from events_of_a_run import EVENTS, TICK
@@ -37,9 +38,10 @@ def test_no_event_but_a_note_holds_a_sentence(kind: type) -> None:
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 def test_events_are_frozen_and_know_when_they_happened(kind: type) -> None:
+    event: Any
     (event,) = [event for event in EVENTS if type(event) is kind][:1]
     with pytest.raises(dataclasses.FrozenInstanceError):
-        event.at_ns = 3  # type: ignore[misc]
+        event.at_ns = 3
     before_ns = time.monotonic_ns()
     now = replace(event, at_ns=Note(text="").at_ns)
     assert before_ns <= now.at_ns <= time.monotonic_ns()

@@ -64,7 +64,7 @@ def test_plain_lines_are_one_an_event_worth_one(monkeypatch: pytest.MonkeyPatch)
 
 def test_plain_lines_tell_how_far_the_load_is_every_few_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     now_s = 1000.0
-    monkeypatch.setattr(handlers.time, "monotonic", lambda: now_s)
+    monkeypatch.setattr("harness.handlers.time.monotonic", lambda: now_s)
     screen, stream = console()
     plain = PlainLines(screen)
     for now_s in (1000.0, 1001.0, 1004.9, 1005.0, 1006.0):  # noqa: B007 -- the clock reads it

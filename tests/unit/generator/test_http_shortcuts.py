@@ -32,7 +32,7 @@ def test_a_head_has_the_same_lines(name: str, port: int) -> None:
     if name == "absolute" and port == 80:
         uri = uri.replace(":8000", ":80")
     fields = Headers(headers)
-    plain, short = (kind("127.0.0.1", port) for kind in (HTTPClient, _Client))
+    plain, short = HTTPClient("127.0.0.1", port), _Client("127.0.0.1", port)
     expected = plain._build_request(method, uri, body=body, headers=fields).split("\r\n")
     head = short._head(method, uri, body, fields).split("\r\n")
     assert head[0] == expected[0]

@@ -15,8 +15,9 @@ from matplotlib.figure import Figure
 
 from harness.domain.experiment import Pool, Target
 from harness.domain.verdict import Report
-from harness.present.figures import FIGURES, Picture, draw, house_style
+from harness.present.figures import FIGURES, Picture, draw
 from harness.present.figures.load import limit_lines
+from harness.present.figures.style import house_style
 
 KINDS = {kind.series: kind for kind in FIGURES}
 MakeReport = Callable[..., Report]
@@ -112,7 +113,7 @@ def test_over_time_draws_both_percentiles_and_marks_moments_that_failed(make_rep
 
 
 def test_connections_have_lines_at_the_limits_near_the_data(make_report: MakeReport) -> None:
-    with drawn(make_report(), "connections") as figure:
+    with drawn(make_report(drivers=1, sizes=1), "connections") as figure:
         lines = artists(figure.axes[0], "limit")
         assert [line.get_ydata()[0] for line in lines] == [2, 3]
         labels = [text.get_text() for text in figure.axes[0].texts]
@@ -157,7 +158,7 @@ def test_limit_labels_never_overlap_each_other(make_report: MakeReport) -> None:
 
 def test_breakdown_bars_add_up_to_all_and_show_the_share_of_waiting(make_report: MakeReport) -> None:
     with drawn(make_report(), "breakdown") as figure:
-        bars = figure.axes[0].patches
+        bars: list[Any] = list(figure.axes[0].patches)
         for row in range(6):
             widths = [bar.get_width() for bar in bars if round(bar.get_y() + bar.get_height() / 2) == row]
             assert sum(widths) == pytest.approx(100)
@@ -167,7 +168,8 @@ def test_breakdown_bars_add_up_to_all_and_show_the_share_of_waiting(make_report:
 
 def test_outcomes_show_the_failed_share(make_report: MakeReport) -> None:
     with drawn(make_report(failing=frozenset({5})), "outcomes") as figure:
-        widths = [bar.get_width() for bar in figure.axes[0].patches]
+        bars: list[Any] = list(figure.axes[0].patches)
+        widths = [bar.get_width() for bar in bars]
         assert widths == pytest.approx([100 * count / 9056 for count in (17, 3, 41)])
         assert texts(figure) == ["none"] * 5 + ["61 of 9\u202f056"]
 
@@ -202,7 +204,7 @@ def test_nothing_is_cut_off_at_the_edges(make_report: MakeReport, series: str, s
 
 @pytest.mark.parametrize("series", ["latency_over_time", "connections"])
 def test_a_single_moment_is_drawn_over_one_second(make_report: MakeReport, series: str) -> None:
-    report = make_report()
+    report = make_report(drivers=1)
     frame = report.series[series]
     once = frame[frame["t_s"] == frame["t_s"].min()].assign(t_s=0.0)
     with drawn(replace(report, series={series: once}), series) as figure:
@@ -229,7 +231,7 @@ def test_the_users_own_style_does_not_show(make_report: MakeReport, pictures: Ma
 
 
 def test_svg_text_takes_the_pages_colours_and_a_dollar_is_a_dollar(make_report: MakeReport) -> None:
-    svg = draw(KINDS["latency_percentiles"], make_report(label="$a$ {driver} <b>&{size}")).svg
+    svg = draw(KINDS["latency_percentiles"], make_report(drivers=1, label="$a$ {driver} <b>&{size}")).svg
     assert "$a$ asyncpg &lt;b&gt;&amp;2" in svg
     assert "var(--ink)" in svg
     assert "#1b1f24" not in svg

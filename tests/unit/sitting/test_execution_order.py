@@ -202,7 +202,7 @@ def measure_all(experiment: Experiment, tmp_path: Path, monkeypatch: pytest.Monk
 
         monkeypatch.setattr(harness.run, "run_sitting", sat)
         monkeypatch.setattr(harness.run, "trials", lambda raw, *_, **__: map(partial(kept_of, raw), raw.launches))
-        monkeypatch.setattr(harness.steps.analyse, "outcome_of", outcome)
+        monkeypatch.setattr("harness.steps.analyse.outcome_of", outcome)
         store: Any = FakeStore(story, tmp_path)
         store.kept |= kept or {}
         cells = plan.expand(experiment)

@@ -75,7 +75,7 @@ def test_another_seeding_through_the_service_is_another_template(story: Story) -
 
 
 def test_another_run_at_work_is_told(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(places.deploy, "others", 1)
+    monkeypatch.setattr("harness.places.deploy.others", 1)
     with places.places("20261127T000000Z-x-ab12", story.emit) as place_for:
         (said,) = story.steps
         assert said.endswith("Another poolbench is at work on this machine: each disturbs the other's figures.")
