@@ -33,7 +33,7 @@ TRUE_OF_ALL_DATA = {
     "Where the mean latency was spent; a long hatched part is time lost",
     "The share of offered arrivals that got no good answer, by what happened to them.",
 }
-HERE = Path(__file__).parent
+TESTS = Path(__file__).parents[2]
 WORDS_MIN = 4
 ELSEWHERE = {
     "findings.py": "test_findings.py goes through its table",
@@ -71,8 +71,8 @@ def sentences() -> list[tuple[str, str]]:
 def quoted() -> str:
     tests = [
         path
-        for folder in ("present", "events", "analyse", "schedule")
-        for path in sorted((HERE.parent / folder).glob("*.py"))
+        for folder in ("unit/present", "unit/events", "unit/analyse", "unit/schedule", "integration/present")
+        for path in sorted((TESTS / folder).glob("*.py"))
         if path != Path(__file__)
     ]
     return "\n".join(text for path in tests for text in literals(path.read_text()))

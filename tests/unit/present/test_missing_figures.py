@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 
 from harness.domain.experiment import Observe, Target
 from harness.domain.verdict import Report
-from harness.present.figures import FIGURES, Picture, draw
+from harness.present.figures import FIGURES, draw
 
 MakeReport = Callable[..., Report]
 ABOUT = {
@@ -59,7 +59,3 @@ def test_of_a_service_that_ran_already_neither_probe_nor_sampler_is_blamed(make_
     said = missing(replace(report, info=replace(report.info, cells=cells)))
     assert said["connections"] == "Connections could not be seen: the service ran already, and its database is its own."
     assert said["breakdown"] == "Pool wait could not be seen: the service ran already, without the probe."
-
-
-def test_a_figure_that_is_drawn_has_nothing_missing(pictures: Mapping[str, Picture]) -> None:
-    assert {series: picture.missing for series, picture in pictures.items()} == dict.fromkeys(ABOUT, "")

@@ -236,3 +236,7 @@ def test_svg_text_takes_the_pages_colours_and_a_dollar_is_a_dollar(make_report: 
     assert "var(--ink)" in svg
     assert "#1b1f24" not in svg
     assert "<metadata" not in svg
+
+
+def test_a_figure_that_is_drawn_has_nothing_missing(pictures: Mapping[str, Picture]) -> None:
+    assert {series: picture.missing for series, picture in pictures.items()} == dict.fromkeys(KINDS, "")
