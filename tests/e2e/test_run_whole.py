@@ -79,6 +79,7 @@ def test_summary_csv_has_the_promised_columns(small_run: Small) -> None:
         "saturated",
         "from_empty",
         "turns",
+        "arm",
         "empty_tasks",
         "not_applied",
         "valid",
