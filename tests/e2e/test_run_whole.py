@@ -74,7 +74,7 @@ def test_summary_csv_has_the_promised_columns(small_run: Small) -> None:
     assert {row["endpoint"] for row in rows} >= {"*", "GET /heroes/{id}"}
     first = next(row for row in rows if row["endpoint"] == "*")
     assert list(first)[:2] == ["cell", "endpoint"]
-    assert list(first)[-8:] == [
+    assert list(first)[-9:] == [
         "slo_met",
         "saturated",
         "from_empty",
