@@ -72,7 +72,9 @@ class Comparison:
     """what noise adds to it beyond that"""
     drift_freedom: int
     instrument: Floats
-    """by how much the instrument can have raised each figure, at most; 0 where it is exact or not known"""
+    """by how much the instrument can have raised each figure by itself, at most; 0 where it is exact or not known"""
+    leg: Floats
+    """by how much the way to a service and back can have raised it beyond that: the machine's, and so everybody's"""
 
     def pair(self, first: str, second: str) -> Pair:
         """Return how many times `first` the `second` is, with its interval.
@@ -82,7 +84,7 @@ class Comparison:
         """
         one, other = self._place(first), self._place(second)
         difference, half = float(self.difference[one, other]), float(self.all_pairs_half[one, other])
-        low, high = difference - half - self.instrument[other], difference + half + self.instrument[one]
+        low, high = difference - half - self._raised(other, one), difference + half + self._raised(one, other)
         said = half <= OPEN_LOG
         told_apart = said and (low > 0 or high < 0)
         return Pair(
@@ -117,7 +119,7 @@ class Comparison:
         """
         one, other = self._place(than), self._place(cell)
         half = float(self.against_best_half[one, other])
-        bound = _exp(self.difference[one, other] + half + self.instrument[one]) - 1
+        bound = _exp(self.difference[one, other] + half + self._raised(one, other)) - 1
         return bound if half <= OPEN_LOG and math.isfinite(bound) else None
 
     def launches_until(self, cells: Iterable[str], share: float) -> int | None:
@@ -154,7 +156,8 @@ class Comparison:
         """Return how many of today's standard errors lie between a cell's slowdown against its worst rival and the
         share, and their degrees of freedom; 0 where nothing can be said."""
         rivals = np.flatnonzero(np.arange(len(self.cells)) != place)
-        left = log_share - self.difference[rivals, place] - self.instrument[rivals]
+        raised = np.array([self._raised(int(rival), place) for rival in rivals])
+        left = log_share - self.difference[rivals, place] - raised
         room = left / self.difference_sd[rivals, place]
         if len(rivals) == 0 or np.isnan(room).any():
             return 0.0, 1.0
@@ -163,7 +166,16 @@ class Comparison:
 
     def without_instrument(self) -> Comparison:
         """Return what the launches alone say, as if every figure were the service's to the last digit."""
-        return replace(self, instrument=np.zeros(len(self.cells)))
+        none = np.zeros(len(self.cells))
+        return replace(self, instrument=none, leg=none)
+
+    def _raised(self, one: int, other: int) -> float:
+        """Return by how much the instrument can have raised the figure of `one` against that of `other`, as a log.
+
+        Of the leg, which is the machine's, as large a part is real in the one as in the other: all of it, or none.
+        """
+        more = self.leg[one] - self.leg[other] if math.isfinite(self.leg[one]) else self.leg[one]
+        return float(self.instrument[one] + max(0.0, more))
 
     def _place(self, cell: str) -> int:
         try:
@@ -180,7 +192,7 @@ class Comparison:
         # a single cell's noise cannot be told from the drift, which has it all
         half_noise = stdtrit(self.noise_freedom[place], noise) * own if own else 0.0
         half = math.hypot(half_drift, half_noise)
-        return _around(float(self.figure[place]), half, instrument=float(self.instrument[place]))
+        return _around(float(self.figure[place]), half, instrument=float(self.instrument[place] + self.leg[place]))
 
 
 def _around(log: float, half: float, *, instrument: float) -> Bounds:
@@ -200,6 +212,7 @@ def compare(
     logs: Mapping[str, Mapping[int, float]],
     prior: Prior | None = None,
     instrument: Mapping[str, float] | None = None,
+    leg: Mapping[str, float] | None = None,
 ) -> Comparison:
     """Compare all cells of a run.
 
@@ -210,6 +223,7 @@ def compare(
             cell tells nothing apart.
         instrument: cell id -> by how much, as a log, the instrument can have raised its figure at most. A verdict holds
             at every point within that, or it is none.
+        leg: likewise, by how much the way to a service and back can have raised it beyond that; common to all cells.
     """
     cells = tuple(cell for cell, by_block in logs.items() if by_block)
     fit = fit_two_way([logs[cell] for cell in cells])
@@ -240,4 +254,5 @@ def compare(
         own_noise_sd=np.sqrt(np.where(seen, noise / fit.launches, np.nan)),
         drift_freedom=len(fit.drift) - 1,
         instrument=np.array([(instrument or {}).get(cell, 0.0) for cell in cells]),
+        leg=np.array([(leg or {}).get(cell, 0.0) for cell in cells]),
     )

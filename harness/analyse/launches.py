@@ -116,6 +116,8 @@ class LaunchFigures:
     """how many arrivals had each of OUTCOMES"""
     late_p99_ms: float
     """how late one arrival in a hundred was handed over, or later"""
+    leg_ms: tuple[float, ...]
+    """at SHARES: what the way to a service and back adds at most to such a quantile of single requests"""
     leg_p95_ms: float
     """what the way to a service and back took of 95 in a hundred null requests, at most; NaN where there were none"""
     exact: Mapping[str, Mapping[str, float]]
@@ -289,6 +291,7 @@ def launch_figures(evidence: Evidence, rows: pd.DataFrame, owners: Mapping[str, 
         over_time=_over_time(arrivals, trial),
         outcomes=np.bincount(arrivals.outcome[arrivals.measured], minlength=len(OUTCOMES)).astype(np.int64),
         late_p99_ms=quantile_of(arrivals.late_ns[arrivals.measured] / 1e6, 0.99),
+        leg_ms=tuple(map(leg.at_most_ms, SHARES)),
         leg_p95_ms=leg.at_most_ms(0.95) if leg.known else math.nan,
         exact=exact_of(evidence.counts, measured_segments(trial.segments)),
         failures=failures,

@@ -30,6 +30,8 @@ class Metric:
     """of a launch and an endpoint; NaN where there is none, infinite where it failed"""
     least: Callable[[LaunchFigures, str], float] | None = None
     """what the figure is at least, without all that the instrument can have added; None where it adds nothing"""
+    leg: Callable[[LaunchFigures], float] | None = None
+    """how much of what is between the two the way to a service and back is: the machine's, so common to all cells"""
     exact: bool = False
     """the same in every launch but for a change of the service: no noise, so any difference counts"""
 
@@ -54,6 +56,7 @@ def _percentile(share: float) -> Metric:
         lower_is_better=True,
         of=_of_endpoint(lambda own: own.quantiles_ms[place]),
         least=_of_endpoint(lambda own: own.least_ms[place]),
+        leg=lambda launch: launch.leg_ms[place],
     )
 
 
@@ -138,18 +141,27 @@ def compare_by(
         value = metric.of(launch, endpoint)
         logs.setdefault(launch.cell_id, {})[launch.block] = math.log(value) if 0 < value < math.inf else math.nan
     whole = {cell: by_block for cell, by_block in logs.items() if all(map(math.isfinite, by_block.values()))}
-    return compare(whole, prior, _instrument(metric, launches, endpoint, whole))
+    return compare(whole, prior, *_instrument(metric, launches, endpoint, whole))
 
 
 def _instrument(
     metric: Metric, launches: Sequence[LaunchFigures], endpoint: str, logs: Mapping[str, Mapping[int, float]]
-) -> dict[str, float]:
-    """By how much, as a log, the instrument can have raised each cell's figure; infinite where it can have
-    been all of it."""
-    raised: dict[str, list[float]] = {}
+) -> tuple[dict[str, float], dict[str, float]]:
+    """By how much, as a log, the instrument can have raised each cell's figure: by itself, and beyond that by the leg.
+
+    Infinite where it can have been all of the figure.
+    """
+    raised: dict[str, list[tuple[float, float]]] = {}
     for launch in launches:
         least = math.nan if metric.least is None else metric.least(launch, endpoint)
         if launch.cell_id in logs and least >= 0:
-            least_log = math.log(least) if least else -math.inf
-            raised.setdefault(launch.cell_id, []).append(logs[launch.cell_id][launch.block] - least_log)
-    return {cell: max(0.0, sum(own) / len(own)) for cell, own in raised.items()}
+            figure = logs[launch.cell_id][launch.block]
+            without = min(figure, _log(least + (0.0 if metric.leg is None else metric.leg(launch))))
+            leg = without - _log(least) if math.isfinite(without) else 0.0
+            raised.setdefault(launch.cell_id, []).append((figure - without, leg))
+    means = {cell: [sum(parts) / len(own) for parts in zip(*own, strict=True)] for cell, own in raised.items()}
+    return {cell: own for cell, (own, _) in means.items()}, {cell: leg for cell, (_, leg) in means.items()}
+
+
+def _log(value: float) -> float:
+    return math.log(value) if value else -math.inf

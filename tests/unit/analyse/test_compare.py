@@ -224,3 +224,23 @@ def test_twenty_cells_are_compared_while_nobody_waits() -> None:
     compared = compare(logs)
     claims(compared)
     assert time.process_time() - started < 0.25  # 0.03 on an idle machine
+
+
+def test_the_way_to_a_service_is_the_machines_and_moves_all_cells_alike() -> None:
+    logs = {"a": {1: 0.0, 2: 0.02, 3: -0.02}, "b": {1: 0.1, 2: 0.09, 3: 0.11}}
+    plain = compare(logs)
+    alike = compare(logs, leg={"a": 0.2, "b": 0.2})
+    assert alike.pair("a", "b") == plain.pair("a", "b")
+    assert alike.slowdown_at_most("b", than="a") == plain.slowdown_at_most("b", than="a")
+    own, own_plain = alike.own("a"), plain.own("a")
+    assert own.low is not None
+    assert own_plain.low is not None
+    assert math.log(own.low) == pytest.approx(math.log(own_plain.low) - 0.2), "of a figure alone nobody knows"
+
+    more = compare(logs, leg={"a": 0.3, "b": 0.2})
+    bound, bound_plain = more.slowdown_at_most("b", than="a"), plain.slowdown_at_most("b", than="a")
+    assert bound is not None
+    assert bound_plain is not None
+    assert math.log1p(bound) == pytest.approx(math.log1p(bound_plain) + 0.1), "what is beyond the other's share counts"
+    assert more.slowdown_at_most("a", than="b") == plain.slowdown_at_most("a", than="b")
+    assert compare(logs, leg={"a": math.inf, "b": math.inf}).slowdown_at_most("b", than="a") is None
