@@ -24,7 +24,7 @@ def serving_nothing(log: Path) -> Iterator[str]:
         process = subprocess.Popen(
             [sys.executable, "-m", "harness.null", "--fd", str(listening.fileno())],
             pass_fds=[listening.fileno()],
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,  # it ends when this process does, however that ends
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import socket
+import sys
 from typing import cast
 
 HEAD_END = b"\r\n\r\n"
@@ -28,9 +29,11 @@ class Connection(asyncio.Protocol):
 
 
 async def serve(listening: socket.socket) -> None:
-    """Answer until the process is ended."""
-    server = await asyncio.get_running_loop().create_server(Connection, sock=listening)
-    await server.serve_forever()
+    """Answer until the process is ended, or the one that started it, which closes standard input."""
+    loop, orphaned = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_reader(sys.stdin.fileno(), orphaned.set)
+    async with await loop.create_server(Connection, sock=listening):
+        await orphaned.wait()
 
 
 def main() -> None:

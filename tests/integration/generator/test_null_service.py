@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import textwrap
 from dataclasses import replace
 from pathlib import Path
 
@@ -78,6 +81,25 @@ def test_it_ends_with_the_block(tmp_path: Path) -> None:
     others = set(psutil.Process().children())  # a server of this session's, perhaps
     with serving_nothing(tmp_path / "null.log"):
         (child,) = set(psutil.Process().children()) - others
+    assert not child.is_running()
+
+
+def test_it_ends_with_a_process_that_is_killed(tmp_path: Path) -> None:
+    script = f"""
+        import psutil, time
+        from pathlib import Path
+        from harness.null import serving_nothing
+        with serving_nothing(Path({str(tmp_path / "null.log")!r})):
+            print(psutil.Process().children()[0].pid, flush=True)
+            time.sleep(60)
+    """
+    command = [sys.executable, "-c", textwrap.dedent(script)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as starter:
+        assert starter.stdout is not None
+        child = psutil.Process(int(starter.stdout.readline()))
+        assert child.is_running()
+        starter.kill()
+    psutil.wait_procs([child], timeout=10)
     assert not child.is_running()
 
 
