@@ -244,3 +244,23 @@ def test_the_way_to_a_service_is_the_machines_and_moves_all_cells_alike() -> Non
     assert math.log1p(bound) == pytest.approx(math.log1p(bound_plain) + 0.1), "what is beyond the other's share counts"
     assert more.slowdown_at_most("a", than="b") == plain.slowdown_at_most("a", than="b")
     assert compare(logs, leg={"a": math.inf, "b": math.inf}).slowdown_at_most("b", than="a") is None
+
+
+@pytest.mark.parametrize(
+    ("a_ms", "b_ms", "leg_ms"), [(19.0, 18.6, 3.7), (3.0, 4.0, 2.9), (40.0, 5.0, 4.0), (7.0, 7.0, 1.0)]
+)
+def test_a_ratio_holds_however_much_of_the_way_is_real(a_ms: float, b_ms: float, leg_ms: float) -> None:
+    """Against every part of the leg between none and all, taken off both figures."""
+    noise = {1: 0.0, 2: 0.01, 3: -0.01}
+    logs = {
+        "a": {block: math.log(a_ms) + drawn for block, drawn in noise.items()},
+        "b": {block: math.log(b_ms) - drawn for block, drawn in noise.items()},
+    }
+    leg = {"a": -math.log1p(-leg_ms / a_ms), "b": -math.log1p(-leg_ms / b_ms)}
+    parts = [leg_ms * part / 1000 for part in range(1001)]
+    most = max(math.log((b_ms - real) / (a_ms - real)) for real in parts) - math.log(b_ms / a_ms)
+    with_leg = compare(logs, leg=leg).slowdown_at_most("b", than="a")
+    plain = compare(logs).slowdown_at_most("b", than="a")
+    assert with_leg is not None
+    assert plain is not None
+    assert math.log1p(with_leg) - math.log1p(plain) == pytest.approx(most, abs=1e-9)
