@@ -47,6 +47,7 @@ def fingerprint(folder: Path) -> dict[str, str]:
 def test_of_two_that_resume_a_run_one_is_refused(copied: Path, poolbench) -> None:
     for name in ("b2-c1", "b2-c2"):
         shutil.rmtree(copied / "trials" / name)
+    shutil.rmtree(copied / "sittings" / "2")
     kept = fingerprint(copied / "trials" / "b1-c1")
     first = poolbench.start("run", "--resume", str(copied))
     wait_for(poolbench, "results/*/sittings/2/go.json", first)
