@@ -59,6 +59,9 @@ Overrides = Annotated[
 ]
 Results = Annotated[Path, typer.Option("--results", help="Where runs are kept.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")]
+Events = Annotated[
+    Path | None, typer.Option("--events", metavar="FILE", help="Write what happens as JSON, one event a line.")
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing while running.")]
 
 
@@ -71,9 +74,7 @@ def run(  # noqa: PLR0917 -- typer calls it by keyword; one parameter an option
         Path | None,
         typer.Option("--resume", metavar="RUN", help="Measure what a run that was cut short still lacks."),
     ] = None,
-    events: Annotated[
-        Path | None, typer.Option("--events", metavar="FILE", help="Write what happens as JSON, one event a line.")
-    ] = None,
+    events: Events = None,
     check: Annotated[
         bool, typer.Option("--check", help="Send each task once and say what would go wrong; nothing is kept.")
     ] = False,
@@ -112,8 +113,92 @@ def run(  # noqa: PLR0917 -- typer calls it by keyword; one parameter an option
                 work(emit=emit)
         except Exception as error:
             raise _cut_short(store, error, resumed=resume is not None, as_json=as_json) from error
-        code = _present(store, as_json=as_json)
-    raise typer.Exit(code)
+        report = _present(store, as_json=as_json)
+    raise typer.Exit(_answer(report))
+
+
+@app.command()
+def compare(  # noqa: PLR0917 -- typer calls it by keyword; one parameter an option
+    sides: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="EXPERIMENT | BASE_RUN HEAD_RUN",
+            help="An experiment with [arms.base] and [arms.head], or two runs that were measured before.",
+        ),
+    ],
+    overrides: Overrides = None,
+    results: Results = Path("results"),
+    events: Events = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Measure two sides in turns, and say whether the head is worse; fresh launches have to confirm an alarm."""
+    if len(sides) == 1:
+        report = _two_sides(sides[0], overrides or (), results, events, as_json=as_json, quiet=quiet)
+        raise typer.Exit(MeasurementError.exit_code if _gate_answer(report) == MeasurementError.exit_code else 0)
+    if len(sides) > 2 or overrides:
+        raise UsageError(
+            "Two runs are compared as they were measured: two folders, and no --set.",
+            next_step="Write poolbench compare BASE_RUN HEAD_RUN.",
+        )
+    _show_two_runs(*map(_open, sides), as_json=as_json)
+
+
+@app.command()
+def gate(  # noqa: PLR0917 -- likewise
+    experiment: Annotated[Path, typer.Argument(help="An experiment with [arms.base] and [arms.head].")],
+    overrides: Overrides = None,
+    results: Results = Path("results"),
+    events: Events = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Compare two sides as `compare` does, for CI: exit code 1 if the head is worse (docs/compare.md)."""
+    report = _two_sides(experiment, overrides or (), results, events, as_json=as_json, quiet=quiet)
+    raise typer.Exit(_gate_answer(report))
+
+
+def _show_two_runs(base: RunStore, head: RunStore, *, as_json: bool) -> None:
+    """Judge two runs that were measured before, cell by cell."""
+    from harness import analyse, present
+
+    judged = analyse.compare_runs(base.read(), head.read())
+    if as_json:
+        _print_json({"cells": [{"cell": label, **present.gate_dict(verdict)} for label, verdict in judged.items()]})
+        return
+    for label, verdict in judged.items():
+        present.print_gate(label, verdict, head.read_info().experiment.gate, Console())
+
+
+def _two_sides(
+    path: Path, overrides: Sequence[str], results: Path, events: Path | None, *, as_json: bool, quiet: bool
+) -> Report:
+    """Measure and show a comparison."""
+    from harness import plan
+    from harness import run as sequencing
+    from harness.handlers import telling
+    from harness.sides import comparison
+
+    sides = comparison(plan.load_experiment(path, overrides))
+    store = sequencing.create_store(sides, results)
+    with store.lock():
+        try:
+            with telling(quiet=quiet or as_json, events=events) as emit:
+                sequencing.run_experiment(sides, store, emit=emit, strategy="two_stage")
+        except Exception as error:
+            raise _cut_short(store, error, resumed=False, as_json=as_json) from error
+        return _present(store, as_json=as_json)
+
+
+def _gate_answer(report: Report) -> int:
+    """The exit code of a gate: 1 where the head is worse, 3 or 0 without a proof either way, 4 without a figure."""
+    verdict = report.gate
+    if verdict is None or verdict.verdict == "invalid" or report.summary.verdict.state == "not_applied":
+        return MeasurementError.exit_code
+    if verdict.verdict == "regressed":
+        return AnswerIsNo.exit_code
+    strict = report.info.experiment.gate.on_inconclusive == "fail"
+    return Inconclusive.exit_code if strict and verdict.verdict == "inconclusive" else 0
 
 
 @app.command()
@@ -145,7 +230,7 @@ def report(
     """Make a run's report again from its evidence, and show it."""
     from harness.store import RunStore
 
-    raise typer.Exit(_present(RunStore.latest(results) if run is None else _open(run), as_json=as_json))
+    raise typer.Exit(_answer(_present(RunStore.latest(results) if run is None else _open(run), as_json=as_json)))
 
 
 @app.command()
@@ -379,8 +464,8 @@ def _check(experiment: Experiment, emit: Emit, *, as_json: bool) -> bool:
     return not any(checked.problems for checked in checks)
 
 
-def _present(store: RunStore, *, as_json: bool) -> int:
-    """Analyse, write the derived files, print; the exit code says what the answer is."""
+def _present(store: RunStore, *, as_json: bool) -> Report:
+    """Analyse, write the derived files, print."""
     from harness import present
     from harness import run as sequencing
 
@@ -395,7 +480,7 @@ def _present(store: RunStore, *, as_json: bool) -> int:
         _warn(f"{store.path / name} was not written: {error.strerror}.")
     if _numbers(report.info.poolbench_version) > _numbers(__version__):
         _warn(f"the run was made by poolbench {report.info.poolbench_version}, newer than this {__version__}.")
-    return _answer(report)
+    return report
 
 
 def _numbers(version: str) -> tuple[int, ...]:
@@ -406,6 +491,8 @@ def _answer(report: Report) -> int:
     """The exit code of a report: 4 where a cell has no valid trial; of a given SLO, 1 where no cell meets it, 3 where
     none surely does."""
     cells = report.summary.cells
+    if report.gate is not None:
+        return _gate_answer(report)
     if not all(cell.valid for cell in cells) or report.summary.verdict.state == "not_applied":
         return MeasurementError.exit_code
     promises = [cell.slo for cell in cells if cell.slo is not None]

@@ -17,8 +17,9 @@ from harness.domain.strategy import Outcome
 from harness.errors import UsageError
 from harness.places import Place, PlaceFor, places
 from harness.profiles import load_profile
+from harness.sides import StrategyName, comparison, strategy_of
 from harness.sitting import run_sitting, trials
-from harness.steps import is_stored, next_to_measure, take_steps
+from harness.steps import Known, is_stored, next_to_measure, take_steps
 from harness.store import RUN_SCHEMA_VERSION, RunStore
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def create_store(experiment: Experiment, results_dir: Path) -> RunStore:
     return RunStore.create(results_dir, experiment.name)
 
 
-def run_experiment(experiment: Experiment, store: RunStore, *, emit: Emit) -> None:
+def run_experiment(experiment: Experiment, store: RunStore, *, emit: Emit, strategy: StrategyName = "fixed") -> None:
     """Measure every cell of an experiment and keep the evidence.
 
     What is finished when an exception ends the run stays readable in the store.
@@ -46,8 +47,8 @@ def run_experiment(experiment: Experiment, store: RunStore, *, emit: Emit) -> No
     with places(store.run_id, emit, cells) as place_for:
         first = place_for(cells[0])
         first.check_ceilings(experiment, cells)
-        store.write_info(_info(experiment, store, first))
-        _measure_all(experiment, cells, place_for, store, emit)
+        store.write_info(_info(experiment, store, first, strategy))
+        _measure_all(experiment, cells, place_for, store, emit, strategy)
 
 
 def resume(store: RunStore, given: Experiment | None = None, *, emit: Emit) -> None:
@@ -61,22 +62,24 @@ def resume(store: RunStore, given: Experiment | None = None, *, emit: Emit) -> N
         raise UsageError(
             f"The run {store.run_id} is complete: nothing is left to resume.", next_step="Show it: poolbench report"
         )
+    if given is not None and info.strategy == "two_stage":
+        given = comparison(given)
     experiment = plan.with_secrets(info.experiment, given)
     cells = plan.expand(experiment)
     emit(_started(store, cells))
     with places(store.run_id, emit, cells) as place_for:
         _refuse_another_machine(info, environment.fingerprint(place_for(cells[0]).server))
-        _measure_all(experiment, cells, place_for, store, emit)
+        _measure_all(experiment, cells, place_for, store, emit, info.strategy)
 
 
 def is_finished(store: RunStore) -> bool:
     """Whether nothing is left to measure."""
     info = store.read_info()
-    strategy = schedule.FixedDesign(info.experiment, info.cells)
-    return next_to_measure(strategy, store, info.experiment.slo, []) is None
+    strategy = strategy_of(info.strategy, info.experiment, info.cells)
+    return next_to_measure(strategy, store, _known(info.strategy, info.experiment), []) is None
 
 
-def _info(experiment: Experiment, store: RunStore, place: Place) -> RunInfo:
+def _info(experiment: Experiment, store: RunStore, place: Place, strategy: StrategyName) -> RunInfo:
     """run.json; made from the experiment without its secrets, so that none can be in it."""
     public = plan.without_secrets(experiment)
     return RunInfo(
@@ -85,7 +88,7 @@ def _info(experiment: Experiment, store: RunStore, place: Place) -> RunInfo:
         created_utc=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         poolbench_version=__version__,
         experiment=public,
-        strategy="fixed",
+        strategy=strategy,
         cells=plan.expand(public),
         environment=environment.fingerprint(place.server),
         profile=load_profile(),
@@ -120,11 +123,16 @@ def _refuse_another_machine(info: RunInfo, now: Mapping[str, Any]) -> None:
         )
 
 
-def _measure_all(
-    experiment: Experiment, cells: Sequence[Cell], place_for: PlaceFor, store: RunStore, emit: Emit
+def _measure_all(  # noqa: PLR0917 -- called by the two above, which open what it needs
+    experiment: Experiment,
+    cells: Sequence[Cell],
+    place_for: PlaceFor,
+    store: RunStore,
+    emit: Emit,
+    strategy_name: StrategyName,
 ) -> None:
     """Take every step of the experiment's strategy that the run lacks."""
-    strategy = schedule.FixedDesign(experiment, cells)
+    strategy = strategy_of(strategy_name, experiment, cells)
     profile = load_profile()
     ceiling_rps = None if profile is None else profile.generator_ceiling_rps
 
@@ -143,7 +151,11 @@ def _measure_all(
             store.save_trial(kept.evidence, kept.logs)
         emit(SittingFinished(index=sitting.index, trials=tuple(launch.id for launch in sitting.launches)))
 
-    take_steps(strategy, store, experiment.slo, measure)
+    take_steps(strategy, store, _known(strategy_name, experiment), measure)
+
+
+def _known(strategy: StrategyName, experiment: Experiment) -> Known:
+    return Known(slo=experiment.slo, gate=experiment.gate if strategy == "two_stage" else None)
 
 
 def _started(store: RunStore, cells: Sequence[Cell]) -> RunStarted:

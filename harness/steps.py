@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from harness import analyse
-from harness.domain.experiment import Slo
+from harness.domain.experiment import Gate, Slo
 from harness.domain.load import Sitting
 from harness.domain.strategy import Outcome, Strategy
 from harness.errors import UsageError
 from harness.store import RunStore
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What the strategy is told of a launch beside whether its instrument worked."""
+
+    slo: Slo
+    gate: Gate | None
+    """its rules, where two sides are compared"""
+
+
 def take_steps(
-    strategy: Strategy, store: RunStore, slo: Slo, measure: Callable[[Sitting, Sequence[Outcome]], None]
+    strategy: Strategy, store: RunStore, known: Known, measure: Callable[[Sitting, Sequence[Outcome]], None]
 ) -> None:
     """Measure what the strategy proposes until it proposes nothing more.
 
@@ -23,11 +33,11 @@ def take_steps(
         PoolbenchError: as `measure` and the strategy raise it, or as `next_to_measure`.
     """
     done: list[Outcome] = []
-    while (sitting := next_to_measure(strategy, store, slo, done)) is not None:
+    while (sitting := next_to_measure(strategy, store, known, done)) is not None:
         measure(sitting, done)
 
 
-def next_to_measure(strategy: Strategy, store: RunStore, slo: Slo, done: list[Outcome]) -> Sitting | None:
+def next_to_measure(strategy: Strategy, store: RunStore, known: Known, done: list[Outcome]) -> Sitting | None:
     """The first step after `done` that the run lacks, None where it lacks none; those it has are added to `done`.
 
     Raises:
@@ -36,7 +46,7 @@ def next_to_measure(strategy: Strategy, store: RunStore, slo: Slo, done: list[Ou
     while (sitting := strategy.next_step(done)) is not None:
         if not is_stored(store, sitting):
             return sitting
-        done += [_outcome(store, sitting, launch.id, slo) for launch in sitting.launches]
+        done += [_outcome(store, sitting, launch.id, known) for launch in sitting.launches]
     return None
 
 
@@ -45,11 +55,11 @@ def is_stored(store: RunStore, sitting: Sitting) -> bool:
     return {launch.id for launch in sitting.launches} <= set(store.complete())
 
 
-def _outcome(store: RunStore, sitting: Sitting, launch_id: str, slo: Slo) -> Outcome:
+def _outcome(store: RunStore, sitting: Sitting, launch_id: str, known: Known) -> Outcome:
     stored = store.read_trial(launch_id)
     if stored.trial.segments != tuple(own for own in sitting.segments if own.launch_id == launch_id):
         raise UsageError(
             f"The trial {launch_id} of the run {store.run_id} was measured otherwise than its experiment says.",
             next_step="It is another version's, or was put there by hand; start a new run.",
         )
-    return analyse.outcome_of(stored, slo)
+    return analyse.outcome_of(stored, known.slo, known.gate)

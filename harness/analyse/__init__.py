@@ -7,24 +7,39 @@ from dataclasses import replace
 from harness.analyse.budget import weigh
 from harness.analyse.certificate import certify
 from harness.analyse.coverage import coverage_of
-from harness.analyse.launches import measure_launches
+from harness.analyse.gate import blocks_wanted, judge, judges_of
+from harness.analyse.launches import Launches, measure_launches
 from harness.analyse.measured import ALL
 from harness.analyse.metrics import METRICS, compare_by
 from harness.analyse.outcome import outcome_of
+from harness.analyse.parts import parts_of
 from harness.analyse.power import smallest_findable
 from harness.analyse.priors import prior_of
 from harness.analyse.probe_user import with_probe_user
 from harness.analyse.ranking import Kind, kind_of, ranked
+from harness.analyse.runs import compare_runs, outcomes_of
 from harness.analyse.series import figure_tables
 from harness.analyse.summary import P95, compare_percentiles, summarise_cell
 from harness.analyse.tables import summary_rows
 from harness.analyse.verdict import conclude
 from harness.domain.evidence import Run
 from harness.domain.experiment import Cell
+from harness.domain.gate import BASE, HEAD, GateVerdict
 from harness.domain.rate import chosen_rate
 from harness.domain.verdict import Report, Summary
 
-__all__ = ["analyse", "certify", "outcome_of", "smallest_findable", "summary_rows", "weigh"]
+__all__ = [
+    "analyse",
+    "blocks_wanted",
+    "certify",
+    "compare_runs",
+    "judge",
+    "judges_of",
+    "outcome_of",
+    "smallest_findable",
+    "summary_rows",
+    "weigh",
+]
 
 
 def analyse(run: Run) -> Report:
@@ -33,6 +48,7 @@ def analyse(run: Run) -> Report:
     info = replace(run.info, cells=_as_measured(run))
     profile = run.info.profile
     slo = run.info.experiment.slo
+    judged = _gate(run, measured) if run.info.strategy == "two_stage" else None
     percentiles = compare_percentiles(measured.counted, lambda share: prior_of(profile, share))
     unranked = [
         with_probe_user(
@@ -51,7 +67,7 @@ def analyse(run: Run) -> Report:
         cells=cells,
         pairs=pairs,
         verdict=conclude(cells, by_p95, info),
-        coverage=coverage_of(run, measured),
+        coverage=coverage_of(run, measured, run.planned_trials if judged is None else _planned(run, judged)),
         certificates=measured.certificates,
     )
     return Report(
@@ -59,8 +75,26 @@ def analyse(run: Run) -> Report:
         summary=summary,
         series=figure_tables(cells, measured),
         complete=summary.coverage.measured >= summary.coverage.planned,
+        gate=judged,
         chosen_rate=chosen_rate(run.info.experiment, info.cells, [outcome_of(pilot, slo) for pilot in run.pilots]),
     )
+
+
+def _gate(run: Run, measured: Launches) -> GateVerdict:
+    """What the two sides of a comparison come to."""
+    experiment = run.info.experiment
+    verdict = judge(
+        experiment.gate,
+        outcomes_of(measured.counted, experiment.gate),
+        most=experiment.design.launches,
+        identical=experiment.arms[BASE] == experiment.arms[HEAD],
+    )
+    return replace(verdict, parts=parts_of(measured.counted))
+
+
+def _planned(run: Run, judged: GateVerdict) -> int:
+    """Launches of a comparison: as many as its first stage turned out to need, and as many again after an alarm."""
+    return len(run.info.cells) * judged.planned_blocks
 
 
 def _as_measured(run: Run) -> tuple[Cell, ...]:

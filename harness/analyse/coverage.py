@@ -9,11 +9,12 @@ from harness.domain.evidence import Run
 from harness.domain.verdict import Coverage
 
 
-def coverage_of(run: Run, launches: Launches) -> Coverage:
+def coverage_of(run: Run, launches: Launches, planned: int) -> Coverage:
+    """`planned` is how many launches that measure the run is to have."""
     trials = [evidence.trial for evidence in run.trials]
     return Coverage(
         measured=len(launches.counted) + len(launches.excluded),
-        planned=run.planned_trials,
+        planned=planned,
         excluded=Counter(code for launch in launches.excluded for code in launch.codes),
         replaced=len(launches.replaced),
         replaced_for=tuple(dict.fromkeys(code for launch in launches.replaced for code in launch.codes)),

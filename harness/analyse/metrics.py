@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.analyse.compare import Comparison, compare
@@ -144,21 +144,28 @@ def compare_by(
     return compare(whole, prior, *_instrument(metric, launches, endpoint, whole))
 
 
-def _instrument(
-    metric: Metric, launches: Sequence[LaunchFigures], endpoint: str, logs: Mapping[str, Mapping[int, float]]
-) -> tuple[dict[str, float], dict[str, float]]:
-    """By how much, as a log, the instrument can have raised each cell's figure: by itself, and beyond that by the leg.
+def raised_by(metric: Metric, launch: LaunchFigures, endpoint: str = ALL) -> tuple[float, float]:
+    """By how much, as a log, the instrument can have raised a launch's figure: by itself, and beyond that by the leg.
 
-    Infinite where it can have been all of the figure.
+    Infinite where it can have been all of the figure; nothing where the figure is exact, unknown or infinite.
     """
+    value = metric.of(launch, endpoint)
+    least = math.nan if metric.least is None else metric.least(launch, endpoint)
+    if not (0 < value < math.inf and least >= 0):
+        return 0.0, 0.0
+    log = math.log(value)
+    without = min(log, _log(least + (0.0 if metric.leg is None else metric.leg(launch))))
+    return log - without, without - _log(least) if math.isfinite(without) else 0.0
+
+
+def _instrument(
+    metric: Metric, launches: Sequence[LaunchFigures], endpoint: str, cells: Collection[str]
+) -> tuple[dict[str, float], dict[str, float]]:
+    """What `raised_by` says of the cells, each the mean over its launches of which anything is known."""
     raised: dict[str, list[tuple[float, float]]] = {}
     for launch in launches:
-        least = math.nan if metric.least is None else metric.least(launch, endpoint)
-        if launch.cell_id in logs and least >= 0:
-            figure = logs[launch.cell_id][launch.block]
-            without = min(figure, _log(least + (0.0 if metric.leg is None else metric.leg(launch))))
-            leg = without - _log(least) if math.isfinite(without) else 0.0
-            raised.setdefault(launch.cell_id, []).append((figure - without, leg))
+        if launch.cell_id in cells and metric.least is not None and metric.least(launch, endpoint) >= 0:
+            raised.setdefault(launch.cell_id, []).append(raised_by(metric, launch, endpoint))
     means = {cell: [sum(parts) / len(own) for parts in zip(*own, strict=True)] for cell, own in raised.items()}
     return {cell: own for cell, (own, _) in means.items()}, {cell: leg for cell, (_, leg) in means.items()}
 

@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 from harness.analyse.certificate import certificate_of
-from harness.analyse.measured import MEASURED_COLUMNS
+from harness.analyse.gate import wanted_figures
+from harness.analyse.launches import launch_figures
+from harness.analyse.measured import MEASURED_COLUMNS, OWNER_COLUMNS, endpoint_owners
+from harness.analyse.sides import figures_of
 from harness.analyse.staircase import staircase_capacity_rps
 from harness.domain.evidence import Evidence
-from harness.domain.experiment import Slo
+from harness.domain.experiment import Gate, Slo
 from harness.domain.load import PILOT_BLOCK
 from harness.domain.strategy import Outcome
 
 
-def outcome_of(evidence: Evidence, slo: Slo) -> Outcome:
-    """Of a pilot what it sustained, of every other launch what failed in its instrument."""
+def outcome_of(evidence: Evidence, slo: Slo, gate: Gate | None = None) -> Outcome:
+    """Of a pilot what it sustained, of every other launch what failed in its instrument, and what a gate judges."""
     trial = evidence.trial
     if trial.launch.block == PILOT_BLOCK:
         sustained_rps = staircase_capacity_rps(evidence.requests, trial.segments, trial.ledger)
         return Outcome(launch=trial.launch, sitting=trial.sitting, sustained_rps=sustained_rps)
     rows = evidence.table("requests", MEASURED_COLUMNS)
+    if gate is not None:
+        figures = launch_figures(evidence, rows, endpoint_owners([evidence.table("requests", OWNER_COLUMNS)]), slo)
+        return Outcome(
+            launch=trial.launch,
+            sitting=trial.sitting,
+            broken=figures.certificate.broken,
+            figures=figures_of(figures, wanted_figures(gate)),
+        )
     certificate = certificate_of(evidence, rows, None, evidence.probe, slo)
     return Outcome(launch=trial.launch, sitting=trial.sitting, broken=certificate.broken)

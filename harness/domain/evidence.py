@@ -541,7 +541,7 @@ class RunInfo:
     created_utc: str
     poolbench_version: str
     experiment: Experiment
-    strategy: Literal["fixed"]
+    strategy: Literal["fixed", "two_stage"]
     """how it decides what to measure next; see `harness.domain.strategy`"""
     cells: tuple[Cell, ...]
     environment: Mapping[str, Any]

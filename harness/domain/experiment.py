@@ -364,6 +364,44 @@ class ProbeUser:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """One thing that a gate judges beside its primary metric."""
+
+    __pydantic_config__: ClassVar[Mapping[str, Any]] = _STRICT
+
+    metric: str
+    """a column of summary.csv, or statements_per_request, transactions_, checkouts_ or round_trips_per_request"""
+    endpoint: str = "*"
+    """as its name stands in the report; "*": everything, of an exact metric each endpoint and status by itself"""
+    margin: str | None = None
+    """change that does not matter, as "10%"; of a share of requests in points; without it the gate's margin"""
+    max_increase: Annotated[float, Ge(0)] | None = None
+    """most that an exact metric may grow by"""
+    max: float | None = None
+    """most that the head may have, whatever the base has"""
+    min: float | None = None
+    """least that the head may have, whatever the base has"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gate:
+    """How two sides are judged, by `poolbench compare` and `poolbench gate`."""
+
+    __pydantic_config__: ClassVar[Mapping[str, Any]] = _STRICT
+
+    primary: str = "p95_ms"
+    """the metric that the verdict is about: a column of summary.csv"""
+    margin: str = "10%"
+    """change of it that does not matter, and the smallest that is to be found"""
+    on_inconclusive: Literal["pass", "fail"] = "pass"
+    """what no proof either way comes to: pass (exit code 0) or fail (3)"""
+    stage_limit_s: Annotated[float, Gt(0), Le(DAY_S)] = 450.0
+    """time for the launches of a stage; the second is measured only on an alarm"""
+    rule: tuple[Rule, ...] = field(default=(), metadata=NOT_A_KEY)
+    """further rules, each a table [[gate.rule]]"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Observe:
     """What is sampled while the load runs."""
 
@@ -401,6 +439,7 @@ class Experiment:
     slo: Slo = field(default_factory=Slo)
     probe_user: ProbeUser = field(default_factory=ProbeUser)
     observe: Observe = field(default_factory=Observe)
+    gate: Gate = field(default_factory=Gate)
     named: tuple[str, ...] = field(default=(), metadata=NOT_A_KEY)
     """the dotted keys that the file, its matrix or --set name; no key itself"""
 

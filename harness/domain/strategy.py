@@ -7,9 +7,10 @@ step, so a run that was cut goes on by asking it again.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
+from harness.domain.gate import Figures
 from harness.domain.load import Launch, Sitting
 
 
@@ -21,6 +22,8 @@ class Outcome:
     sitting: int
     broken: tuple[str, ...] = ()
     """codes of what failed in its instrument; none of them is made of the target's latencies"""
+    figures: Figures = field(default_factory=dict)
+    """what a gate judges of it, by metric and endpoint; empty where there is none, and of one only foreseen"""
     sustained_rps: float | None = None
     """good answers a second that a staircase's pilot sustained; None of other launches, and of one only foreseen"""
 

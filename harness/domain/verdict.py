@@ -13,6 +13,7 @@ from typing import Any, Literal
 from harness.domain.events import RateChosen
 from harness.domain.evidence import Certificate, RelayReadings, RunInfo
 from harness.domain.experiment import Cell
+from harness.domain.gate import GateVerdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -276,5 +277,7 @@ class Report:
     summary: Summary
     series: Mapping[str, Any]
     complete: bool
+    gate: GateVerdict | None = None
+    """what the two sides of a comparison come to; None of any other run"""
     chosen_rate: RateChosen | None = None
     """how the load's rate was found, where it is a share of a capacity"""

@@ -17,6 +17,7 @@ from harness.domain.experiment import (
     DatabaseSpec,
     Design,
     Experiment,
+    Gate,
     Limits,
     Load,
     Network,
@@ -47,6 +48,7 @@ SECTIONS: Mapping[str, type] = {
     "slo": Slo,
     "probe_user": ProbeUser,
     "observe": Observe,
+    "gate": Gate,
 }
 VARIABLE_SECTIONS = ("pool", "session", "target", "database", "network", "load")
 OPEN_KEYS = ("database.settings", "target.env", "load.arguments")

@@ -14,8 +14,8 @@ from harness.present.discovered_text import discovered_texts
 from harness.present.html import render_html
 from harness.present.plan_notes import crowded_text, plan_notes
 from harness.present.progress import rate_text
-from harness.present.summary_json import as_dict
-from harness.present.terminal import plan_table, print_report
+from harness.present.summary_json import as_dict, gate_dict
+from harness.present.terminal import plan_table, print_gate, print_report
 
 RENDERERS: dict[str, Callable[[Report], bytes]] = {"report.html": render_html}
 """File name in the run's folder -> what writes it."""
@@ -29,8 +29,10 @@ __all__ = [
     "check_table",
     "crowded_text",
     "discovered_texts",
+    "gate_dict",
     "plan_notes",
     "plan_table",
+    "print_gate",
     "print_report",
     "rate_text",
     "render_html",

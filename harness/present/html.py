@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from harness.domain.verdict import CellSummary, EndpointSummary, Report
 from harness.present import numbers, view
 from harness.present.findings import findings, own_findings, reasons
+from harness.present.gate_text import part_rows, rule_rows
 from harness.present.notes import notes
 from harness.present.phrases import PARTIAL, failures_text, logged_text, verdict_text
 
@@ -33,6 +34,8 @@ def render_html(report: Report) -> bytes:
         chosen=view.chosen_cell(report.summary),
         notes=notes(report),
         facts=view.facts(report),
+        rules=[] if report.gate is None else rule_rows(report.gate),
+        parts=[] if report.gate is None else part_rows(report.gate),
         pictures=[picture for name, picture in pictures.items() if name != _BESIDE_THE_TABLE],
         outcomes=pictures[_BESIDE_THE_TABLE],
         outcome_rows=tuple(_cell_rows(report, "outcomes")),

@@ -19,6 +19,7 @@ from harness.domain.verdict import (
     Verdict,
     WhyNot,
 )
+from harness.present.gate_text import gate_text
 from harness.present.numbers import UNKNOWN, interval, number, percent
 
 PARTIAL = "This run is not complete: only the launches that are over are shown."
@@ -34,6 +35,8 @@ def verdict_text(report: Report) -> str:
     cells = {cell.cell.id: cell for cell in summary.cells}
     valid = [cell for cell in summary.cells if cell.valid]
     verdict = summary.verdict
+    if report.gate is not None and verdict.state not in {"nothing_complete", "all_invalid", "not_applied"}:
+        return gate_text(report.gate, info.experiment.gate)
     if verdict.state == "nothing_complete":
         return "Nothing is measured yet: no launch is complete."
     if verdict.state == "all_invalid":

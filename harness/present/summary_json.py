@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from harness.domain.gate import GateVerdict
 from harness.domain.verdict import CellSummary, EndpointSummary, Report
 from harness.present.notes import notes
 from harness.present.phrases import verdict_text
@@ -28,9 +29,30 @@ def as_dict(report: Report) -> Mapping[str, Any]:
         "smallest_visible": summary.verdict.smallest_visible,
         "pairs": [asdict(pair) for pair in summary.pairs],
         "cells": [_cell(cell) for cell in summary.cells],
+        "gate": None if report.gate is None else gate_dict(report.gate),
         "notes": list(notes(report)),
         "certificates": {trial: asdict(certificate) for trial, certificate in summary.certificates.items()},
         "environment": dict(info.environment),
+    }
+
+
+GATE_SCHEMA_VERSION = 1
+
+
+def gate_dict(verdict: GateVerdict) -> Mapping[str, Any]:
+    """What two sides come to, as `compare` and `gate` print it with --json."""
+    return {
+        "schema_version": GATE_SCHEMA_VERSION,
+        "verdict": verdict.verdict,
+        "primary": verdict.primary.metric,
+        "metrics": [asdict(own) for own in verdict.rules],
+        "smallest_visible": verdict.primary.smallest_visible,
+        "launches": {"first": verdict.blocks, "fresh": verdict.fresh_blocks},
+        "alarm": verdict.alarm,
+        "noise": verdict.noise,
+        "paired": verdict.paired,
+        "identical": verdict.identical,
+        "parts": [asdict(own) for own in verdict.parts],
     }
 
 

@@ -16,10 +16,12 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderR
 from rich.table import Table
 from rich.text import Text
 
-from harness.domain.experiment import Cell
+from harness.domain.experiment import Cell, Gate
+from harness.domain.gate import GateVerdict
 from harness.domain.load import Sitting
 from harness.domain.verdict import CellSummary, Report
 from harness.present.findings import findings
+from harness.present.gate_text import RuleRow, gate_text, part_rows, rule_rows
 from harness.present.notes import notes
 from harness.present.numbers import INFINITE, UNKNOWN, duration, interval, number, percent, promise_word
 from harness.present.phrases import PARTIAL, failures_text, logged_text, verdict_text
@@ -111,6 +113,8 @@ def print_report(report: Report, console: Console, paths: Mapping[str, str]) -> 
     if not report.complete:
         console.print(Text(PARTIAL, style="yellow"))
     console.print()
+    if report.gate is not None:
+        _print_sides(report.gate, console)
     console.print(ranked_table(report.summary.cells, chosen_cell(report.summary)))
     if kept := promises(report):
         console.print()
@@ -121,6 +125,21 @@ def print_report(report: Report, console: Console, paths: Mapping[str, str]) -> 
     console.print()
     for name, path in paths.items():
         console.print(Text(f"{name}: {path}"), soft_wrap=True)
+
+
+def print_gate(label: str, verdict: GateVerdict, gate: Gate, console: Console) -> None:
+    """What two runs that were measured before come to, for one of their cells."""
+    console.print(Text(f"{label}: {gate_text(verdict, gate)}", style="bold"))
+    console.print()
+    _print_sides(verdict, console)
+
+
+def _print_sides(verdict: GateVerdict, console: Console) -> None:
+    console.print(rule_table(verdict))
+    console.print()
+    if verdict.parts:
+        console.print(part_table(verdict))
+        console.print()
 
 
 def ranked_table(cells: Sequence[CellSummary], chosen: str | None = None) -> RenderableType:
@@ -152,6 +171,40 @@ def ranked_table(cells: Sequence[CellSummary], chosen: str | None = None) -> Ren
     styles = {row: "dim" for row, cell in enumerate(cells) if not cell.valid}
     styles |= {row: "bold" for row, cell in enumerate(cells) if cell.cell.id == chosen}
     return FittingTable(columns=columns, label=2, styles=styles)
+
+
+def rule_table(verdict: GateVerdict) -> RenderableType:
+    """What each rule of a comparison comes to."""
+    rows = rule_rows(verdict)
+
+    def values(of: Callable[[RuleRow], str]) -> tuple[str, ...]:
+        return tuple(of(row) for row in rows)
+
+    columns = (
+        Column(header="verdict", values=values(lambda row: row.verdict), need=100, left=True),
+        Column(header="metric", values=values(lambda row: row.metric), need=100, left=True),
+        Column(header="endpoint", values=values(lambda row: row.endpoint), need=95, left=True),
+        Column(header="base", values=values(lambda row: row.base), need=80),
+        Column(header="head", values=values(lambda row: row.head), need=85),
+        Column(header="change", values=values(lambda row: row.change), need=90),
+        Column(header="95 %\ninterval", values=values(lambda row: row.interval), need=75),
+        Column(header="would\nbe seen", values=values(lambda row: row.smallest), need=50),
+        Column(header="", values=values(lambda row: row.note), need=40, left=True),
+    )
+    styles = {place: "bold red" for place, row in enumerate(rows) if row.regressed}
+    return FittingTable(columns=columns, label=2, styles=styles)
+
+
+def part_table(verdict: GateVerdict) -> RenderableType:
+    """Where the time of an average request went on both sides."""
+    rows = part_rows(verdict)
+    columns = (
+        Column(header="an average request, ms", values=tuple(row.name for row in rows), need=100, left=True),
+        Column(header="base", values=tuple(row.base for row in rows), need=90),
+        Column(header="head", values=tuple(row.head for row in rows), need=90),
+        Column(header="difference,\n95 % interval", values=tuple(row.difference for row in rows), need=80),
+    )
+    return FittingTable(columns=columns, label=0)
 
 
 def promise_table(kept: Sequence[Kept]) -> RenderableType:

@@ -13,13 +13,16 @@ from harness.schedule.estimate import (
 )
 from harness.schedule.fixed import FixedDesign
 from harness.schedule.hosts import with_hosts
+from harness.schedule.two_stage import TwoStage, most_blocks
 
 __all__ = [
     "FixedDesign",
     "Percentile",
+    "TwoStage",
     "expected_arrivals",
     "expected_duration_s",
     "launch_noise_sd",
+    "most_blocks",
     "requests_per_launch",
     "run_duration_s",
     "with_hosts",

@@ -195,7 +195,7 @@ def measure_all(experiment: Experiment, tmp_path: Path, monkeypatch: pytest.Monk
             story.step(f"measure {sitting.index}, then {'more' if rest_s > 10 else 'nothing'}")
             return sitting
 
-        def outcome(evidence: Any, _slo: object) -> Outcome:
+        def outcome(evidence: Any, _slo: object, _gate: object) -> Outcome:
             launch = evidence.trial.launch
             codes = ("sampler_gap",) if launch.id in broken else ()
             return Outcome(launch=launch, sitting=evidence.trial.sitting, broken=codes)
@@ -206,7 +206,7 @@ def measure_all(experiment: Experiment, tmp_path: Path, monkeypatch: pytest.Monk
         store: Any = FakeStore(story, tmp_path)
         store.kept |= kept or {}
         cells = plan.expand(experiment)
-        harness.run._measure_all(experiment, cells, lambda _cell: None, store, story.emit)  # type: ignore[arg-type, return-value]
+        harness.run._measure_all(experiment, cells, lambda _cell: None, store, story.emit, "fixed")  # type: ignore[arg-type, return-value]
         return store
 
     return measure

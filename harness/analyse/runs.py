@@ -1,0 +1,91 @@
+"""Two runs that were measured before, held against each other cell by cell."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, replace
+from typing import Any
+
+from harness.analyse.gate import judge, wanted_figures
+from harness.analyse.launches import LaunchFigures, measure_launches
+from harness.analyse.sides import figures_of
+from harness.domain.evidence import Run, RunInfo
+from harness.domain.experiment import Cell, Gate
+from harness.domain.gate import BASE, HEAD, GateVerdict
+from harness.domain.strategy import Outcome
+from harness.errors import UsageError
+
+MAY_DIFFER = ("pool", "session", "target")
+"""Of two cells that are compared: what is judged is what these do to the figures."""
+
+
+def outcomes_of(launches: Iterable[LaunchFigures], gate: Gate) -> list[Outcome]:
+    """What a gate judges of each launch."""
+    wanted = wanted_figures(gate)
+    return [
+        Outcome(launch=own.trial.launch, sitting=own.trial.sitting, figures=figures_of(own, wanted)) for own in launches
+    ]
+
+
+def compare_runs(base: Run, head: Run) -> Mapping[str, GateVerdict]:
+    """Judge the head's run against the base's by the head's rules: cell's label -> what came out.
+
+    Raises:
+        UsageError: they were measured on different machines or servers, under different loads, or share no cell.
+    """
+    if differing := _differing(base.info.environment, head.info.environment):
+        raise UsageError(
+            f"{base.info.run_id} and {head.info.run_id} were not measured on the same machine: {differing} differ.",
+            next_step="Measure both sides in one run: poolbench compare EXPERIMENT.",
+        )
+    gate = head.info.experiment.gate
+    sides = [measure_launches(run).counted for run in (base, head)]
+    judged = {}
+    for one, other in _pairs(base.info, head.info):
+        _refuse_other_load(one, other)
+        outcomes = [
+            replace(own, launch=replace(own.launch, cell=replace(own.launch.cell, arm=arm)))
+            for arm, cell, launches in ((BASE, one, sides[0]), (HEAD, other, sides[1]))
+            for own in outcomes_of((launch for launch in launches if launch.cell_id == cell.id), gate)
+        ]
+        judged[other.label] = judge(gate, outcomes, paired=False, identical=_settings(one) == _settings(other))
+    return judged
+
+
+def _differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> str:
+    keys = sorted(key for key in {*one, *other} if one.get(key) != other.get(key))
+    return ", ".join(f"{key} ({one.get(key)} and {other.get(key)})" for key in keys)
+
+
+def _pairs(base: RunInfo, head: RunInfo) -> Iterator[tuple[Cell, Cell]]:
+    """Cells of one label; where each run has but one cell, those."""
+    by_label = {cell.label: cell for cell in base.cells}
+    found = [(by_label[cell.label], cell) for cell in head.cells if cell.label in by_label]
+    if not found and len(base.cells) == len(head.cells) == 1:
+        found = [(base.cells[0], head.cells[0])]
+    if not found:
+        raise UsageError(
+            f"{base.run_id} and {head.run_id} share no cell: {', '.join(by_label)} and "
+            f"{', '.join(cell.label for cell in head.cells)}.",
+            next_step="Compare runs of one experiment, or of one cell each.",
+        )
+    return iter(found)
+
+
+def _refuse_other_load(one: Cell, other: Cell) -> None:
+    if other.load.model == "closed" or one.load.model == "closed":
+        raise UsageError(
+            f"{other.label} ran under a closed load: a slower side is sent less, so latencies are not compared.",
+            next_step="Measure both sides with load.rate_rps.",
+        )
+    for section in ("load", "database", "network"):
+        mine, theirs = asdict(getattr(one, section)), asdict(getattr(other, section))
+        if differing := [f"{section}.{key}" for key in mine if mine[key] != theirs[key]]:
+            raise UsageError(
+                f"{other.label} was not measured under the same conditions: {', '.join(differing)} differ.",
+                next_step="Measure both sides in one run: poolbench compare EXPERIMENT.",
+            )
+
+
+def _settings(cell: Cell) -> tuple[Any, ...]:
+    return tuple(getattr(cell, section) for section in MAY_DIFFER)

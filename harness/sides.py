@@ -1,0 +1,58 @@
+"""An experiment's two sides made ready to be compared: the base twice, the head once, all under open load."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Literal
+
+from harness import analyse, plan, schedule
+from harness.domain.experiment import Cell, Experiment
+from harness.domain.gate import BASE, BASE_AGAIN, HEAD
+from harness.domain.strategy import Strategy
+from harness.errors import UsageError
+
+StrategyName = Literal["fixed", "two_stage"]
+
+_EXAMPLE = 'Write [arms.base] with target.ref = "main", and an empty [arms.head].'
+
+
+def comparison(experiment: Experiment) -> Experiment:
+    """The experiment with its base a second time, and with as many launches at most as a stage has time for.
+
+    Raises:
+        UsageError: it has no two sides, or nothing of it can be compared.
+    """
+    if set(experiment.arms) != {BASE, HEAD}:
+        has = f"its arms are {', '.join(experiment.arms)}" if experiment.arms else "it has no arms"
+        raise UsageError(f"{experiment.name} has no two sides to compare: {has}.", next_step=_EXAMPLE)
+    if varied := [key for key, values in experiment.matrix.items() if len(values) > 1]:
+        raise UsageError(
+            f"Two sides are compared in one configuration, and [matrix] varies {', '.join(varied)}.",
+            next_step=f"Choose one: --set {varied[0]}={experiment.matrix[varied[0]][0]}.",
+        )
+    if experiment.load.model == "closed":
+        raise UsageError(
+            "Two sides are compared under open load: in the closed model a slower side is sent less.",
+            next_step="Set load.rate_rps instead of load.users.",
+        )
+    analyse.judges_of(experiment.gate)
+    base, head = experiment.arms[BASE], experiment.arms[HEAD]
+    sides = replace(experiment, arms={BASE: base, BASE_AGAIN: base, HEAD: head})
+    cells = plan.expand(sides)
+    return replace(sides, design=replace(sides.design, launches=schedule.most_blocks(sides, cells)))
+
+
+def are_identical(experiment: Experiment) -> bool:
+    """Whether both sides are configured alike."""
+    return experiment.arms[BASE] == experiment.arms[HEAD]
+
+
+def strategy_of(name: StrategyName, experiment: Experiment, cells: Sequence[Cell]) -> Strategy:
+    """The strategy of that name."""
+    strategies: dict[StrategyName, Callable[[], Strategy]] = {
+        "fixed": lambda: schedule.FixedDesign(experiment, cells),
+        "two_stage": lambda: schedule.TwoStage(experiment, cells, partial(analyse.blocks_wanted, experiment.gate)),
+    }
+    return strategies[name]()

@@ -1,0 +1,209 @@
+"""What is said of two sides is true of what was judged: each sentence with data that make it true, and that do not."""
+
+from __future__ import annotations
+
+import io
+import math
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from harness.domain.experiment import Gate
+from harness.domain.gate import GateVerdict, Part, RuleVerdict
+from harness.present.gate_text import gate_text, part_rows, rule_rows
+from harness.present.terminal import part_table, rule_table
+
+P95 = RuleVerdict(
+    kind="statistical",
+    metric="p95_ms",
+    endpoint="*",
+    scale="ratio",
+    base=20.0,
+    head=21.0,
+    effect=0.05,
+    low=-0.02,
+    high=0.12,
+    verdict="inconclusive",
+    smallest_visible=0.11,
+)
+STATEMENTS = RuleVerdict(
+    kind="exact",
+    metric="statements_per_request",
+    endpoint="GET /teams 200",
+    scale="difference",
+    base=2.0,
+    head=4.0,
+    effect=2.0,
+    low=None,
+    high=None,
+    verdict="regressed",
+)
+ERRORS = replace(P95, metric="error_rate", scale="difference", base=0.0, head=0.02, effect=0.02, low=0.01, high=0.03)
+LIMIT = replace(P95, kind="absolute", metric="p99_ms", head=612.0, effect=112.0, limit=500.0, verdict="regressed")
+
+
+def verdict(*rules: RuleVerdict, **more: Any) -> GateVerdict:
+    first = rules[0] if rules else P95
+    return GateVerdict(
+        verdict="inconclusive",
+        primary=first,
+        rules=rules or (first,),
+        **{
+            "blocks": 7,
+            "fresh_blocks": 0,
+            "planned_blocks": 7,
+            "alarm": False,
+            "noise": None,
+            "paired": True,
+            "identical": False,
+            **more,
+        },
+    )
+
+
+def said(*rules: RuleVerdict, **more: Any) -> str:
+    return gate_text(verdict(*rules, **more), Gate())
+
+
+def test_no_proof_either_way_says_down_to_what_would_have_been_seen() -> None:
+    assert said() == (
+        "No regression found, down to +11.0 %: p95_ms changes by +5.00 % (-2.00 % to +12.0 %; 21.0 against 20.0)."
+    )
+    assert "down to" not in said(replace(P95, smallest_visible=None))
+
+
+def test_equivalent_names_the_margin_and_improved_does_not() -> None:
+    assert "Equivalent: p95_ms changes by +5.00 %" in said(replace(P95, verdict="equivalent"))
+    assert ", within the margin of 10%." in said(replace(P95, verdict="equivalent"))
+    better = said(replace(P95, verdict="improved", effect=-0.2))
+    assert "Improved: p95_ms changes by -20.0 %" in better
+    assert "margin" not in better
+
+
+def test_a_confirmed_regression_says_how_many_launches_confirm_it() -> None:
+    worse = replace(P95, verdict="regressed")
+    assert "7 launches of each side raised the alarm, 7 fresh ones confirm it" in said(worse, fresh_blocks=7)
+    assert "fresh ones confirm it" not in said(worse)
+    assert said(worse, blocks=1, fresh_blocks=1).count("one launch of each side raised the alarm") == 1
+
+
+def test_exact_counts_are_named_with_both_sides() -> None:
+    assert "Regressed: GET /teams 200 takes 4.00 statements a request, with the base 2.00." in said(P95, STATEMENTS)
+    assert "takes" not in said(P95, replace(STATEMENTS, verdict="equivalent"))
+
+
+def test_a_limit_is_named_with_its_side() -> None:
+    assert "Regressed: p99_ms is 612, and at most 500 is allowed." in said(P95, LIMIT)
+    below = replace(LIMIT, head=300.0, effect=-200.0)
+    assert "and at least 500 is allowed" in said(P95, below)
+
+
+def test_many_regressions_are_counted() -> None:
+    rules = [replace(STATEMENTS, endpoint=f"GET /{number} 200") for number in range(7)]
+    assert "2 more rules say so too." in said(P95, *rules)
+    assert "more rules say so too" not in said(P95, *rules[:5])
+
+
+@pytest.mark.parametrize(
+    ("why", "sentence"),
+    [
+        (
+            "too_few_launches",
+            "3 launches of each side, and five are needed; raise gate.stage_limit_s, or lower load.measure_s.",
+        ),
+        ("unconfirmed", "and fresh launches are missing."),
+        ("instrument", "the launches alone would decide, if the instrument were known to have added nothing."),
+        ("no_figure", "Nothing can be judged: a side has no p95_ms; the certificates say why."),
+    ],
+)
+def test_what_keeps_the_primary_from_a_verdict(why: Any, sentence: str) -> None:
+    assert sentence in said(replace(P95, why=why), blocks=3)
+    assert sentence not in said(P95, blocks=3)
+
+
+def test_an_unconfirmed_alarm_names_the_figure() -> None:
+    assert said(replace(P95, why="unconfirmed")).startswith("An alarm that nothing confirms: p95_ms changes by +5.00 %")
+    assert said(replace(P95, why="too_few_launches")).startswith("Too little time to judge p95_ms: 7 launches")
+    assert "Inconclusive (instrument): p95_ms changes by" in said(replace(P95, why="instrument"))
+
+
+def test_doubts() -> None:
+    other = "Another rule raised an alarm that fresh launches would have to confirm."
+    assert other in said(P95, replace(ERRORS, why="unconfirmed"))
+    assert other not in said(P95, ERRORS)
+    uncounted = "What requests take of the database was not counted: the service runs without the probe."
+    assert uncounted in said(P95, replace(STATEMENTS, verdict="inconclusive", why="not_counted"))
+    assert uncounted not in said(P95, STATEMENTS)
+    alike = "Both sides are configured alike, so this shows what nothing at all looks like."
+    assert alike in said(identical=True)
+    assert alike not in said()
+    noise = "From one launch to the next the base differs from itself by 6.00 %."
+    assert noise in said(noise=0.06)
+    assert "differs from itself" not in said()
+    apart = "The sides were measured at different times: what the machine did meanwhile is in every difference."
+    assert apart in said(paired=False)
+    assert apart not in said()
+
+
+def test_shares_change_by_points_and_what_is_not_known_is_not_a_number() -> None:
+    assert "error_rate changes by +2.00 points (+1.00 points to +3.00 points; 0.0200 against 0)" in said(ERRORS)
+    assert "p95_ms is not known" in said(replace(P95, effect=math.nan))
+    assert "(-" not in said(replace(P95, low=None, high=None))
+
+
+def test_rows_show_what_differs_and_count_what_agrees() -> None:
+    same = [replace(STATEMENTS, endpoint=f"GET /{n} 200", verdict="equivalent", head=2.0, effect=0.0) for n in range(3)]
+    rows = rule_rows(verdict(P95, STATEMENTS, *same))
+    assert [(row.metric, row.endpoint, row.verdict) for row in rows] == [
+        ("p95_ms", "*", "no proof"),
+        ("statements_per_request", "GET /teams 200", "REGRESSED"),
+        ("statements_per_request", "3 endpoints", "equivalent"),
+    ]
+    assert [row.regressed for row in rows] == [False, True, False]
+    assert rows[2].note == "the same to the last digit"
+    (alone,) = rule_rows(verdict(P95, same[0]))[1:]
+    assert (alone.endpoint, alone.base, alone.head) == ("GET /0 200", "2.00", "2.00")
+
+
+@pytest.mark.parametrize(
+    ("why", "note"),
+    [
+        ("instrument", "the instrument may have moved it that far"),
+        ("unconfirmed", "an alarm; fresh launches would have to confirm it"),
+        ("varies", "differs between equal launches too"),
+        ("no_figure", "a side has no figure"),
+        ("base_saturated", "the base is saturated"),
+        ("", ""),
+    ],
+)
+def test_a_rows_note_says_why_it_decides_nothing(why: Any, note: str) -> None:
+    assert rule_rows(verdict(replace(P95, why=why)))[0].note == note
+
+
+def test_a_limit_stands_in_its_rows_note() -> None:
+    assert rule_rows(verdict(P95, LIMIT))[1].note == "limit 500"
+
+
+def test_parts_of_an_average_request() -> None:
+    parts = (
+        Part(name="pool", base_ms=1.0, head_ms=4.0, low_ms=2.5, high_ms=3.5),
+        Part(name="elsewhere", base_ms=1.0, head_ms=1.0, low_ms=None, high_ms=None),
+    )
+    first, second = part_rows(verdict(parts=parts))
+    assert (first.name, first.difference) == ("waiting for a connection (queue, dial, ping)", "2.50 to 3.50")
+    assert (second.name, second.difference) == ("elsewhere (network, event loop, threads)", "\u2013")
+    (cpu,) = part_rows(verdict(parts=(replace(parts[0], name="cpu"),)))
+    assert cpu.name == "CPU of the service, part of the others"
+
+
+def test_tables_in_a_terminal() -> None:
+    console = Console(width=160, file=io.StringIO(), record=True)
+    console.print(rule_table(verdict(P95, STATEMENTS)))
+    console.print(part_table(verdict(parts=(Part(name="pool", base_ms=1.0, head_ms=4.0, low_ms=2.5, high_ms=3.5),))))
+    shown = console.export_text()
+    rows = [line.split()[:2] for line in shown.splitlines()]
+    assert ["REGRESSED", "statements_per_request"] in rows
+    assert "an average request, ms" in shown
+    assert "2.50 to 3.50" in shown
