@@ -176,14 +176,18 @@ def _two_sides(
     """Measure and show a comparison."""
     from harness import plan
     from harness import run as sequencing
+    from harness.domain.events import Note
     from harness.handlers import telling
-    from harness.sides import comparison
+    from harness.profiles import load_profile
+    from harness.sides import comparison, foreseen
 
     sides = comparison(plan.load_experiment(path, overrides))
     store = sequencing.create_store(sides, results)
     with store.lock():
         try:
             with telling(quiet=quiet or as_json, events=events) as emit:
+                for text in foreseen(sides, load_profile()):
+                    emit(Note(text=text))
                 sequencing.run_experiment(sides, store, emit=emit, strategy="two_stage")
         except Exception as error:
             raise _cut_short(store, error, resumed=False, as_json=as_json) from error

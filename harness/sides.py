@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Literal
 
-from harness import analyse, plan, schedule
+from harness import analyse, plan, present, schedule
+from harness.domain.design import design_kind
 from harness.domain.experiment import Cell, Experiment
 from harness.domain.gate import BASE, BASE_AGAIN, HEAD
+from harness.domain.profile import MachineProfile
 from harness.domain.strategy import Strategy
 from harness.errors import UsageError
 
@@ -39,9 +41,22 @@ def comparison(experiment: Experiment) -> Experiment:
         )
     analyse.judges_of(experiment.gate)
     base, head = experiment.arms[BASE], experiment.arms[HEAD]
-    sides = replace(experiment, arms={BASE: base, BASE_AGAIN: base, HEAD: head})
+    named = tuple(dict.fromkeys((*experiment.named, "target.gc_freeze")))  # of an own app too: it halves the noise
+    sides = replace(experiment, arms={BASE: base, BASE_AGAIN: base, HEAD: head}, named=named)
     cells = plan.expand(sides)
     return replace(sides, design=replace(sides.design, launches=schedule.most_blocks(sides, cells)))
+
+
+def foreseen(sides: Experiment, profile: MachineProfile | None) -> Iterator[str]:
+    """What is to be known before two sides are measured, in sentences."""
+    cells = plan.expand(sides)
+    requests = schedule.requests_per_launch(list(schedule.FixedDesign(sides, cells).foreseen(())))
+    sd = schedule.launch_noise_sd(design_kind(sides, cells)[0], requests, "p95", profile)
+    blocks = sides.design.launches
+    visible = analyse.smallest_visible_before(sides.gate, sd, blocks)
+    yield present.comparison_text(blocks, visible, calibrated=profile is not None)
+    if sides.target.gc_freeze:
+        yield present.FROZEN
 
 
 def are_identical(experiment: Experiment) -> bool:

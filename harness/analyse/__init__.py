@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from harness.analyse.budget import weigh
 from harness.analyse.certificate import certify
 from harness.analyse.coverage import coverage_of
-from harness.analyse.gate import blocks_wanted, judge, judges_of
+from harness.analyse.gate import blocks_wanted, judge, judges_of, smallest_visible_before
 from harness.analyse.launches import Launches, measure_launches
 from harness.analyse.measured import ALL
 from harness.analyse.metrics import METRICS, compare_by
@@ -17,16 +18,16 @@ from harness.analyse.power import smallest_findable
 from harness.analyse.priors import prior_of
 from harness.analyse.probe_user import with_probe_user
 from harness.analyse.ranking import Kind, kind_of, ranked
-from harness.analyse.runs import compare_runs, outcomes_of
+from harness.analyse.runs import compare_runs, outcomes_of, unknown_endpoints
 from harness.analyse.series import figure_tables
 from harness.analyse.summary import P95, compare_percentiles, summarise_cell
 from harness.analyse.tables import summary_rows
 from harness.analyse.verdict import conclude
 from harness.domain.evidence import Run
 from harness.domain.experiment import Cell
-from harness.domain.gate import BASE, HEAD, GateVerdict
+from harness.domain.gate import BASE, BASE_AGAIN, HEAD, GateVerdict
 from harness.domain.rate import chosen_rate
-from harness.domain.verdict import Report, Summary
+from harness.domain.verdict import CellSummary, Report, Summary
 
 __all__ = [
     "analyse",
@@ -37,6 +38,7 @@ __all__ = [
     "judges_of",
     "outcome_of",
     "smallest_findable",
+    "smallest_visible_before",
     "summary_rows",
     "weigh",
 ]
@@ -75,7 +77,7 @@ def analyse(run: Run) -> Report:
         summary=summary,
         series=figure_tables(cells, measured),
         complete=summary.coverage.measured >= summary.coverage.planned,
-        gate=judged,
+        gate=None if judged is None else replace(judged, saturated=_saturated(cells)),
         chosen_rate=chosen_rate(run.info.experiment, info.cells, [outcome_of(pilot, slo) for pilot in run.pilots]),
     )
 
@@ -89,7 +91,17 @@ def _gate(run: Run, measured: Launches) -> GateVerdict:
         most=experiment.design.launches,
         identical=experiment.arms[BASE] == experiment.arms[HEAD],
     )
-    return replace(verdict, parts=parts_of(measured.counted))
+    return replace(
+        verdict,
+        parts=parts_of(measured.counted),
+        unknown_endpoints=unknown_endpoints(experiment.gate, measured.counted),
+    )
+
+
+def _saturated(cells: Sequence[CellSummary]) -> tuple[str, ...]:
+    """Sides of which a cell is; the base's second measurement is the base."""
+    saturated = {cell.cell.arm for cell in cells if cell.saturated}
+    return tuple(side for side, arms in ((BASE, {BASE, BASE_AGAIN}), (HEAD, {HEAD})) if arms & saturated)
 
 
 def _planned(run: Run, judged: GateVerdict) -> int:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import difflib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
 from harness.analyse.gate import judge, wanted_figures
 from harness.analyse.launches import LaunchFigures, measure_launches
+from harness.analyse.measured import ALL
 from harness.analyse.sides import figures_of
 from harness.domain.evidence import Run, RunInfo
 from harness.domain.experiment import Cell, Gate
@@ -25,6 +27,15 @@ def outcomes_of(launches: Iterable[LaunchFigures], gate: Gate) -> list[Outcome]:
     return [
         Outcome(launch=own.trial.launch, sitting=own.trial.sitting, figures=figures_of(own, wanted)) for own in launches
     ]
+
+
+def unknown_endpoints(gate: Gate, launches: Sequence[LaunchFigures]) -> Mapping[str, str]:
+    """Endpoints that the gate's rules name and no launch has -> the nearest name that one has, or nothing."""
+    seen = {name for own in launches for name in (*own.by_endpoint, *own.exact)}
+    named = dict.fromkeys(rule.endpoint for rule in gate.rule if rule.endpoint != ALL)
+    return {
+        name: next(iter(difflib.get_close_matches(name, sorted(seen), n=1)), "") for name in named if name not in seen
+    }
 
 
 def compare_runs(base: Run, head: Run) -> Mapping[str, GateVerdict]:

@@ -6,7 +6,7 @@ The sides are arms: `base`, the head, and the base once more (`BASE_AGAIN`), who
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 BASE, BASE_AGAIN, HEAD = "base", "base'", "head"
@@ -14,9 +14,7 @@ BASE, BASE_AGAIN, HEAD = "base", "base'", "head"
 Decision = Literal["improved", "equivalent", "regressed", "inconclusive", "invalid"]
 RuleKind = Literal["statistical", "exact", "absolute"]
 Scale = Literal["ratio", "difference"]
-Why = Literal[
-    "", "instrument", "too_few_launches", "unconfirmed", "varies", "not_counted", "no_figure", "base_saturated"
-]
+Why = Literal["", "instrument", "too_few_launches", "unconfirmed", "varies", "not_counted", "no_figure"]
 """What keeps a rule from a decision. unconfirmed: an alarm of the first stage without fresh launches that could confirm
 it. varies: of the base's own launches no two need to agree, so that one launch's count says nothing."""
 
@@ -96,5 +94,9 @@ class GateVerdict:
     """whether the sides were measured in turns; otherwise the machine's drift is in every difference"""
     identical: bool
     """whether both sides are configured alike"""
+    saturated: tuple[str, ...] = ()
+    """sides that were offered more than they can carry"""
+    unknown_endpoints: Mapping[str, str] = field(default_factory=dict)
+    """endpoints that rules name and nobody asked for -> the nearest that was, or nothing"""
     parts: tuple[Part, ...] = ()
     """where the time went; empty without the probe"""

@@ -11,6 +11,7 @@ from harness.domain.verdict import Report
 from harness.present.budget import budget_dict, budget_page
 from harness.present.check_text import check_dict, check_table
 from harness.present.discovered_text import discovered_texts
+from harness.present.gate_text import FROZEN, comparison_text
 from harness.present.html import render_html
 from harness.present.plan_notes import crowded_text, plan_notes
 from harness.present.progress import rate_text
@@ -21,12 +22,14 @@ RENDERERS: dict[str, Callable[[Report], bytes]] = {"report.html": render_html}
 """File name in the run's folder -> what writes it."""
 
 __all__ = [
+    "FROZEN",
     "RENDERERS",
     "as_dict",
     "budget_dict",
     "budget_page",
     "check_dict",
     "check_table",
+    "comparison_text",
     "crowded_text",
     "discovered_texts",
     "gate_dict",

@@ -104,12 +104,36 @@ def _doubts(verdict: GateVerdict) -> Iterator[str]:
     exact = [own for own in verdict.rules if own.kind == "exact"]
     if exact and all(own.why == "not_counted" for own in exact):
         yield "What requests take of the database was not counted: the service runs without the probe."
+    for endpoint, near in verdict.unknown_endpoints.items():
+        yield f"A rule names {endpoint}, which nobody asked for{f'; did you mean {near}?' if near else '.'}"
+    if verdict.saturated:
+        sides = " and the ".join(verdict.saturated)
+        yield (
+            f"More was offered than the {sides} can carry: latency there says how long the load went on, so lower the "
+            "rate."
+        )
     if verdict.identical:
         yield "Both sides are configured alike, so this shows what nothing at all looks like."
     if verdict.noise is not None:
         yield f"From one launch to the next the base differs from itself by {number(100 * verdict.noise)} %."
     if not verdict.paired:
         yield "The sides were measured at different times: what the machine did meanwhile is in every difference."
+
+
+def comparison_text(blocks: int, smallest_visible: float | None, *, calibrated: bool) -> str:
+    """What a comparison could find, before it is measured."""
+    stage = f"{launches_text(blocks)} of each side" if blocks < 2 else f"at most {blocks} launches of each side"
+    if smallest_visible is None:
+        return f"A stage has time for {stage}: too few for anything but exact counts; raise gate.stage_limit_s."
+    known = "as calibration found this machine" if calibrated else "at typical noise, as this machine is not calibrated"
+    least = number(100 * smallest_visible)
+    return f"A stage has time for {stage}: from {least} % on a regression is likely found, {known}."
+
+
+FROZEN = (
+    "Both sides run with gc.freeze() after their start, which makes p95 steadier; "
+    "target.gc_freeze = false leaves it out."
+)
 
 
 def launches_text(count: int) -> str:
@@ -164,7 +188,6 @@ _NOTES = {
     "varies": "differs between equal launches too",
     "not_counted": "not counted",
     "no_figure": "a side has no figure",
-    "base_saturated": "the base is saturated",
 }
 
 

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from harness.domain.experiment import Gate
 from harness.domain.gate import GateVerdict, Part, RuleVerdict
-from harness.present.gate_text import gate_text, part_rows, rule_rows
+from harness.present.gate_text import comparison_text, gate_text, part_rows, rule_rows
 from harness.present.terminal import part_table, rule_table
 
 P95 = RuleVerdict(
@@ -174,7 +174,6 @@ def test_rows_show_what_differs_and_count_what_agrees() -> None:
         ("unconfirmed", "an alarm; fresh launches would have to confirm it"),
         ("varies", "differs between equal launches too"),
         ("no_figure", "a side has no figure"),
-        ("base_saturated", "the base is saturated"),
         ("", ""),
     ],
 )
@@ -207,3 +206,28 @@ def test_tables_in_a_terminal() -> None:
     assert ["REGRESSED", "statements_per_request"] in rows
     assert "an average request, ms" in shown
     assert "2.50 to 3.50" in shown
+
+
+def test_sides_that_cannot_carry_the_load_are_named() -> None:
+    assert "More was offered than the base and the head can carry" in said(saturated=("base", "head"))
+    one = said(saturated=("head",))
+    assert "can carry: latency there says how long the load went on, so lower the rate." in one
+    assert "More was offered" not in said()
+
+
+def test_an_endpoint_that_nobody_asked_for_is_named_with_the_nearest() -> None:
+    unknown = said(unknown_endpoints={"GET /heros": "GET /heroes"})
+    assert "A rule names GET /heros, which nobody asked for; did you mean GET /heroes?" in unknown
+    assert "which nobody asked for." in said(unknown_endpoints={"GET /x": ""})
+    assert "A rule names" not in said()
+
+
+def test_what_a_comparison_could_find_is_said_before_it_is_measured() -> None:
+    found = comparison_text(9, 0.11, calibrated=True)
+    assert found == (
+        "A stage has time for at most 9 launches of each side: from 11.0 % on a regression is likely found, "
+        "as calibration found this machine."
+    )
+    assert "at typical noise, as this machine is not calibrated." in comparison_text(9, 0.11, calibrated=False)
+    few = comparison_text(1, None, calibrated=True)
+    assert "one launch of each side: too few for anything but exact counts; raise gate.stage_limit_s." in few

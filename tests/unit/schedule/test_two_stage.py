@@ -13,7 +13,7 @@ from harness.errors import UsageError
 from harness.plan import expand, parse_experiment
 from harness.schedule import TwoStage, most_blocks
 from harness.schedule.two_stage import BlocksWanted
-from harness.sides import are_identical, comparison
+from harness.sides import are_identical, comparison, foreseen
 
 TEXT = """
 schema_version = 1
@@ -120,3 +120,19 @@ def test_what_has_no_two_sides_is_refused(changed: dict[str, str], cause: str) -
 def test_equal_sides_are_known_as_such() -> None:
     assert are_identical(experiment(arms="[arms.base]\n[arms.head]"))
     assert not are_identical(experiment())
+
+
+def test_both_sides_freeze_their_heap_unless_it_is_unwanted_and_that_is_said() -> None:
+    def sides(target: str) -> Experiment:
+        return comparison(experiment(arms=f"{ARMS}\n[target]\n{target}"))
+
+    for text, frozen in (('app = "theirs:app"', True), ('app = "theirs:app"\ngc_freeze = false', False)):
+        wanted = sides(text)
+        assert {cell.has_say("target.gc_freeze") for cell in expand(wanted)} == {True}
+        said = list(foreseen(wanted, None))
+        freezing = (
+            "Both sides run with gc.freeze() after their start, which makes p95 steadier; "
+            "target.gc_freeze = false leaves it out."
+        )
+        assert said[1:] == [freezing] * frozen
+        assert "at most 7 launches of each side" in said[0]
