@@ -494,9 +494,9 @@ def _numbers(version: str) -> tuple[int, ...]:
 def _answer(report: Report) -> int:
     """The exit code of a report: 4 where a cell has no valid trial; of a given SLO, 1 where no cell meets it, 3 where
     none surely does."""
-    cells = report.summary.cells
     if report.gate is not None:
         return _gate_answer(report)
+    cells = report.summary.cells
     if not all(cell.valid for cell in cells) or report.summary.verdict.state == "not_applied":
         return MeasurementError.exit_code
     promises = [cell.slo for cell in cells if cell.slo is not None]

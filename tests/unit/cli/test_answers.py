@@ -7,13 +7,15 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
 import harness.run
 from harness import cli
 from harness.cli import _answer, main
+from harness.domain.experiment import Gate
+from harness.domain.gate import Decision
 from harness.domain.verdict import Promise
 from harness.errors import Interrupted
 
@@ -23,7 +25,33 @@ FILE = 'schema_version = 1\nname = "x"\n[load]\nrate_rps = 1\n'
 def report(*cells: tuple[bool, Promise | None]) -> Any:
     """Cells by whether they are valid and what became of their SLO."""
     summaries = tuple(SimpleNamespace(valid=valid, slo=slo, not_applied={}) for valid, slo in cells)
-    return SimpleNamespace(summary=SimpleNamespace(cells=summaries, verdict=SimpleNamespace(state="undecided")))
+    summary = SimpleNamespace(cells=summaries, verdict=SimpleNamespace(state="undecided"))
+    return SimpleNamespace(summary=summary, gate=None)
+
+
+def judged(verdict: Decision, on_inconclusive: Literal["pass", "fail"] = "pass", state: str = "undecided") -> Any:
+    """A comparison's report."""
+    info = SimpleNamespace(experiment=SimpleNamespace(gate=Gate(on_inconclusive=on_inconclusive)))
+    summary = SimpleNamespace(verdict=SimpleNamespace(state=state))
+    return SimpleNamespace(summary=summary, gate=SimpleNamespace(verdict=verdict), info=info)
+
+
+@pytest.mark.parametrize(
+    ("found", "code"),
+    [
+        (judged("equivalent"), 0),
+        (judged("improved"), 0),
+        (judged("regressed"), 1),
+        (judged("inconclusive"), 0),
+        (judged("inconclusive", "fail"), 3),
+        (judged("regressed", "fail"), 1),
+        (judged("equivalent", "fail"), 0),
+        (judged("invalid"), 4),
+        (judged("equivalent", state="not_applied"), 4),
+    ],
+)
+def test_the_exit_code_of_a_gate(found: Any, code: int) -> None:
+    assert _answer(found) == code
 
 
 @pytest.mark.parametrize(
