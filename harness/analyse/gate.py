@@ -39,6 +39,7 @@ FAILED_MARGIN = "0.1%"
 """points by which more requests may fail: one failed request is no regression"""
 RESERVE = 1.15
 """times the spread of the first five blocks that a stage is planned for: that of its launches may well be larger"""
+BROKEN_SHARE = 0.5
 INTERVAL = 0.975
 SAME = 1e-9
 FEW_BLOCKS = 3
@@ -212,7 +213,9 @@ def _critical(freedom: float, confidence: float) -> float:
 
 
 def _is_alarm(judges: Sequence[Judge], sides: Sides) -> bool:
-    """Whether fresh launches have something to confirm."""
+    """Whether fresh launches have something to confirm; a head that broke down needs no more of them."""
+    if _broke_down(sides):
+        return False
     level = _level(judges, stages=2)
     return any(
         _alarms(own, contrast(sides, own.metric, own.endpoint, paired=True), level)
@@ -221,6 +224,22 @@ def _is_alarm(judges: Sequence[Judge], sides: Sides) -> bool:
         for own in judges
         if own.kind != "absolute"
     )
+
+
+def _broke_down(sides: Sides) -> bool:
+    """Whether in every launch of the head half of all requests fail that the base answers: no matter of chance."""
+    heads, bases = (
+        [
+            own
+            for arm in arms
+            for launch in sides[arm].values()
+            if (own := figure(launch, "error_rate", ALL)) is not None
+        ]
+        for arms in ((HEAD,), (BASE, BASE_AGAIN))
+    )
+    if not heads or not bases:
+        return False
+    return min(own.value for own in heads) - max(own.value for own in bases) > BROKEN_SHARE
 
 
 def _alarms(rule: Judge, found: Contrast | None, level: float) -> bool:
@@ -277,6 +296,8 @@ class _Job:
         if found is None or first is None:
             return _nothing(rule, "no_figure")
         decision, why = self._decide(rule, first, fresh)
+        if rule.metric.name == "error_rate" and rule.endpoint == ALL and _broke_down(_both(self.stages)):
+            decision, why = "regressed", ""
         margin_scale = rule.metric.name in SHARES_AND_COUNTS
         sign = 1.0 if rule.metric.lower_is_better else -1.0
 

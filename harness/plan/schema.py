@@ -24,6 +24,7 @@ from harness.domain.experiment import (
     Observe,
     Pool,
     ProbeUser,
+    Rule,
     Session,
     Slo,
     Target,
@@ -257,6 +258,9 @@ def _path_in(raw: Any, error: ErrorDetails) -> tuple[str, ...]:
     """The error's place in the file: pydantic's own, without list positions and names of union members."""
     path: list[str] = []
     for part in error["loc"]:
+        if isinstance(part, int) and isinstance(raw, list) and isinstance(raw[part], Mapping):
+            raw = raw[part]  # one of the tables [[gate.rule]]
+            continue
         if isinstance(part, int) or not isinstance(raw, Mapping):
             break
         path.append(part)
@@ -277,6 +281,8 @@ def _problem(
     if error["type"] == "unexpected_keyword_argument":
         endpoint = path[2] if path[:2] == ("slo", "endpoints") else None
         own = known if endpoint is None else [f"slo.{endpoint}.{field.name}" for field in dataclasses.fields(Limits)]
+        if path[:2] == ("gate", "rule"):
+            own = [f"gate.rule.{field.name}" for field in dataclasses.fields(Rule)]
         return f"{where}: unknown key {key!r}.", _suggest(key, own)
     if key.endswith(".prepare"):
         allowed = "a list of words, or a list of such lists"

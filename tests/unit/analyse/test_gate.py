@@ -203,6 +203,16 @@ def test_a_head_that_fails_has_regressed_and_is_not_invalid() -> None:
     assert math.isinf(found.primary.head)
 
 
+def test_a_head_that_answers_hardly_anything_fails_at_once() -> None:
+    for share, expected in ((0.6, "regressed"), (0.4, "inconclusive")):
+        sides = blocks(steady(20, 1), steady(20, 1), [figures(math.inf, error_rate=share)])
+        assert of(judge(Gate(), sides, most=1), "error_rate").verdict == expected
+    many = blocks(steady(20), steady(20), [figures(math.inf, error_rate=0.9)] * 5)
+    assert blocks_wanted(Gate(), many, 5) == 5
+    both = [figures(math.inf, error_rate=0.9)] * 5
+    assert judge(Gate(), blocks(both, both, both), most=5).verdict != "regressed"
+
+
 @pytest.mark.parametrize(("limit", "expected"), [(100.0, "equivalent"), (10.0, "regressed"), (20.02, "inconclusive")])
 def test_absolute_limits_are_the_heads_alone(limit: float, expected: str) -> None:
     gate = Gate(rule=(Rule(metric="p95_ms", max=limit),))
