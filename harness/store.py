@@ -369,7 +369,7 @@ def _is_pilot(trial_id: str) -> bool:
 def _is_of(launch: Launch, info: RunInfo) -> bool:
     """Whether a launch's cell and block are the run's, and its name is theirs."""
     own = next((cell for cell in info.cells if cell.id == launch.cell.id), None)
-    blocks = range(info.experiment.design.launches + 1)
+    blocks = range(info.most_blocks + 1)
     return (
         own is not None and launch.block in blocks and launch.id == launch_of(own, launch.block, again=launch.again).id
     )

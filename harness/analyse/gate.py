@@ -292,9 +292,10 @@ class _Job:
 
     def _statistical(self, rule: Judge) -> RuleVerdict:
         first, fresh = (contrast(s, rule.metric, rule.endpoint, paired=self.paired) for s in self.stages)
-        found = fresh or first  # what raised an alarm is the luck of its stage as well: fresh launches say how much
-        if found is None or first is None:
+        if first is None:
             return _nothing(rule, "no_figure")
+        fresh = fresh if fresh is not None and fresh.blocks >= FIRST_BLOCKS else None
+        found = fresh or first  # what raised an alarm is the luck of its stage as well: fresh launches say how much
         decision, why = self._decide(rule, first, fresh)
         if rule.metric.name == "error_rate" and rule.endpoint == ALL and _broke_down(_both(self.stages)):
             decision, why = "regressed", ""
@@ -329,7 +330,7 @@ class _Job:
             return "inconclusive", "too_few_launches"
         found = fresh or first
         if _alarms(rule, first, self.level):
-            if self.staged and (fresh is None or fresh.blocks < FIRST_BLOCKS):
+            if self.staged and fresh is None:
                 return "inconclusive", "unconfirmed"
             if _alarms(rule, found, self.level):
                 return "regressed", ""
@@ -442,18 +443,21 @@ class _Count:
     @property
     def doubtful_increase(self) -> bool:
         """Whether it takes fresh launches to know."""
-        return self.increased and not self.base_agrees
+        return self.increased and not self.base_agrees and len(self.head) >= FIRST_BLOCKS
 
     def decide(self, fresh: _Count | None) -> tuple[Decision, Why]:
         if self.increased:
-            if self.base_agrees or (fresh is not None and fresh.increased):
-                return "regressed", ""
-            return ("inconclusive", "unconfirmed") if fresh is None else ("inconclusive", "varies")
+            return ("regressed", "") if self.base_agrees else self._confirmed_by(fresh)
         if min(self.base) - max(self.head) > SAME and (self.base_agrees or len(self.head) >= FIRST_BLOCKS):
             return "improved", ""
-        if not self.base_agrees:
-            return "inconclusive", "varies"
-        return "equivalent", ""
+        return ("equivalent", "") if self.base_agrees else ("inconclusive", "varies")
+
+    def _confirmed_by(self, fresh: _Count | None) -> tuple[Decision, Why]:
+        if len(self.head) < FIRST_BLOCKS or (fresh is not None and len(fresh.head) < FIRST_BLOCKS):
+            return "inconclusive", "too_few_launches"
+        if fresh is None:
+            return "inconclusive", "unconfirmed"
+        return ("regressed", "") if fresh.increased else ("inconclusive", "varies")
 
 
 def _counts(rule: Judge, sides: Sides) -> Iterator[_Count]:

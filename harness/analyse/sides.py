@@ -142,7 +142,8 @@ def _paired(values: Mapping[str, Mapping[int, _Value]], metric: Metric, *, log: 
     blocks = []
     for block, head in values[HEAD].items():
         bases = [values[arm][block] for arm in (BASE, BASE_AGAIN) if block in values[arm]]
-        if bases:
+        both_failed = all(math.isinf(own.y) and own.y > 0 for own in (head, *bases))  # nothing to compare
+        if bases and not both_failed:
             blocks.append((head, bases))
     if not blocks:
         return None
@@ -160,10 +161,12 @@ def _paired(values: Mapping[str, Mapping[int, _Value]], metric: Metric, *, log: 
     )
 
 
-def _apart(values: Mapping[str, Mapping[int, _Value]], metric: Metric, *, log: bool) -> Contrast:
+def _apart(values: Mapping[str, Mapping[int, _Value]], metric: Metric, *, log: bool) -> Contrast | None:
     """Welch (1947): each side has a spread of its own, and degrees of freedom to match."""
     heads = list(values[HEAD].values())
     bases = [*values[BASE].values(), *values[BASE_AGAIN].values()]
+    if any(math.isinf(own.y) for own in (*heads, *bases)):
+        return None
     ys = [np.array([own.y for own in side]) for side in (heads, bases)]
     variances = [float(np.var(y, ddof=1)) / len(y) if len(y) > 1 else math.nan for y in ys]
     total = sum(variances)

@@ -549,6 +549,11 @@ class RunInfo:
     profile: MachineProfile | None = None
     """what calibration knew of the machine as the run began; None where it was not calibrated"""
 
+    @property
+    def most_blocks(self) -> int:
+        """Launches of each cell at most; a comparison measures a second stage only on an alarm."""
+        return self.experiment.design.launches * (2 if self.strategy == "two_stage" else 1)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from harness.domain.experiment import Gate
@@ -24,6 +24,7 @@ COUNTED_WORDS = {
     "round_trips_per_request": "round trips",
 }
 _TO = " to "
+MOST_TOLD = 5
 
 
 def gate_text(verdict: GateVerdict, gate: Gate) -> str:
@@ -34,10 +35,16 @@ def gate_text(verdict: GateVerdict, gate: Gate) -> str:
 
 def _regressions(verdict: GateVerdict) -> Iterator[str]:
     found = [own for own in verdict.rules if own.verdict == "regressed"]
-    for own in found[:5]:
-        yield f"Regressed: {_SAYS[own.kind](own, verdict)}."
-    if len(found) > 5:
-        yield f"{len(found) - 5} more rules say so too."
+    told = [_statistical(own, verdict) for own in found if own.kind == "statistical"]
+    counted = [own for own in found if own.kind == "exact"]
+    told += [
+        _exact(endpoint, [own for own in counted if own.endpoint == endpoint])
+        for endpoint in dict.fromkeys(own.endpoint for own in counted)
+    ]
+    told += [_absolute(own) for own in found if own.kind == "absolute"]
+    yield from (f"Regressed: {text}." for text in told[:MOST_TOLD])
+    if len(told) > MOST_TOLD:
+        yield f"{len(told) - MOST_TOLD} more regressions are in the table."
 
 
 def _statistical(own: RuleVerdict, verdict: GateVerdict) -> str:
@@ -50,21 +57,18 @@ def _statistical(own: RuleVerdict, verdict: GateVerdict) -> str:
     return f"{_named(own)} {changed(own)}{confirmed}"
 
 
-def _exact(own: RuleVerdict, verdict: GateVerdict) -> str:  # noqa: ARG001 -- one signature for all kinds
-    what = COUNTED_WORDS.get(own.metric, own.metric)
-    return f"{own.endpoint} takes {number(own.head)} {what} a request, with the base {number(own.base)}"
+def _exact(endpoint: str, counts: Sequence[RuleVerdict]) -> str:
+    told = [f"{_count(own.head)} {COUNTED_WORDS.get(own.metric, own.metric)} ({_count(own.base)})" for own in counts]
+    return f"{endpoint} takes {', '.join(told)} a request, in brackets the base"
 
 
-def _absolute(own: RuleVerdict, verdict: GateVerdict) -> str:  # noqa: ARG001 -- likewise
+def _count(value: float) -> str:
+    return f"{value:.3g}"
+
+
+def _absolute(own: RuleVerdict) -> str:
     bound = "at most" if own.effect > 0 else "at least"
     return f"{_named(own)} is {number(own.head)}, and {bound} {number(own.limit)} is allowed"
-
-
-_SAYS: Mapping[str, Callable[[RuleVerdict, GateVerdict], str]] = {
-    "statistical": _statistical,
-    "exact": _exact,
-    "absolute": _absolute,
-}
 
 
 def _primary(verdict: GateVerdict, gate: Gate) -> Iterator[str]:

@@ -76,11 +76,6 @@ def quantity(number_: int, noun: str) -> str:
     return f"{number_} {noun}" if number_ == 1 else f"{number_} {noun}{'es' if noun.endswith('ch') else 's'}"
 
 
-def planned_launches(info: RunInfo) -> int:
-    """Launches that are to be measured, over the whole run."""
-    return len(info.cells) * info.experiment.design.launches
-
-
 def max_connections(report: Report, cell: Cell) -> int | None:
     """The server's limit: what the cell asked for, else what the fingerprint recorded."""
     recorded = _section(report.info.environment, "postgres").get("max_connections")
@@ -95,7 +90,7 @@ def facts(report: Report) -> tuple[tuple[str, str], ...]:
         ("Question", info.experiment.question),
         ("Cells", _cells_fact(report)),
         ("Load", _load_fact(report)),
-        ("Time", _time_fact(info)),
+        ("Time", _time_fact(report)),
         ("Order", _design_fact(info)),
         ("Promise (SLO)", slo_text(info.experiment)),
         ("Probe user", _probe_user_fact(info)),
@@ -184,10 +179,11 @@ def _cells_fact(report: Report) -> str:
     info = report.info
     varied = " \u00d7 ".join(info.experiment.matrix)
     text = quantity(len(info.cells), "cell") + (f" ({varied})" if varied else "")
-    text += f", {quantity(info.experiment.design.launches, 'launch')} each"
-    measured = report.summary.coverage.measured
+    coverage = report.summary.coverage
+    text += f", {quantity(coverage.planned // max(1, len(info.cells)), 'launch')} each"
+    measured = coverage.measured
     valid = measured - sum(cell.invalid_launches for cell in report.summary.cells)
-    return f"{text}; {valid} valid of {measured} measured and {planned_launches(info)} planned"
+    return f"{text}; {valid} valid of {measured} measured and {coverage.planned} planned"
 
 
 def _load_fact(report: Report) -> str:
@@ -218,12 +214,13 @@ def _closed_load(info: RunInfo) -> Iterator[str]:
         )
 
 
-def _time_fact(info: RunInfo) -> str:
+def _time_fact(report: Report) -> str:
+    info = report.info
     measured, warmup = (
         _distinct(info.cells, lambda c: duration(c.load.measure_s)),
         _distinct(info.cells, lambda c: duration(c.load.warmup_s)),
     )
-    launches = info.experiment.design.launches
+    launches = report.summary.coverage.planned / max(1, len(info.cells))
     total_s = launches * sum(cell.load.warmup_s + cell.load.measure_s for cell in info.cells)
     return (
         f"{measured} measured after {warmup} of warm-up per launch, {duration(total_s)} of load planned; "

@@ -43,7 +43,7 @@ def test_one_more_statement_fails_the_gate_in_the_time_of_a_single_block(poolben
     done = poolbench("gate", "sides.toml")
     assert done.returncode == 1, done.stdout + done.stderr
     told = " ".join(done.stdout.split())
-    assert "Regressed: PATCH /heroes/{hero_id} 200 takes 3.00 statements a request, with the base 2.00." in told
+    assert "Regressed: PATCH /heroes/{hero_id} 200 takes 3 statements (2), 2 transactions (1)" in told
     assert "Too little time to judge p95_ms: one launch of each side, and five are needed" in told
     assert "A stage has time for one launch of each side: too few for anything but exact counts" in done.stderr
     (folder,) = results(poolbench)

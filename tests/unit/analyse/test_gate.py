@@ -170,6 +170,15 @@ def test_counts_that_differ_from_launch_to_launch_need_fresh_launches_too() -> N
         assert of(found, "statements_per_request", "GET /a 200").verdict == expected
 
 
+def test_of_counts_that_differ_from_launch_to_launch_four_of_each_side_say_nothing() -> None:
+    base = [figures(20, statements={"GET /a 200": value}) for value in (2.0, 2.1, 2.2, 2.0)]
+    head = [figures(20, statements={"GET /a 200": value}) for value in (3.0, 3.1, 3.2, 3.0)]
+    sides = blocks(base, base, head)
+    assert blocks_wanted(Gate(), sides, 4) == 4
+    found = of(judge(Gate(), sides, most=4), "statements_per_request", "GET /a 200")
+    assert (found.verdict, found.why) == ("inconclusive", "too_few_launches")
+
+
 def test_in_one_launch_a_rare_second_statement_is_not_told_from_chance() -> None:
     base, head = ([figures(20, statements={"GET /a 200": value})] for value in (1.0, 1.003))
     assert judge(Gate(), blocks(base, base, head), most=1).verdict == "inconclusive"
@@ -236,6 +245,21 @@ def test_a_broken_instrument_leaves_its_launch_out_and_nothing_else() -> None:
 
 def test_without_a_figure_on_one_side_nothing_is_judged() -> None:
     assert judge(Gate(), blocks(steady(20), steady(20), []), most=5).verdict == "invalid"
+
+
+def test_two_sides_that_both_fail_are_not_alike() -> None:
+    failing = [figures(math.inf, error_rate=0.3)] * 5
+    found = judge(Gate(), blocks(failing, failing, failing), most=5)
+    assert (found.verdict, found.primary.why) == ("invalid", "no_figure")
+    side = [*failing[:2], *steady(20)]
+    some = judge(Gate(), blocks(side, side, side))
+    assert (some.verdict, some.primary.base) == ("equivalent", pytest.approx(20, rel=0.01))
+
+
+def test_fresh_launches_count_once_there_are_five_of_each_side() -> None:
+    alarm = blocks(steady(20), steady(20), steady(30))
+    found = judge(Gate(), [*alarm, *blocks(steady(20, 3), steady(20, 3), steady(20, 3), first=6)], most=5)
+    assert (found.primary.why, round(found.primary.effect, 2)) == ("unconfirmed", 0.5)
 
 
 def test_runs_measured_apart_are_judged_at_once_and_with_the_spread_of_each() -> None:
