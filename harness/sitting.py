@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from harness import deploy, drive, environment, observe, plan, schedule
 from harness.domain.events import CellTick, Emit, LoadTick, Note, TargetsUp
-from harness.domain.evidence import Context, Observed, RelayReadings, RunningTarget, Trial, TrialEvidence
+from harness.domain.evidence import Context, Observed, RelayReadings, RunningTarget, Trial, TrialEvidence, Version
 from harness.domain.experiment import Experiment
 from harness.domain.load import Launch, Ledger, LoadOutput, ProbeRequest, Sitting
 from harness.observe.live import LiveFigures
@@ -34,6 +34,8 @@ class Raw:
     """by launch id, of those that have one"""
     environment: Mapping[str, Any]
     """fingerprint of what it was measured on"""
+    versions: Mapping[str, Version | None]
+    """of the code that was started, by launch id"""
 
     def rows(self, launch_id: str) -> pd.DataFrame:
         return drive.read_rows(self.folder, launch_id, self.sitting.segments)
@@ -52,7 +54,8 @@ def run_sitting(
         log = stack.enter_context(observe.server_log(place.server, _database_names(urls)))
         far = stack.enter_context(deploy.distances(place.server, sitting.launches, urls))
         near = stack.enter_context(deploy.bouncers(sitting.launches, far.urls))
-        starts = _starts(sitting, near.urls, folder)
+        starts = _starts(sitting, place, near.urls, folder)
+        versions = {launch.id: place.sides.version_of(launch.cell) for launch in sitting.launches}
         targets = stack.enter_context(deploy.start_all(starts, probe=experiment.observe.probe))
         gauges = {start.launch.id: start.probe_dir for start in starts} if experiment.observe.probe else {}
         load_plan = replace(
@@ -92,6 +95,7 @@ def run_sitting(
         folder=folder,
         relays=relays,
         environment=environment.fingerprint(place.server),
+        versions=versions,
     )
 
 
@@ -111,10 +115,10 @@ def _ticks(sitting: Sitting, folder: Path, emit: Emit, rest_s: float) -> Callabl
     return tick
 
 
-def _starts(sitting: Sitting, urls: Mapping[str, str], folder: Path) -> list[deploy.TargetStart]:
+def _starts(sitting: Sitting, place: Place, urls: Mapping[str, str], folder: Path) -> list[deploy.TargetStart]:
     return [
         deploy.TargetStart(
-            launch=launch,
+            launch=replace(launch, cell=place.sides.deployed(launch.cell)),
             database_url=urls.get(launch.id),
             probe_dir=folder / f"probe-{launch.id}",
             log=folder / f"target-{launch.id}.log",
@@ -174,6 +178,7 @@ def _trial(raw: Raw, launch: Launch, experiment: Experiment, ceiling_rps: float 
         generator_ceiling_rps=None if launch.cell.load.has_several_generators else ceiling_rps,
         environment=raw.environment,
         scenario_notes=raw.output.notes,
+        version=raw.versions[launch.id],
     )
     trial = Trial(
         id=launch.id,

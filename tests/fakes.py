@@ -77,6 +77,7 @@ class FakePlace:
     def __init__(self, story: Story) -> None:
         self._story = story
         self.server = None
+        self.sides = deploy.Checkouts(folders={})
 
     def databases(self, launches: Sequence[Launch]) -> Any:
         urls = {launch.id: f"postgresql://localhost/{launch.id}" for launch in launches}
@@ -157,6 +158,7 @@ class FakeDeploy:
     """In the place of harness.deploy."""
 
     TargetStart = deploy.TargetStart
+    checkouts = staticmethod(deploy.checkouts)
 
     def __init__(self, story: Story) -> None:
         self._story = story

@@ -120,6 +120,7 @@ def summarise_cell(
         not_applied=wrong,
         failures=most_frequent([launch.failures for launch in launches]),
         logged=most_logged([launch.logged for launch in launches]),
+        versions=tuple(dict.fromkeys(version for own in launches if (version := own.trial.context.version))),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
+from harness.deploy.checkouts import Checkouts, checkouts
 from harness.deploy.container import ContainerProvider, docker_problem
 from harness.deploy.databases import checkpoint, clone, template
 from harness.deploy.embedded import EmbeddedProvider
@@ -21,12 +22,14 @@ from harness.domain.experiment import DatabaseSpec
 __all__ = [
     "PROVIDERS",
     "Bouncers",
+    "Checkouts",
     "DatabaseProvider",
     "Distances",
     "Relay",
     "Starting",
     "TargetStart",
     "bouncers",
+    "checkouts",
     "checkpoint",
     "clear_leftovers",
     "clone",

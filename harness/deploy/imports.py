@@ -8,6 +8,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from uuid import uuid4
 
 from harness.deploy.launcher import environment_of
@@ -19,11 +20,12 @@ _NOWHERE = "postgresql://poolbench:poolbench@127.0.0.1:9/poolbench"
 """what the app is given: an app that connects as it is imported fails at once, which is not judged"""
 _PATIENCE_S = 5.0
 _CANNOT = 86
+_ELSEWHERE = 87
 
 # Only what another start would meet as well is judged. Everything else, a database that is not there above all, is left
 # to the start itself, with a database.
 _CODE = f"""
-import importlib, sys, traceback
+import importlib, os, sys, traceback
 module, _, attribute = sys.argv[1].partition(":")
 try:
     found = importlib.import_module(module)
@@ -41,6 +43,10 @@ for name in attribute.split("."):
         print(f"{{module}} has no {{attribute}}")
         sys.exit({_CANNOT})
     found = getattr(found, name)
+worktree, file = sys.argv[2], os.path.realpath(getattr(sys.modules[module], "__file__", None) or "")
+if worktree and not file.startswith(worktree + os.sep):
+    print(file)
+    sys.exit({_ELSEWHERE})
 """
 
 
@@ -76,7 +82,7 @@ def importing(cell: Cell) -> Iterator[None]:
 
     Raises:
         UsageError: the interpreter cannot be run or lacks what it needs; the module or one it imports is not there or
-            cannot be read, or has no such attribute.
+            cannot be read, or has no such attribute; or it is not that of the commit that the cell names.
     """
     if cell.target.url is not None:
         yield
@@ -89,7 +95,7 @@ def importing(cell: Cell) -> Iterator[None]:
         return
     mark = uuid4().hex
     with tempfile.TemporaryFile() as output:
-        command = [cell.target.python or sys.executable, "-c", _CODE, cell.target.app]
+        command = [cell.target.python or sys.executable, "-c", _CODE, cell.target.app, _worktree(cell)]
         process = start_marked(command, environment=environment, output=output, mark=mark, folder=cell.target.dir)
         try:
             yield
@@ -97,11 +103,28 @@ def importing(cell: Cell) -> Iterator[None]:
                 code = process.wait(_PATIENCE_S)
             except subprocess.TimeoutExpired:
                 return
-            if code == _CANNOT:
-                raise _cannot(cell, os.pread(output.fileno(), 1 << 20, 0).decode(errors="replace").splitlines())
+            if code in (_CANNOT, _ELSEWHERE):
+                lines = os.pread(output.fileno(), 1 << 20, 0).decode(errors="replace").splitlines()
+                raise _cannot(cell, lines) if code == _CANNOT else _elsewhere(cell, lines[-1])
         finally:
             stop_groups([process], grace_s=0)
             sweep(mark)
+
+
+def _worktree(cell: Cell) -> str:
+    """The top of the worktree that the service is to run from; "" for a cell that names no commit."""
+    folder = Path(cell.target.dir or "")
+    above = (folder, *folder.parents) if cell.target.ref is not None else ()
+    return next((os.path.realpath(path) for path in above if (path / ".git").exists()), "")
+
+
+def _elsewhere(cell: Cell, file: str) -> UsageError:
+    return UsageError(
+        f"The app {cell.target.app} of {cell.target.ref} is not that commit's: {file} is imported instead, which is "
+        "installed in the interpreter's environment.",
+        next_step='Put the folder with its code first: target.env = { PYTHONPATH = "src" }, or give the side its own '
+        "target.python.",
+    )
 
 
 def _cannot(cell: Cell, lines: list[str]) -> UsageError:

@@ -152,9 +152,25 @@ def _remove(folder: Path) -> None:
     """Remove a folder of ours, though a signal interrupts it: the second one is not heard any more."""
     try:
         _end_postgres_in(folder)
+        _forget_worktrees_in(folder)
         shutil.rmtree(folder, ignore_errors=True)
     finally:
+        _forget_worktrees_in(folder)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _forget_worktrees_in(folder: Path) -> None:
+    """Take out of their repositories what these have noted of the worktrees in a folder that is about to go.
+
+    As `git worktree remove --force` does, which however refuses a worktree that a kill left half made; and as
+    `git worktree prune`, which however forgets other people's too, those on a disk that is not there just now.
+    """
+    for link in folder.glob("*/.git"):
+        with contextlib.suppress(OSError):
+            noted = Path(link.read_text().removeprefix("gitdir:").strip())
+            if noted.parent.name == "worktrees" and Path((noted / "gitdir").read_text().strip()) == link:
+                shutil.rmtree(noted)
+                noted.parent.rmdir()  # as git does with the last one
 
 
 def clear_leftovers() -> tuple[str, ...]:
@@ -168,8 +184,7 @@ def clear_leftovers() -> tuple[str, ...]:
         if owner.token not in gone:
             continue
         if folder is not None and folder.name.startswith(FOLDER_PREFIX) and folder.is_dir():
-            _end_postgres_in(folder)
-            shutil.rmtree(folder, ignore_errors=True)
+            _remove(folder)
             cleared.append(f"folder {folder}")
         note.unlink(missing_ok=True)
     return tuple(cleared)

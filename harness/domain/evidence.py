@@ -425,6 +425,16 @@ class RelayReadings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Version:
+    """Which code of a service was started."""
+
+    commit: str
+    """full hash"""
+    changes: str = ""
+    """differs with what is changed and not committed; empty where nothing is"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
     """What was known beside a sitting's tables: kept with each trial, so that a certificate can be made at any time."""
 
@@ -440,6 +450,8 @@ class Context:
     """fingerprint of machine, interpreter, packages and the server that this launch used"""
     scenario_notes: tuple[str, ...] = ()
     """what of the sitting's scenarios did not apply, or went wrong beside the load"""
+    version: Version | None = None
+    """of the service's code as it was started; None where git does not say"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -126,6 +126,8 @@ class Target:
     """the service's folder, where it is started; a relative path counts from the experiment file"""
     python: str | None = None
     """the service's interpreter, such as .venv/bin/python; a relative path counts from the experiment file"""
+    ref: Annotated[str, MinLen(1)] | None = None
+    """commit, branch or tag of the service's repository, run from a worktree of it; without it as it lies there"""
     prepare: tuple[str, ...] | tuple[Command, ...] = ()
     """command, or list of commands, that fill the database through the running service: {url}, {port} and {python}"""
     engine: str = ""
@@ -442,6 +444,8 @@ class Experiment:
     gate: Gate = field(default_factory=Gate)
     named: tuple[str, ...] = field(default=(), metadata=NOT_A_KEY)
     """the dotted keys that the file, its matrix or --set name; no key itself"""
+    commits: Mapping[str, str] = field(default_factory=dict, metadata=NOT_A_KEY)
+    """what each `target.ref` meant as the file was read: full hash by name; no key itself"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -461,6 +465,8 @@ class Cell:
     """the side it belongs to; empty where there are none"""
     named: tuple[str, ...] = ()
     """the dotted keys that the experiment names: of an own app, all others keep the service's values"""
+    commit: str = ""
+    """full hash of what `target.ref` meant as the experiment was read; empty without one"""
 
     def has_say(self, key: str) -> bool:
         """Whether the experiment decides this setting of the service."""

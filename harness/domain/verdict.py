@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from harness.domain.events import RateChosen
-from harness.domain.evidence import Certificate, RelayReadings, RunInfo
+from harness.domain.evidence import Certificate, RelayReadings, RunInfo, Version
 from harness.domain.experiment import Cell
 from harness.domain.gate import GateVerdict
 
@@ -197,6 +197,8 @@ class CellSummary:
     """the most frequent kinds, most frequent first"""
     logged: Mapping[str, int] = field(default_factory=dict)
     """errors in the log of the service where anything failed, how often each, most frequent first"""
+    versions: tuple[Version, ...] = ()
+    """of the code that its launches started, each once; nothing where git does not say"""
 
 
 State = Literal[

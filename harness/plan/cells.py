@@ -73,6 +73,7 @@ def _cell(
     for key, value in (*overridden.items(), *((factor.key, factor.value) for factor in factors)):
         set_key(raw, key, value)
     varying = validate(raw, Source(name=f"cell {cell_id} of {name}"))
+    sections = {section: getattr(varying if section in raw else experiment, section) for section in VARIABLE_SECTIONS}
     return Cell(
         id=cell_id,
         label=", ".join((*filter(None, (arm,)), *(_words(own.key, own.shown) for own in factors if own.key in varied)))
@@ -80,7 +81,8 @@ def _cell(
         arm=arm,
         named=tuple(dict.fromkeys((*experiment.named, *overridden))),
         factors=tuple((factor.key, factor.shown) for factor in factors),
-        **{section: getattr(varying if section in raw else experiment, section) for section in VARIABLE_SECTIONS},
+        commit=experiment.commits.get(sections["target"].ref or "", ""),
+        **sections,
     )
 
 

@@ -60,6 +60,7 @@ def with_secrets(stored: Experiment, given: Experiment | None = None) -> Experim
     missing, or when `given` is another experiment.
     """
     if given is not None:
+        given = replace(given, commits=stored.commits)  # a branch may have moved since
         if differing := _differing(without_secrets(given), stored):
             raise UsageError(
                 f"This is not the experiment that the run was started with: {', '.join(differing)} differ.",

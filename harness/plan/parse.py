@@ -17,6 +17,7 @@ from harness.plan.lines import MAX_DEPTH, Source, key_lines, too_deep
 from harness.plan.locate import experiment_path
 from harness.plan.outside import take_database_url, with_scenarios
 from harness.plan.overrides import apply_overrides
+from harness.plan.refs import with_commits
 from harness.plan.schema import OPEN_KEYS, SECTIONS, check_variable, set_key, validate
 
 MAX_BYTES = 256 * 1024
@@ -59,8 +60,8 @@ def parse_experiment(
     origin = Source(name=source, lines=origin.lines, overridden=overridden)
     arms = _arms(raw, origin)
     _check_version(raw, origin)
-    if "named" in raw:
-        raise UsageError(f"{origin.where('named')}: unknown key 'named'.", next_step="Take it out.")
+    for name in {"named", "commits"} & set(raw):
+        raise UsageError(f"{origin.where(name)}: unknown key {name!r}.", next_step="Take it out.")
     take_database_url(raw)
     base = validate(raw, origin)
     rules.check_cells(matrix, arms, origin)
@@ -72,7 +73,7 @@ def parse_experiment(
     cells = expand(experiment)
     rules.check_size(experiment, cells, origin)
     rules.check(experiment, cells, origin)
-    return experiment if folder is None else with_scenarios(experiment, folder, origin)
+    return experiment if folder is None else with_commits(with_scenarios(experiment, folder, origin), origin)
 
 
 def read_toml(text: str, source: str) -> dict[str, Any]:

@@ -23,7 +23,7 @@ Objection = tuple[str, str, str]
 
 def check_sense(cell: Cell, source: Source) -> None:
     """Raise UsageError for the first combination of the cell's settings that makes no sense."""
-    objections = (_of_environment, _of_command, _of_driver, _of_pgbouncer, _of_session)
+    objections = (_of_environment, _of_ref, _of_command, _of_driver, _of_pgbouncer, _of_session)
     for key, cause, next_step in (found for of in objections for found in of(cell)):
         where = source.where(f"matrix.{key}", key)
         raise UsageError(f"{where}: {key} {cause} (cell {cell.id}: {cell.label}).", next_step=next_step)
@@ -35,6 +35,12 @@ def _of_environment(cell: Cell) -> Iterator[Objection]:
             if name not in PLACEHOLDERS:
                 known = ", ".join(f"{{{one}}}" for one in PLACEHOLDERS)
                 yield "target.env", f"has a placeholder {{{name}}} that stands for nothing", f"There are {known}."
+
+
+def _of_ref(cell: Cell) -> Iterator[Objection]:
+    if cell.target.ref is not None and cell.target.url is not None:
+        cause = "is a commit of a service that poolbench starts, and nothing is deployed with target.url"
+        yield "target.ref", cause, "Take one of the two out."
 
 
 def _of_command(cell: Cell) -> Iterator[Objection]:

@@ -13,7 +13,7 @@ from harness.present.check_text import check_dict, check_table
 from harness.present.discovered_text import discovered_texts
 from harness.present.gate_text import FROZEN, comparison_text
 from harness.present.html import render_html
-from harness.present.plan_notes import crowded_text, plan_notes
+from harness.present.plan_notes import crowded_text, plan_notes, working_tree_text
 from harness.present.progress import rate_text
 from harness.present.summary_json import as_dict, gate_dict
 from harness.present.terminal import plan_table, print_gate, print_report
@@ -39,4 +39,5 @@ __all__ = [
     "print_report",
     "rate_text",
     "render_html",
+    "working_tree_text",
 ]

@@ -27,6 +27,7 @@ def notes(report: Report) -> tuple[str, ...]:
     """Every doubt that applies, the gravest first."""
     found = (
         _partial(report),
+        _changed_meanwhile(report),
         _excluded(report),
         _replaced(report),
         _blocked(report),
@@ -64,6 +65,16 @@ def _partial(report: Report) -> str:
     if coverage.measured >= coverage.planned:
         return ""
     return f"Partial run: {coverage.measured} of {coverage.planned} launches."
+
+
+def _changed_meanwhile(report: Report) -> str:
+    changed = [cell for cell in report.summary.cells if len(cell.versions) > 1]
+    if not changed:
+        return ""
+    return (
+        f"The code was changed while it was measured: launches of {_named(changed)} did not all start the same. "
+        "With target.ref they start one commit, whatever is edited meanwhile."
+    )
 
 
 def _excluded(report: Report) -> str:

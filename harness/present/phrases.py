@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
-from harness.domain.evidence import RunInfo
+from harness.domain.evidence import RunInfo, Version
 from harness.domain.experiment import Cell, Experiment, Limits, Slo
 from harness.domain.verdict import (
     Bounds,
@@ -427,6 +427,11 @@ def not_sent(cell: CellSummary, slo: Slo) -> list[str]:
 def blocked_text(reason: str) -> str:
     """Why launches are not measured in turns although the experiment leaves the choice."""
     return f"One launch at a time (blocked), because {reason}."
+
+
+def version_text(version: Version) -> str:
+    """Which code it was: "commit 1a2b3c4d5e"."""
+    return f"commit {version.commit[:10]}{', with changes that are not committed' if version.changes else ''}"
 
 
 def listed(names: Sequence[str], most: int = 4) -> str:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from harness.domain.evidence import Version
+from harness.domain.experiment import Cell
 from harness.domain.load import ScenarioOutline
 from harness.domain.profile import CEILING_SHARE_MAX, MachineProfile
 from harness.present.numbers import count, number
-from harness.present.phrases import TENFOLD, blocked_text, percent_text
+from harness.present.phrases import TENFOLD, blocked_text, percent_text, version_text
 
 
 def plan_notes(
@@ -54,6 +56,11 @@ def crowded_text(processes: int, cores: int) -> str:
         f"{processes} load generator processes share {shared} with the service: they wait for each other, which is "
         f"measured as latency. Set load.processes to {max(1, cores - 1)} or less."
     )
+
+
+def working_tree_text(cell: Cell, version: Version) -> str:
+    """What is said where versions are compared and one of them is no commit."""
+    return f"{cell.label} is the working tree of {cell.target.dir or 'the current folder'}: {version_text(version)}."
 
 
 def _consists_of(scenario: ScenarioOutline) -> str:

@@ -84,6 +84,7 @@ def _cell(cell: CellSummary) -> Mapping[str, Any]:
         "not_applied": {key: list(found) for key, found in cell.not_applied.items()},
         "failures": [asdict(failure) for failure in cell.failures],
         "logged": dict(cell.logged),
+        "versions": [asdict(version) for version in cell.versions],
         "probe_user": None
         if cell.probe_user is None
         else {

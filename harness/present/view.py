@@ -12,7 +12,7 @@ from harness.domain.evidence import RunInfo
 from harness.domain.experiment import Cell, Limits
 from harness.domain.verdict import Bounds, CellSummary, Promise, Report, Summary
 from harness.present.numbers import UNKNOWN, count, duration, number
-from harness.present.phrases import promise_text, slo_text
+from harness.present.phrases import listed, promise_text, slo_text, version_text
 from harness.present.progress import rate_text
 
 if TYPE_CHECKING:
@@ -95,6 +95,7 @@ def facts(report: Report) -> tuple[tuple[str, str], ...]:
         ("Promise (SLO)", slo_text(info.experiment)),
         ("Probe user", _probe_user_fact(info)),
         ("Service", _service_fact(report)),
+        ("Code", _code_fact(report)),
         ("Database", _database_fact(info)),
         ("Machine", _machine_fact(info.environment)),
     )
@@ -259,6 +260,19 @@ def _service_fact(report: Report) -> str:
         parts += [f"driver {drivers}"] if drivers else []
         parts.append(f"workers {_distinct(started, lambda cell: cell.target.workers)}")
     return "; ".join(parts)
+
+
+def _code_fact(report: Report) -> str:
+    """Which commits were measured, and of which side where they differ; "" where git does not say."""
+    sides: dict[str, list[str]] = {}
+    for cell in sorted(report.summary.cells, key=lambda own: own.cell.id):
+        for version in cell.versions:
+            named = f"{cell.cell.target.ref}, " if cell.cell.target.ref else ""
+            sides.setdefault(f"{named}{version_text(version)}", []).append(cell.cell.arm)
+    if len(sides) == 1:
+        return next(iter(sides))
+    arms = {text: listed(list(dict.fromkeys(filter(None, own)))) for text, own in sides.items()}
+    return "; ".join(f"{own}: {text}" if own else text for text, own in arms.items())
 
 
 def _database_fact(info: RunInfo) -> str:

@@ -49,7 +49,8 @@ async def app(scope, receive, send):
 @pytest.fixture
 def place(postgres_server: Server) -> Iterator[Place]:
     with deploy.template(postgres_server, DatabaseSpec(), [("true",)]) as template:
-        yield Place(server=postgres_server, template=template, prefix="poolbench_seam_")
+        nowhere = deploy.Checkouts(folders={})
+        yield Place(server=postgres_server, prefix="poolbench_seam_", sides=nowhere, template_for=lambda _: template)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.analyse import analyse, summary_rows
-from harness.domain.evidence import Context, Run
+from harness.domain.evidence import Context, Run, Version
 from harness.domain.experiment import Limits, Pool, Slo
 from harness.domain.verdict import CellSummary
 from harness.present.notes import notes
@@ -45,6 +45,15 @@ def test_what_of_the_scenarios_does_not_apply_is_kept_once_for_all_trials(build:
     said = [Context(scenario_notes=notes) for notes in (("one", "two"), ("two", "three"))]
     trials = [build.trial(build.cell(), block, build.rows([5.0] * 20), context=own) for block, own in enumerate(said)]
     assert analyse(build.run(trials)).summary.coverage.scenario_notes == ("one", "two", "three")
+
+
+def test_each_version_that_was_started_is_kept_once(build: SimpleNamespace) -> None:
+    one, other = Version(commit="1" * 40), Version(commit="1" * 40, changes="ab")
+    trials = [
+        build.trial(build.cell(), block, build.rows([5.0] * 20), context=Context(version=version))
+        for block, version in enumerate((one, None, other, one))
+    ]
+    assert only(build.run(trials)).versions == (one, other)
 
 
 def test_latency_counts_from_the_intended_time(build: SimpleNamespace) -> None:

@@ -47,6 +47,10 @@ REFUSED = {
         "x.toml:9: target.env has a placeholder {db_nam} that stands for nothing",
         "{db_url}, {db_host}, {db_port}, {db_user}, {db_password}, {db_name}, {port}",
     ),
+    '[target]\nurl = "http://127.0.0.1:1"\nref = "main"': (
+        "x.toml:9: target.ref is a commit of a service that poolbench starts, and nothing is deployed with target.url",
+        "Take one of the two out.",
+    ),
     '[target]\nurl = "http://127.0.0.1:1"\nprepare = ["seed"]': (
         "x.toml:9: target.prepare fills a database through a service that poolbench starts",
         "beforehand",

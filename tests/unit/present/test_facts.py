@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
+from harness.domain.evidence import Version
 from harness.domain.experiment import Cell, DatabaseSpec, Design, Limits, Load, Observe, ProbeUser, Target
 from harness.domain.verdict import Report
-from harness.present import as_dict
+from harness.present import as_dict, working_tree_text
 from harness.present.view import facts, peak_text
 
 MakeReport = Callable[..., Report]
@@ -147,6 +148,38 @@ def test_no_connection_at_all_is_a_figure_and_nobody_looking_is_none(make_report
     cell = make_report().summary.cells[0]
     assert peak_text(replace(cell, connections_peak=0, connections_active_mean=0.0)) == "0"
     assert peak_text(make_report(activity=False).summary.cells[0]) == "\u2013"
+
+
+def test_which_code_was_measured(make_report: MakeReport) -> None:
+    report = make_report(drivers=1, sizes=2)
+    assert "Code" not in dict(facts(report))
+
+    def code(*sides: tuple[str, str | None, Version]) -> str:
+        cells = tuple(
+            replace(own, cell=replace(own.cell, arm=arm, target=Target(ref=ref)), versions=(version,))
+            for own, (arm, ref, version) in zip(report.summary.cells, sides, strict=True)
+        )
+        return dict(facts(replace(report, summary=replace(report.summary, cells=cells))))["Code"]
+
+    one, other = Version(commit="1a2b3c4d5e" * 4), Version(commit="f" * 40, changes="ab")
+    assert code(("", None, one), ("", None, one)) == "commit 1a2b3c4d5e"
+    assert code(("base", "main", one), ("head", "main", one)) == "main, commit 1a2b3c4d5e"
+    assert code(("base", "main", one), ("head", None, other)) == (
+        "base: main, commit 1a2b3c4d5e; head: commit ffffffffff, with changes that are not committed"
+    )
+    assert code(("", "v1", one), ("", "v2", other)) == (
+        "v1, commit 1a2b3c4d5e; v2, commit ffffffffff, with changes that are not committed"
+    )
+
+
+def test_what_is_no_commit_is_said_before_it_is_measured(make_report: MakeReport) -> None:
+    cell = replace(make_report().info.cells[0], label="head", target=Target(app="shop:app", dir="/srv/shop"))
+    changed = Version(commit="1a2b3c4d5e" * 4, changes="ab")
+    assert working_tree_text(cell, changed) == (
+        "head is the working tree of /srv/shop: commit 1a2b3c4d5e, with changes that are not committed."
+    )
+    here = replace(cell, target=Target(app="shop:app"))
+    assert working_tree_text(here, changed).startswith("head is the working tree of the current folder: commit 1a2b")
 
 
 def test_a_probe_user_is_said_with_what_is_promised_of_it(told: Tell) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from harness.domain.evidence import RelayReadings
+from harness.domain.evidence import RelayReadings, Version
 from harness.domain.experiment import DatabaseSpec, Design, Limits, Load, Observe, Pool, ProbeUser, Slo, Target, Workers
 from harness.domain.verdict import Bounds, CellSummary, EndpointSummary, Failure, Pair, Report
 from harness.present.notes import notes
@@ -72,6 +72,10 @@ def with_design(report: Report, kind: str, **changes: Any) -> Report:
     return replace(report, info=replace(report.info, experiment=experiment))
 
 
+CHANGED_MEANWHILE = (
+    "The code was changed while it was measured: launches of pool_size 2 did not all start the same. "
+    "With target.ref they start one commit, whatever is edited meanwhile."
+)
 LIMITED = (
     "The service answered 3 requests with 429 (pool_size 2): a rate limiter refuses them, so these figures are its "
     "own, and no pool changes them. Raise its limit or turn it off for the run, for example in [target] env."
@@ -80,6 +84,12 @@ BAD_REQUESTS = (
     "The service answered 3 requests with 400 (pool_size 2): what the scenario sends is wrong, or a check of the host "
     "(TrustedHostMiddleware) refuses 127.0.0.1. Allow that host for the run, or correct the scenario."
 )
+
+
+def test_code_that_was_changed_meanwhile(report: Report) -> None:
+    one, other = Version(commit="1" * 40), Version(commit="1" * 40, changes="ab")
+    assert about(with_cells(report, {"versions": (one, other)}, {"versions": (one,)}), "changed") == CHANGED_MEANWHILE
+    assert about(with_cells(report, {"versions": (one,)}, {"versions": (other,)}), "changed") == ""
 
 
 @pytest.mark.parametrize(("status", "said"), [(429, LIMITED), (400, BAD_REQUESTS)])

@@ -63,15 +63,32 @@ def test_an_own_app_has_its_own_command_in_its_own_folder_and_never_heroes(story
     ]
 
 
-def test_another_seeding_through_the_service_is_another_template(story: Story) -> None:
+def test_another_seeding_through_the_service_is_another_template_on_the_same_server(story: Story) -> None:
     def own(app: str, *prepare: str) -> Cell:
         return replace(cell(), target=Target(app=app, prepare=prepare))
 
     with places.places("20261127T000000Z-x-ab12", story.emit) as place_for:
         first = place_for(own("shop:app", "seed"))
-        assert place_for(own("shop:app", "seed")) is first
-        for other in (own("shop:app", "other"), own("other:app", "seed"), own("shop:app")):
-            assert place_for(other) is not first
+        for number, other in enumerate((own("shop:app", "other"), own("other:app", "seed"), own("shop:app")), start=2):
+            assert place_for(own("shop:app", "seed")) is first
+            assert place_for(other) is first
+            assert sum(step.startswith("start template") for step in story.steps) == number
+
+
+def test_launches_that_are_hot_together_have_each_its_own_template(story: Story) -> None:
+    """Two versions of a service migrate their databases each in its own way."""
+    both = [
+        replace(each, cell=replace(each.cell, target=Target(app="shop:app", dir=f"/srv/{each.cell.id}")))
+        for each in launches()
+    ]
+    with places.places("20261127T000000Z-x-ab12", story.emit) as place_for, place_for(both[0].cell).databases(both):
+        pass
+    assert [step for step in story.steps if step.startswith("start template")] == [
+        f"start template of 10000 by [] in /srv/{name}" for name in ("c1", "c2")
+    ]
+    assert story.steps.index("start template of 10000 by [] in /srv/c2") < story.steps.index(
+        "start poolbench_ab12_b1_c1 from template_10000"
+    )
 
 
 def test_another_run_at_work_is_told(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
