@@ -49,6 +49,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+baseline = typer.Typer(no_args_is_help=True, help="Keep a run under a name, for others to be held against.")
+app.add_typer(baseline, name="baseline")
+
 ExperimentFile = Annotated[
     Path | None,
     typer.Argument(help="An experiment file; without one, the quickstart.", show_default=False),
@@ -62,6 +65,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON for a program to 
 Events = Annotated[
     Path | None, typer.Option("--events", metavar="FILE", help="Write what happens as JSON, one event a line.")
 ]
+Baselines = Annotated[Path, typer.Option("--baselines", help="Where baselines are kept.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing while running.")]
 
 
@@ -235,6 +239,32 @@ def report(
     from harness.store import RunStore
 
     raise typer.Exit(_answer(_present(RunStore.latest(results) if run is None else _open(run), as_json=as_json)))
+
+
+@baseline.command()
+def promote(
+    run: Annotated[Path, typer.Argument(help="A folder results/<run-id>.", show_default=False)],
+    name: Annotated[str, typer.Option("--name", help="What the baseline is called.")] = "main",
+    baselines: Baselines = Path("baselines"),
+) -> None:
+    """Make a finished run the baseline of that name; the one before is replaced once the new one is whole."""
+    from harness.baselines import promote as promoted
+
+    kept = promoted(_open(run), name, baselines)
+    Console().print(f"{name} is {kept.read_info().run_id} from now on: {kept.path}", highlight=False, soft_wrap=True)
+
+
+@baseline.command(name="list")
+def list_(baselines: Baselines = Path("baselines"), as_json: Json = False) -> None:
+    """Show the baselines there are."""
+    from harness import present
+    from harness.baselines import baselines_in
+
+    found = baselines_in(baselines)
+    if as_json:
+        _print_json(present.baselines_dict(found))
+    else:
+        Console().print(present.baseline_table(found, str(baselines)))
 
 
 @app.command()

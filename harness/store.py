@@ -270,7 +270,7 @@ class RunStore:
         beside = path.with_name(f".{name}.{secrets.token_hex(2)}.partial")  # two reports may be made at once
         try:
             beside.write_bytes(content)
-            _flush(beside)
+            flush(beside)
             beside.replace(path)
         finally:
             beside.unlink(missing_ok=True)
@@ -295,7 +295,7 @@ class RunStore:
         except BaseException:
             shutil.rmtree(beside, ignore_errors=True)  # where the disk is full, the report needs the room
             raise
-        _flush(final.parent)
+        flush(final.parent)
         return final
 
     def set_aside(self, trial_ids: Iterable[str]) -> None:
@@ -400,8 +400,8 @@ def _write_trial(folder: Path, evidence: TrialEvidence, files: Mapping[str, Path
     sums = {path.name: _sha256(path) for path in sorted(folder.iterdir())}
     (folder / "checksums.json").write_text(json.dumps(sums, indent=1), encoding="utf-8")
     for path in folder.iterdir():
-        _flush(path)
-    _flush(folder)
+        flush(path)
+    flush(folder)
 
 
 def _verify(folder: Path) -> None:
@@ -468,7 +468,7 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _flush(path: Path) -> None:
+def flush(path: Path) -> None:
     """fsync a file, or a folder so that the names in it survive a power cut."""
     descriptor = os.open(path, os.O_RDONLY)
     try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from harness.domain.verdict import Report
+from harness.present.baselines_text import baseline_table, baselines_dict
 from harness.present.budget import budget_dict, budget_page
 from harness.present.check_text import check_dict, check_table
 from harness.present.discovered_text import discovered_texts
@@ -25,6 +26,8 @@ __all__ = [
     "FROZEN",
     "RENDERERS",
     "as_dict",
+    "baseline_table",
+    "baselines_dict",
     "budget_dict",
     "budget_page",
     "check_dict",
