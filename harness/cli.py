@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 import typer
 from rich.console import Console
@@ -239,6 +239,44 @@ def report(
     from harness.store import RunStore
 
     raise typer.Exit(_answer(_present(RunStore.latest(results) if run is None else _open(run), as_json=as_json)))
+
+
+@app.command()
+def export(
+    run: Annotated[Path, typer.Argument(help="A folder results/<run-id>.", show_default=False)],
+    form: Annotated[
+        Literal["github-action-benchmark", "csv", "parquet"],
+        typer.Option(
+            "--format", help="The action's customSmallerIsBetter, of each cell; csv and parquet of each launch."
+        ),
+    ],
+    output: Annotated[
+        Path | None, typer.Option("--output", metavar="FILE", help="Write to FILE instead of standard output.")
+    ] = None,
+) -> None:
+    """Write a run's figures in the form of another program."""
+    from harness import analyse, present
+
+    if form == "parquet" and output is None:
+        raise UsageError("Parquet is no text to be printed.", next_step="Name a file: --output FILE.")
+    stored = _open(run).read()
+    if form == "github-action-benchmark":
+        entries, left_out = present.benchmark_entries(analyse.analyse(stored))
+        content = f"{strict_json(entries, indent=1)}\n".encode()
+        if left_out:
+            _warn(f"{present.left_out_text(left_out)}.")
+    else:
+        rows = analyse.launch_rows(stored)
+        content = rows.to_csv(index=False).encode() if form == "csv" else rows.to_parquet(index=False)
+    if output is None:
+        typer.echo(content.decode(), nl=False)
+        return
+    try:
+        output.write_bytes(content)
+    except OSError as error:
+        raise UsageError(
+            f"{output} cannot be written: {error.strerror}.", next_step="Name a file in a folder that exists."
+        ) from error
 
 
 @baseline.command()

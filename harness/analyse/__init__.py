@@ -9,6 +9,7 @@ from harness.analyse.budget import weigh
 from harness.analyse.certificate import certify
 from harness.analyse.coverage import coverage_of
 from harness.analyse.gate import blocks_wanted, judge, judges_of, smallest_visible_before
+from harness.analyse.launch_rows import launch_rows
 from harness.analyse.launches import Launches, measure_launches
 from harness.analyse.measured import ALL
 from harness.analyse.metrics import METRICS, compare_by
@@ -36,6 +37,7 @@ __all__ = [
     "compare_runs",
     "judge",
     "judges_of",
+    "launch_rows",
     "outcome_of",
     "smallest_findable",
     "smallest_visible_before",

@@ -12,6 +12,7 @@ from harness.present.baselines_text import baseline_table, baselines_dict
 from harness.present.budget import budget_dict, budget_page
 from harness.present.check_text import check_dict, check_table
 from harness.present.discovered_text import discovered_texts
+from harness.present.export import benchmark_entries, left_out_text
 from harness.present.gate_text import FROZEN, comparison_text
 from harness.present.html import render_html
 from harness.present.plan_notes import crowded_text, plan_notes, working_tree_text
@@ -28,6 +29,7 @@ __all__ = [
     "as_dict",
     "baseline_table",
     "baselines_dict",
+    "benchmark_entries",
     "budget_dict",
     "budget_page",
     "check_dict",
@@ -36,6 +38,7 @@ __all__ = [
     "crowded_text",
     "discovered_texts",
     "gate_dict",
+    "left_out_text",
     "plan_notes",
     "plan_table",
     "print_gate",
