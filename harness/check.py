@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import secrets
-import shutil
-import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
-from harness import plan
+from harness import deploy, plan
 from harness.analyse.checking import checked
 from harness.domain.checked import Checked
 from harness.domain.events import Emit
@@ -37,9 +34,8 @@ def check_experiment(experiment: Experiment, *, emit: Emit) -> tuple[Checked, ..
         PoolbenchError: as a run would.
     """
     cells = plan.expand(experiment)
-    folder = Path(tempfile.mkdtemp(prefix="poolbench-check-"))
     found = []
-    with places(secrets.token_hex(2), emit, cells) as place_for:
+    with deploy.log_folder("check") as folder, places(secrets.token_hex(2), emit, cells) as place_for:
         for number, cell in enumerate(_distinct(cells), start=1):
             place = place_for(cell)
             place.check_ceilings(experiment, cells)
@@ -48,9 +44,8 @@ def check_experiment(experiment: Experiment, *, emit: Emit) -> tuple[Checked, ..
             own.mkdir()
             (kept,) = trials(run_sitting(sitting, experiment, place, own, emit), experiment, ceiling_rps=None)
             log = kept.logs.get("target.log")
-            text = "" if log is None else log.read_text(encoding="utf-8", errors="replace")
-            found.append(checked(replace(kept.evidence, target_log=text), tasks))
-    shutil.rmtree(folder)
+            written = b"" if log is None else log.read_bytes()
+            found.append(checked(replace(kept.evidence, target_log=written), tasks))
     return tuple(found)
 
 

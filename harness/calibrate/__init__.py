@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from harness import __version__, profiles
+from harness import __version__, deploy, profiles
 from harness.calibrate.ceiling import RATES_RPS, measure_ceiling
 from harness.calibrate.noise import measure_noise
 from harness.domain.events import Emit, StageStarted
@@ -38,18 +37,16 @@ def calibrate(
         MeasurementError: the generator kept up at no rate, or too few launches could be used.
         PoolbenchError: as `run_experiment`.
     """
-    with tempfile.TemporaryDirectory(prefix="poolbench-calibrate-") as folder:
+    with deploy.log_folder("calibrate") as folder:
         emit(StageStarted(stage="generator", count=len(RATES_RPS)))
-        generator = measure_ceiling(Path(folder) / "generator", rung_s=rung_s)
+        generator = measure_ceiling(folder / "generator", rung_s=rung_s)
         if not any(rung.kept_up for rung in generator):
             raise MeasurementError(
                 f"The load generator was late even at {RATES_RPS[0]} arrivals/s.",
                 next_step="Something else keeps this machine busy; see `poolbench doctor`, and calibrate again.",
             )
         emit(StageStarted(stage="noise", count=launches))
-        noise, requests = measure_noise(
-            Path(folder), rate_rps=RATE_RPS, measure_s=measure_s, launches=launches, emit=emit
-        )
+        noise, requests = measure_noise(folder, rate_rps=RATE_RPS, measure_s=measure_s, launches=launches, emit=emit)
     return MachineProfile(
         schema_version=PROFILE_SCHEMA_VERSION,
         measured_utc=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),

@@ -10,7 +10,7 @@ from harness.deploy.container import ContainerProvider, docker_problem
 from harness.deploy.databases import checkpoint, clone, template
 from harness.deploy.embedded import EmbeddedProvider
 from harness.deploy.imports import importing
-from harness.deploy.leftovers import clear_leftovers, others_at_work
+from harness.deploy.leftovers import clear_leftovers, log_folder, others_at_work
 from harness.deploy.pgbouncer import Bouncers, bouncers
 from harness.deploy.provider import DatabaseProvider
 from harness.deploy.relay import Distances, Relay, distances, start_relay
@@ -38,6 +38,7 @@ __all__ = [
     "importing",
     "launch",
     "launch_all",
+    "log_folder",
     "others_at_work",
     "start_all",
     "start_database",

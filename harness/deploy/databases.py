@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -20,7 +19,7 @@ from psycopg.errors import DuplicateDatabase, Error
 from psycopg.sql import SQL, Identifier, Literal
 
 from harness.deploy.connection import Connection, admin
-from harness.deploy.leftovers import Owner, current_owner
+from harness.deploy.leftovers import Owner, current_owner, log_folder
 from harness.deploy.placeholders import filled
 from harness.deploy.processes import in_words, start_marked, stop_groups, sweep
 from harness.deploy.target import launch
@@ -203,9 +202,11 @@ def _as_administrator(connection: Connection, server: Server) -> Iterator[None]:
 def _through_service(url: str, cell: Cell, say: Say) -> None:
     """Start the service on the database, without the probe, and run what fills it over HTTP."""
     target = cell.target
-    folder = Path(tempfile.mkdtemp(prefix="poolbench-prepare-"))  # stays when the service fails: its log is named
     once = Launch(id="prepare", cell=cell, block=0)
-    with launch(once, database_url=url, probe=False, probe_dir=folder, log=folder / "target.log") as running:
+    with (
+        log_folder("prepare") as folder,
+        launch(once, database_url=url, probe=False, probe_dir=folder, log=folder / "target.log") as running,
+    ):
         known = {"{url}": running.host, "{port}": running.host.rpartition(":")[2]}
         known["{python}"] = target.python or sys.executable
         for command in target.seeding:
@@ -213,7 +214,6 @@ def _through_service(url: str, cell: Cell, say: Say) -> None:
             for placeholder, value in known.items():
                 words = [word.replace(placeholder, value) for word in words]
             _prepare(url, words, target, say, key="[target] prepare")
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _prepare(url: str, command: Sequence[str], target: Target, say: Say, *, key: str) -> None:

@@ -29,6 +29,8 @@ from uuid import uuid4
 
 import psutil
 
+from harness.errors import Interrupted, UsageError
+
 TOKEN_VARIABLE = "POOLBENCH_OWNER"
 FOLDER_PREFIX = "poolbench-"
 _GRACE_S = 3.0
@@ -124,11 +126,11 @@ _guard = Guard()
 
 
 @contextlib.contextmanager
-def remembered(folder: Path | None = None) -> Iterator[None]:
+def remembered(folder: Path | None = None, *, keeps_logs: bool = False) -> Iterator[None]:
     """Keep a note of what is about to be started, and of `folder`, which is removed at the end of the block.
 
     The note is written before anything exists, so there is no moment in which a kill leaves an unknown process; it goes
-    only once the folder is gone.
+    only once the folder is gone. One that `keeps_logs` stays where the block fails: the error may name a log in it.
     """
     owner = current_owner()
     note = _state_folder() / f"{owner.token}-{uuid4().hex[:8]}.json"
@@ -136,16 +138,29 @@ def remembered(folder: Path | None = None) -> Iterator[None]:
     beside = note.with_suffix(".new")
     beside.write_text(text)
     beside.replace(note)
+    kept = False
     with _guard:
         try:
             yield
+        except Exception as error:
+            kept = keeps_logs and not isinstance(error, UsageError | Interrupted)
+            raise
         finally:
             try:
-                if folder is not None:
+                if folder is not None and not kept:
                     _remove(folder)
             finally:
-                if folder is None or not folder.exists():
+                if folder is None or kept or not folder.exists():
                     note.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def log_folder(purpose: str) -> Iterator[Path]:
+    """A temporary folder for the logs of what is started within the block; it stays where something fails."""
+    folder = Path(tempfile.gettempdir()) / f"{FOLDER_PREFIX}{purpose}-{uuid4().hex[:8]}"
+    with remembered(folder, keeps_logs=True):
+        folder.mkdir(mode=0o700)
+        yield folder
 
 
 def _remove(folder: Path) -> None:

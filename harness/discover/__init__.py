@@ -5,8 +5,6 @@ from __future__ import annotations
 import http.client
 import json
 import secrets
-import shutil
-import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -45,20 +43,21 @@ def discover(experiment: Experiment, *, emit: Emit) -> Discovered:
     sources = scan(Path(cell.target.dir or Path.cwd()))
     target = replace(cell.target, env={**sources.env, **cell.target.env}, health_path=OPENAPI)
     launch = launch_of(replace(cell, target=target), 1)
-    folder = Path(tempfile.mkdtemp(prefix="poolbench-init-"))
     with ExitStack() as stack:
+        folder = stack.enter_context(deploy.log_folder("init"))
         place = stack.enter_context(places(secrets.token_hex(2), emit, [launch.cell]))(launch.cell)
         urls = stack.enter_context(place.databases([launch]))
         start = deploy.TargetStart(
             launch=launch, database_url=urls.get(launch.id), probe_dir=folder / "probe", log=folder / "target.log"
         )
-        starting = stack.enter_context(deploy.start_all([start], probe=True))
+        targets = stack.enter_context(ExitStack())
+        starting = targets.enter_context(deploy.start_all([start], probe=True))
         running = starting.wait(any_answer=True)
         _, document = _ask(running[0].host, OPENAPI)
         operations = tuple(_tried(running[0].host, operations_of(document)))
         health_path = _health_path(running[0].host, operations)
-    engines, _ = observe.read_applied(running)  # a target writes its last words as it stops
-    shutil.rmtree(folder)
+        targets.close()  # they write their last words as they stop
+        engines, _ = observe.read_applied(running)
     return Discovered(sources=sources, engines=engines, health_path=health_path, operations=operations)
 
 

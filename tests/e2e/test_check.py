@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import signal
+import time
 
 import pytest
 
@@ -119,3 +121,20 @@ def test_what_only_users_can_go_through_is_gone_through_by_users(poolbench) -> N
     assert done.returncode == 0, done.stdout + done.stderr
     (target,) = json.loads(done.stdout)["targets"]
     assert "look" in [task["name"] for task in target["tasks"]]
+
+
+def test_a_check_that_is_interrupted_leaves_no_folder(poolbench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TMPDIR", str(poolbench.cwd / "tmp"))
+    (poolbench.cwd / "tmp").mkdir()
+    poolbench.write("shop.py", SERVICE.format(more=""))
+    poolbench.write("visit.py", WELL)
+    process = poolbench.start("run", poolbench.write("shop.toml", EXPERIMENT), "--check")
+    deadline_s = time.monotonic() + 120
+    while not list(poolbench.cwd.glob("tmp/poolbench-check-*/1/go.json")):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline_s
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, out + err
+    assert list((poolbench.cwd / "tmp").iterdir()) == []

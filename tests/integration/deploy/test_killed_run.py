@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
 import pytest
 
-from harness.deploy import clear_leftovers, start_database
+from harness.deploy import clear_leftovers, log_folder, start_database
 from harness.domain.experiment import DatabaseSpec
+from harness.errors import InfrastructureError, Interrupted, UsageError
 
 pytestmark = pytest.mark.postgres
 
@@ -112,6 +115,46 @@ def test_the_guard_goes_with_what_it_guards(tmp_path: Path, monkeypatch: pytest.
         "with remembered(): assert len(guards()) == 1\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=30)
+
+
+@pytest.mark.parametrize(
+    ("error", "stays"),
+    [
+        (None, False),
+        (Interrupted("Interrupted."), False),
+        (UsageError("No such thing."), False),
+        (InfrastructureError("It did not come up; its log is there."), True),
+    ],
+)
+def test_a_folder_of_logs_stays_where_an_error_may_name_one(
+    error: Exception | None, stays: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    with suppress(Interrupted, UsageError, InfrastructureError), log_folder("check") as folder:
+        (folder / "target.log").write_text("up\n")
+        if error is not None:
+            raise error
+    assert folder.exists() is stays
+    assert not list((tmp_path / "state" / "poolbench").glob("*.json"))
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def test_a_folder_of_logs_goes_after_a_kill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    code = (
+        "import time; from harness.deploy import log_folder\n"
+        "with log_folder('init') as folder: (folder / 'x').touch(); time.sleep(600)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code]) as process:
+        while not list(tmp_path.glob("poolbench-init-*/x")):
+            assert process.poll() is None
+            time.sleep(0.02)
+        process.kill()
+    deadline_s = time.monotonic() + 20
+    while list(tmp_path.glob("poolbench-init-*")):
+        assert time.monotonic() < deadline_s
+        time.sleep(0.05)
 
 
 def test_the_next_start_ends_its_processes_and_removes_its_data(run: subprocess.Popen[bytes], tmp_path: Path) -> None:
