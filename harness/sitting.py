@@ -169,7 +169,7 @@ def _trial(raw: Raw, launch: Launch, experiment: Experiment, ceiling_rps: float 
     rows = raw.rows(launch.id)
     gaps = tuple(gap for gap in raw.observed.gaps if gap.launch_id in ("", launch.id))
     deaths = tuple(death for death in raw.observed.deaths if death.launch_id in ("", launch.id))
-    names = ("activity", "probe", "process", "server", "counts")
+    names = ("activity", "probe", "process", "server", "counts", "log")
     tables: dict[str, Any] = {name: _own_rows(getattr(raw.observed, name), launch.id) for name in names}
     context = Context(
         probe=experiment.observe.probe,

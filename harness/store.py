@@ -6,7 +6,7 @@
       lock                        held by the process that measures, and by no other
       run.json, run.json.sha256   written once, before the first sitting: harness.domain.evidence.RunInfo
       sittings/<n>/               what one generator process read and wrote (docs/formats.md)
-      trials/<launch-id>/         trial.json, nine parquet tables, logs, checksums.json
+      trials/<launch-id>/         trial.json, ten parquet tables, logs, checksums.json
       summary.csv  report.html    derived; can be deleted and made again
 
 A trial folder appears whole or not at all: it is written beside, flushed to disk and renamed. What is complete is
@@ -33,6 +33,7 @@ from harness.domain.evidence import (
     ACTIVITY_COLUMNS,
     COUNT_COLUMNS,
     GENERATOR_COLUMNS,
+    LOG_COLUMNS,
     NULL_COLUMNS,
     PROBE_COLUMNS,
     PROBE_USER_COLUMNS,
@@ -61,6 +62,7 @@ TABLES: Mapping[str, Mapping[str, str]] = {
     "counts": COUNT_COLUMNS,
     "null": NULL_COLUMNS,
     "probe_user": PROBE_USER_COLUMNS,
+    "log": LOG_COLUMNS,
 }
 WRITTEN_FOR_EVERY_TRIAL = ("trial.json", *(f"{name}.parquet" for name in TABLES))
 FORGOTTEN_AFTER_S = 3600.0
@@ -117,10 +119,14 @@ class StoredTrial:
         return self._read("probe_user", None)
 
     @property
-    def target_log(self) -> str:
+    def log(self) -> pd.DataFrame:
+        return self._read("log", None)
+
+    @property
+    def target_log(self) -> bytes:
         with suppress(FileNotFoundError):
-            return (self.folder / "target.log").read_text(encoding="utf-8", errors="replace")
-        return ""
+            return (self.folder / "target.log").read_bytes()
+        return b""
 
     def table(self, name: str, columns: Sequence[str]) -> pd.DataFrame:
         """Some columns of one table ("requests")."""

@@ -16,6 +16,7 @@ from harness import deploy
 from harness.domain.evidence import (
     ACTIVITY_COLUMNS,
     COUNT_COLUMNS,
+    LOG_COLUMNS,
     PROBE_COLUMNS,
     PROCESS_COLUMNS,
     SERVER_COLUMNS,
@@ -179,6 +180,7 @@ class ObservationContract:
             "probe": PROBE_COLUMNS,
             "process": PROCESS_COLUMNS,
             "counts": COUNT_COLUMNS,
+            "log": LOG_COLUMNS,
         }
         for name, columns in tables.items():
             assert list(getattr(observed, name).columns) == [*columns, "launch_id"]

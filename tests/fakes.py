@@ -19,6 +19,7 @@ from harness.domain.events import Event, LoadTick, Note
 from harness.domain.evidence import (
     ACTIVITY_COLUMNS,
     COUNT_COLUMNS,
+    LOG_COLUMNS,
     PROBE_COLUMNS,
     PROCESS_COLUMNS,
     SERVER_COLUMNS,
@@ -282,6 +283,7 @@ class FakeObservation:
             probe=empty(PROBE_COLUMNS),
             process=empty(PROCESS_COLUMNS),
             counts=empty(COUNT_COLUMNS),
+            log=empty(LOG_COLUMNS),
         )
 
 

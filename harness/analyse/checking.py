@@ -14,6 +14,7 @@ from harness.analyse.resources import unaccounted
 from harness.domain.checked import Checked, Problem, SentRequest, SentTask
 from harness.domain.evidence import Evidence
 from harness.domain.load import SETUP_SEGMENT
+from harness.domain.logs import lines_of
 
 ON_START = "on_start"
 
@@ -66,9 +67,9 @@ def _counted(counts: pd.DataFrame, segment: int) -> tuple[int | None, int | None
     return (int(own["statements"].sum()), int(own["checkouts"].sum())) if len(own) else (None, None)
 
 
-def _of_tasks(sent: Sequence[SentTask], log: str) -> Iterator[Problem]:
+def _of_tasks(sent: Sequence[SentTask], log: bytes) -> Iterator[Problem]:
     """Each kind of failure of a task once."""
-    logged = next(iter(errors_logged(log)), "")
+    logged = next(iter(errors_logged([line for line, _ in lines_of(log)])), "")
     for task in sent:
         if not task.requests:
             yield Problem(kind="not_sent", about=task.name)

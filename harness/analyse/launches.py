@@ -22,7 +22,7 @@ from harness.analyse.arrays import NEVER, Floats, Times, Where
 from harness.analyse.certificate import certificate_of
 from harness.analyse.estimate import quantile, quantile_of, quantiles
 from harness.analyse.exact_counts import exact_of
-from harness.analyse.failures import errors_logged, failures_of
+from harness.analyse.failures import failures_of, logged_around
 from harness.analyse.lateness import without_generator_ms
 from harness.analyse.leg import Leg, leg_of
 from harness.analyse.measured import (
@@ -125,7 +125,7 @@ class LaunchFigures:
     failures: Counter[tuple[str, str, int, str]]
     """of requests, by endpoint, outcome, status and message"""
     logged: Counter[str]
-    """errors in the service's log; none where nothing failed"""
+    """what the service wrote around them"""
     empty: int
     """arrivals beside these whose task sent nothing"""
     own_mean_ms: float
@@ -170,6 +170,9 @@ class Excluded:
     codes: tuple[str, ...]
     """why: the codes of what failed in its instrument, or "nothing_sent" """
     not_applied: tuple[NotApplied, ...]
+    failures: Counter[tuple[str, str, int, str]]
+    logged: Counter[str]
+    """both as of LaunchFigures"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -210,15 +213,7 @@ def measure_launches(run: Run) -> Launches:
     return Launches(
         counted=tuple(launch for launch in standing if isinstance(launch, LaunchFigures)),
         excluded=tuple(launch for launch in standing if isinstance(launch, Excluded)),
-        replaced=tuple(
-            Excluded(
-                trial=own.trial,
-                certificate=own.certificate,
-                codes=own.certificate.broken,
-                not_applied=own.not_applied,
-            )
-            for own in replaced
-        ),
+        replaced=tuple(_excluded(own, own.certificate.broken) for own in replaced),
     )
 
 
@@ -230,7 +225,18 @@ def _measure(evidence: Evidence, owners: Mapping[str, str], slo: Slo) -> LaunchF
         codes = ("nothing_sent",)
     if not codes:
         return figures
-    return Excluded(trial=evidence.trial, certificate=figures.certificate, codes=codes, not_applied=figures.not_applied)
+    return _excluded(figures, codes)
+
+
+def _excluded(own: LaunchFigures | Excluded, codes: tuple[str, ...]) -> Excluded:
+    return Excluded(
+        trial=own.trial,
+        certificate=own.certificate,
+        codes=codes,
+        not_applied=own.not_applied,
+        failures=own.failures,
+        logged=own.logged,
+    )
 
 
 def latency_limit_ms(slo: Slo, endpoint: str = ALL) -> float:
@@ -295,7 +301,7 @@ def launch_figures(evidence: Evidence, rows: pd.DataFrame, owners: Mapping[str, 
         leg_p95_ms=leg.at_most_ms(0.95) if leg.known else math.nan,
         exact=exact_of(evidence.counts, measured_segments(trial.segments)),
         failures=failures,
-        logged=errors_logged(evidence.target_log) if failures else Counter(),
+        logged=logged_around(rows, spans, evidence.target_log, evidence.log) if failures else Counter(),
         empty=arrivals.empty,
         unaccounted=0 if trial.launch.cell.target.is_reference else unaccounted(probe, evidence.activity),
         own_mean_ms=float(np.nanmean(task_ms)) if np.isfinite(task_ms).any() else math.nan,

@@ -118,8 +118,8 @@ def summarise_cell(
         findings=_findings(launches, excluded, queue),
         applied=_applied([*(own.trial for own in launches), *(own.trial for own in excluded)]),
         not_applied=wrong,
-        failures=most_frequent([launch.failures for launch in launches]),
-        logged=most_logged([launch.logged for launch in launches]),
+        failures=most_frequent([launch.failures for launch in launches or excluded]),
+        logged=most_logged([launch.logged for launch in launches or excluded]),
         versions=tuple(dict.fromkeys(version for own in launches if (version := own.trial.context.version))),
     )
 

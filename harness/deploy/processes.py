@@ -14,6 +14,7 @@ from typing import IO
 import psutil
 
 from harness.deploy.leftovers import owned_environment, still_running, variable_of
+from harness.domain.logs import left_out_line
 
 MARK_VARIABLE = "POOLBENCH_STARTED_AS"
 LOG_BYTES_MAX = 5 * 2**20
@@ -148,7 +149,6 @@ def shorten(log: Path, most_bytes: int = LOG_BYTES_MAX) -> None:
         end = file.read()
     head = head[: head.rfind(b"\n") + 1] or head
     end = end[end.find(b"\n") + 1 :] or end
-    left_out = f"[poolbench left out {size - len(head) - len(end)} bytes here]\n"
     beside = log.with_name(f"{log.name}.short")
-    beside.write_bytes(head + left_out.encode() + end)
+    beside.write_bytes(head + left_out_line(size - len(head) - len(end)) + end)
     beside.replace(log)

@@ -84,6 +84,17 @@ PROBE_COLUMNS: Mapping[str, str] = {
 }
 """One row a line of the probe's time series. Names follow OpenTelemetry's `db.client.connection.*`."""
 
+LOG_COLUMNS: Mapping[str, str] = {
+    "since_ns": "int64",  # of the reading before this one
+    "t_ns": "int64",
+    "bytes": "int64",  # written until then
+}
+"""When the service's log had which length: a row for the first reading, and for each that found it longer.
+
+Services stamp their lines in forms of their own, or not at all; a line was written between the two readings of the row
+that first holds it whole.
+"""
+
 COUNT_COLUMNS: Mapping[str, str] = {
     "segment": "int32",  # of the arrival, -1 for requests that are nobody's
     "method": "category",
@@ -187,6 +198,13 @@ def no_probe_user() -> pd.DataFrame:
     import pandas as pd
 
     return pd.DataFrame({name: [] for name in PROBE_USER_COLUMNS}).astype(dict(PROBE_USER_COLUMNS))
+
+
+def no_log_readings() -> pd.DataFrame:
+    """The log table of a service that was not started here."""
+    import pandas as pd
+
+    return pd.DataFrame({name: [] for name in LOG_COLUMNS}).astype(dict(LOG_COLUMNS))
 
 
 def no_counts() -> pd.DataFrame:
@@ -365,6 +383,7 @@ class Observed:
     standstills: tuple[Standstill, ...] = ()
     """likewise"""
     counts: pd.DataFrame = field(default_factory=no_counts)
+    log: pd.DataFrame = field(default_factory=no_log_readings)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -513,8 +532,10 @@ class Evidence(Protocol):
     @property
     def probe_user(self) -> pd.DataFrame: ...
     @property
-    def target_log(self) -> str:
-        """What the service wrote; "" where it was not started here."""
+    def log(self) -> pd.DataFrame: ...
+    @property
+    def target_log(self) -> bytes:
+        """What the service wrote; nothing where it was not started here."""
         ...
 
     def table(self, name: str, columns: Sequence[str]) -> pd.DataFrame:
@@ -534,7 +555,8 @@ class TrialEvidence:
     server: pd.DataFrame = field(default_factory=no_server_readings)
     generator: pd.DataFrame = field(default_factory=no_generator_readings)
     counts: pd.DataFrame = field(default_factory=no_counts)
-    target_log: str = ""
+    log: pd.DataFrame = field(default_factory=no_log_readings)
+    target_log: bytes = b""
     null: pd.DataFrame = field(default_factory=no_null_requests)
     probe_user: pd.DataFrame = field(default_factory=no_probe_user)
 

@@ -194,9 +194,9 @@ class CellSummary:
     broke_down: bool = False
     """its service, or the Postgres it needs, died or stood still in a launch that counts"""
     failures: tuple[Failure, ...] = ()
-    """the most frequent kinds, most frequent first"""
+    """the most frequent kinds, most frequent first; where no launch counts, those of the launches that do not"""
     logged: Mapping[str, int] = field(default_factory=dict)
-    """errors in the log of the service where anything failed, how often each, most frequent first"""
+    """what the service logged around these failures, how often each, most frequent first"""
     versions: tuple[Version, ...] = ()
     """of the code that its launches started, each once; nothing where git does not say"""
 

@@ -12,6 +12,7 @@ from typing import Literal
 from harness.domain.evidence import (
     ACTIVITY_COLUMNS,
     COUNT_COLUMNS,
+    LOG_COLUMNS,
     PROBE_COLUMNS,
     PROCESS_COLUMNS,
     Death,
@@ -22,6 +23,7 @@ from harness.domain.evidence import (
 )
 from harness.observe.deaths import DeathWatch, Watched, death_watch
 from harness.observe.frames import table
+from harness.observe.logs import LogSampler
 from harness.observe.postgres import activity_sampler
 from harness.observe.probe import read_applied, read_counts, read_probe
 from harness.observe.process import PostgresTreeSampler, ProcessSampler, Root, children_of, spare_cpus
@@ -33,6 +35,7 @@ __all__ = ["Observation", "Sampler", "SamplerLoop", "ServerLog", "observe", "rea
 Between = Mapping[Literal["relay", "pgbouncer"], Mapping[str, int]]
 """What stands between targets and Postgres: process by launch."""
 _POSTGRES_TREE_INTERVAL_S = 1.0
+_LOG_INTERVAL_S = 0.1
 
 
 class Observation:
@@ -43,6 +46,7 @@ class Observation:
         *,
         activity: Sequence[SamplerLoop],
         process: Sequence[SamplerLoop],
+        logs: Sequence[SamplerLoop],
         targets: Sequence[RunningTarget],
         watch: DeathWatch,
         trees: Sequence[ProcessSampler | PostgresTreeSampler],
@@ -51,6 +55,7 @@ class Observation:
         self._standstills: tuple[Standstill, ...] | None = None
         self._activity = activity
         self._process = process
+        self._logs = logs
         self._watch = watch
         self._targets = targets
         self._observed: Observed | None = None
@@ -62,7 +67,7 @@ class Observation:
 
     @property
     def _loops(self) -> tuple[SamplerLoop, ...]:
-        return (*self._activity, *self._process)
+        return (*self._activity, *self._process, *self._logs)
 
     def start(self) -> None:
         for loop in self._loops:
@@ -101,8 +106,14 @@ class Observation:
                 activity=table([row for loop in self._activity for row in loop.rows], ACTIVITY_COLUMNS),
                 probe=table(probe, PROBE_COLUMNS),
                 process=table([row for loop in self._process for row in loop.rows], PROCESS_COLUMNS),
-                gaps=(*(gap for loop in self._loops for gap in loop.gaps), *probe_gaps, *count_gaps),
+                # of the logs' a gap only means that less is known of when a line was written
+                gaps=(
+                    *(gap for loop in (*self._activity, *self._process) for gap in loop.gaps),
+                    *probe_gaps,
+                    *count_gaps,
+                ),
                 counts=table(counts, COUNT_COLUMNS),
+                log=table([row for loop in self._logs for row in loop.rows], LOG_COLUMNS),
                 applied=engines,
                 processes=processes,
                 deaths=self.deaths,
@@ -148,8 +159,12 @@ def observe(
             tree = PostgresTreeSampler(server.pid, databases)
             trees.append(tree)
             process.append(SamplerLoop(tree, interval_s=interval_tree_s, cpus=cpus))
+        written = {target.launch_id: target.log for target in targets if target.log is not None}
+        logs = [SamplerLoop(LogSampler(written), interval_s=_LOG_INTERVAL_S, cpus=cpus, last=True)] if written else []
         watch = stack.enter_context(death_watch(tuple(_needed(server, targets, between))))
-        observation = Observation(activity=activity, process=process, targets=targets, watch=watch, trees=trees)
+        observation = Observation(
+            activity=activity, process=process, logs=logs, targets=targets, watch=watch, trees=trees
+        )
         observation.start()
         stack.callback(observation.stop)
         yield observation

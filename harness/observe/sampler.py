@@ -62,13 +62,17 @@ class GapTracker:
 class SamplerLoop:
     """One sampler, one thread. `rows` and `gaps` are complete once `stop` returned.
 
-    `cpus` are the processors its thread keeps to; without any it runs where this process does.
+    `cpus` are the processors its thread keeps to; without any it runs where this process does. With `last` it is read
+    once more as it stops.
     """
 
-    def __init__(self, sampler: Sampler, *, interval_s: float, cpus: Set[int] = frozenset()) -> None:
+    def __init__(
+        self, sampler: Sampler, *, interval_s: float, cpus: Set[int] = frozenset(), last: bool = False
+    ) -> None:
         self._sampler = sampler
         self._interval_s = interval_s
         self._cpus = cpus
+        self._last = last
         self._tracker = GapTracker(sampler.name, interval_s)
         self._changed = threading.Condition()  # held during a reading, so that `pause` returns after its end
         self._paused_s: float | None = None
@@ -117,6 +121,8 @@ class SamplerLoop:
         try:
             if not self._stopped:
                 if self._paused_s is None:
+                    if self._last:
+                        self._read()
                     self._tracker.closed(time.monotonic_ns())
                 self._stopped = True
                 self._changed.notify()

@@ -354,11 +354,12 @@ def launches_text(valid: Sequence[CellSummary]) -> str:
 
 def failures_text(cell: CellSummary) -> str:
     """Why requests failed, most frequent first: "312 GET /heroes/{id}: HTTP 503"; empty where none did."""
-    return "; ".join(failure_text(failure) for failure in cell.failures)
+    said = "; ".join(failure_text(failure) for failure in cell.failures)
+    return f"{said} (in launches that do not count)" if said and not cell.valid else said
 
 
 def logged_text(cell: CellSummary) -> str:
-    """What the service logged of it: "312x RuntimeError: no such table"; empty where nothing failed or it is silent."""
+    """What the service logged within a second of it: "312x RuntimeError: no such table"; empty where it was silent."""
     return "; ".join(f"{count}x {line}" for line, count in cell.logged.items())
 
 

@@ -316,7 +316,7 @@ def _print_findings(report: Report, console: Console) -> None:
         if text := failures_text(cell):
             console.print(bullet(f"{cell.cell.label} failed", text))
         if text := logged_text(cell):
-            console.print(bullet(f"{cell.cell.label} logged", text))
+            console.print(bullet(f"{cell.cell.label} logged then", text))
 
 
 def bullet(name: str, text: str) -> RenderableType:

@@ -96,7 +96,7 @@ def test_tasks_of_users_are_named_as_they_came(build: ModuleType) -> None:
     ],
 )
 def test_what_a_request_that_failed_says(build: ModuleType, request_: dict[str, Any], problem: list[Problem]) -> None:
-    log = "Traceback (most recent call last):\n  File ...\nKeyError: 'x'\n"
+    log = b"Traceback (most recent call last):\n  File ...\nKeyError: 'x'\n"
     assert problems(replace(evidence(build, request_), target_log=log)) == problem
 
 

@@ -29,6 +29,17 @@ def test_each_reading_is_stamped_at_its_middle() -> None:
     assert stamps == sorted(stamps)  # type: ignore[type-var]  # all are ints
 
 
+def test_one_that_is_to_be_read_last_is_read_as_it_stops() -> None:
+    for last in (False, True):
+        sampler = FakeSampler()
+        loop = SamplerLoop(sampler, interval_s=3600.0, last=last)
+        loop.start()
+        sampler.wait_for(1)
+        loop.stop()
+        loop.stop()
+        assert sampler.readings == len(loop.rows) == 1 + last
+
+
 def test_intervals_are_jittered_around_the_mean() -> None:
     sampler = FakeSampler()
     loop = SamplerLoop(sampler, interval_s=0.01)

@@ -616,6 +616,14 @@ def test_failures_are_told_with_their_cause(three: Make) -> None:
     )
 
 
+def test_failures_of_launches_that_do_not_count_are_said_to_be_so(three: Make) -> None:
+    cell = three().summary.cells[0]
+    failed = replace(cell, failures=(Failure(endpoint="GET /a", outcome="error", status=503, message="503", count=2),))
+    assert failures_text(failed) == "2 GET /a: 503"
+    assert failures_text(replace(failed, valid=False)) == "2 GET /a: 503 (in launches that do not count)"
+    assert failures_text(replace(cell, valid=False)) == ""
+
+
 def test_what_the_service_logged_of_its_failures(three: Make) -> None:
     cell = three().summary.cells[0]
     assert logged_text(cell) == ""

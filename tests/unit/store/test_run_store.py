@@ -197,6 +197,7 @@ WRITTEN = (
     "server.parquet",
     "null.parquet",
     "probe_user.parquet",
+    "log.parquet",
 )
 
 
