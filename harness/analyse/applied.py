@@ -13,6 +13,8 @@ from harness.domain.evidence import AppliedPool, Trial
 from harness.domain.experiment import Cell
 
 POOL = ("pool_size", "max_overflow", "pool_timeout_s", "pool_recycle_s", "pool_pre_ping", "pool_use_lifo")
+OF_QUEUES = ("pool_size", "max_overflow", "pool_timeout_s", "pool_use_lifo")
+"""of these, what only pools have that keep connections"""
 CACHES = ("prepared_statement_cache_size", "statement_cache_size", "prepare_threshold")
 CONNECTIONS = "connections"
 """not a setting but what several make together: workers x (pool_size + max_overflow) at most"""
@@ -73,6 +75,7 @@ def not_applied(trial: Trial) -> tuple[NotApplied, ...]:
     cell, found = trial.launch.cell, read_back(trial)
     if _has_other_pool(cell, trial.applied):
         found = {key: values for key, values in found.items() if key.removeprefix("pool.") not in POOL}
+        found |= _of_no_queue(cell, found["pool.pool_class"])
     wrong = []
     for key, values in found.items():
         asked = asked_of(cell, key)
@@ -81,6 +84,19 @@ def not_applied(trial: Trial) -> tuple[NotApplied, ...]:
         if _has_other_pool(cell, trial.applied) if key == "pool.pool_class" else asked not in values:
             wrong.append(NotApplied(key=key, asked=asked, found=values))
     return tuple(wrong)
+
+
+def _of_no_queue(cell: Cell, kinds: Values) -> Mapping[str, Values]:
+    """What the service's pools, all of them of these other kinds, have of a queue's settings: none of them.
+
+    Said of those that are varied, and where the kind is nobody's to say but the service's.
+    """
+    lacking = [
+        key
+        for key in (f"pool.{name}" for name in OF_QUEUES)
+        if key in dict(cell.factors) or not cell.has_say("pool.pool_class")
+    ]
+    return dict.fromkeys(lacking if cell.pool.pool_class == "queue" else (), tuple(f"none ({kind})" for kind in kinds))
 
 
 def asked_of(cell: Cell, key: str) -> Any:

@@ -78,9 +78,11 @@ def _not_applied(valid: Sequence[CellSummary]) -> str:
         if own
     ]
     open_ = max((max(cell.not_applied.get("connections", (0,))) for cell in valid), default=0)
+    no_queue = any(str(value).startswith("none (") for own in found.values() for value in own)
+    another = ' pool.pool_class = "queue" gives it a pool that keeps connections.' if no_queue else ""
     return (
         f"Nothing can be concluded: {'; '.join(said) or _beyond(open_)}. Let the service take the setting from its "
-        "environment (docs/formats.md names the variables), and run again."
+        f"environment (docs/formats.md names the variables), and run again.{another}"
     )
 
 

@@ -39,6 +39,7 @@ def things():
     with engine.connect() as connection:
         return connection.execute(text("SELECT count(*) FROM things")).scalar()
 """
+IMPORTS = "import os\nfrom sqlalchemy.pool import NullPool"
 PREPARE = """\
 import os, psycopg
 with psycopg.connect(os.environ["DATABASE_URL"]) as connection:
@@ -97,6 +98,31 @@ def test_a_service_that_already_runs_is_measured_from_outside(poolbench, running
     assert any("measured from outside" in note for note in shown["notes"]), shown["notes"]
     html = (Path(shown["run"]) / "report.html").read_text()
     assert running_service in html
+
+
+@pytest.mark.postgres
+def test_a_factor_that_takes_no_effect_anywhere_is_no_comparison(poolbench) -> None:
+    """A null pool has no size: its cells are equal, and the faster of them is no finding."""
+    poolbench.write("visit.py", SCENARIO)
+    poolbench.write("shop.py", APP.replace("pool_size=3", "poolclass=NullPool").replace("import os", IMPORTS))
+    poolbench.write("fill.py", PREPARE)
+    sections = (
+        '[matrix]\n"pool.pool_size" = [1, 5]\n[target]\napp = "shop:app"\n'
+        f'[database]\nprepare = ["{sys.executable}", "fill.py"]'
+    )
+    done = poolbench("run", poolbench.write("other.toml", EXPERIMENT.format(sections=sections)))
+    assert done.returncode == 4, done.stdout + done.stderr
+    said = (
+        "Nothing can be concluded: pool.pool_size did not take effect: 1, 5 were asked for, the service has none "
+        "(NullPool)."
+    )
+    assert said in " ".join(done.stdout.split())
+    (folder,) = (poolbench.cwd / "results").iterdir()
+    shown = json.loads(poolbench("report", str(folder), "--json").stdout)
+    assert (shown["state"], shown["recommended"]) == ("not_applied", None)
+    for cell in shown["cells"]:
+        assert "setting_not_applied" in cell["findings"]
+        assert cell["not_applied"] == {"pool.pool_size": ["none (NullPool)"]}
 
 
 @pytest.mark.postgres

@@ -76,6 +76,29 @@ def test_a_factor_without_effect_is_never_ranked(build: ModuleType) -> None:
     assert all(("setting_not_applied" in own.findings) == bool(own.not_applied) for own in summary.cells)
 
 
+@pytest.mark.parametrize(
+    ("app", "named", "wrong"),
+    [
+        ("shop:app", ("pool.pool_size",), {"pool.pool_size": ("none (NullPool)",)}),
+        ("shop:app", ("pool.pool_size", "pool.pool_class"), {"pool.pool_size": ..., "pool.pool_class": ("NullPool",)}),
+        ("shop:app", ("pool.pool_recycle_s",), {}),
+        ("target_app.main:create_app", (), {"pool.pool_size": ..., "pool.pool_class": ("NullPool",)}),
+    ],
+)
+def test_a_pool_that_keeps_no_connections_has_no_size(
+    build: ModuleType, app: str, named: tuple[str, ...], wrong: dict[str, Any]
+) -> None:
+    """An own app with a null pool, swept over pool_size: its cells are equal."""
+    none = engine(pool_class="NullPool", pool_size=None, max_overflow=None, pool_timeout_s=None, pool_use_lifo=None)
+    summaries = [trial(build, number, Pool(pool_size=size), none, block=1) for number, size in ((1, 1), (2, 5))]
+    for made in summaries:
+        cell = replace(made.trial.launch.cell, target=Target(app=app), named=named)
+        found = {
+            own.key: own.found for own in not_applied(replace(made.trial, launch=replace(made.trial.launch, cell=cell)))
+        }
+        assert found == {key: ("none (NullPool)",) if own is ... else own for key, own in wrong.items()}
+
+
 def process(pid: int, *, serving: bool = True, **changes: Any) -> AppliedProcess:
     has: dict[str, Any] = {"threadpool_tokens": 40, "gc_frozen": True, "expire_on_commit": (False,)}
     return AppliedProcess(launch_id="b1-c1", pid=pid, serving=serving, **(has | changes))

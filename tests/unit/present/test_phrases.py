@@ -601,6 +601,13 @@ def test_a_setting_that_the_service_does_not_have_concludes_nothing(three: Make)
     )
 
 
+def test_a_pool_that_keeps_nothing_can_be_replaced_by_one_that_does(three: Make) -> None:
+    cells = {size: {"not_applied": {"pool.pool_size": ("none (NullPool)",)}} for size in SIZES}
+    said = verdict_text(three("not_applied", None, cells=cells))
+    assert "1, 20, 4 were asked for, the service has none (NullPool)." in said
+    assert said.endswith(' pool.pool_class = "queue" gives it a pool that keeps connections.')
+
+
 def test_failures_are_told_with_their_cause(three: Make) -> None:
     cell = three().summary.cells[0]
     assert failures_text(cell) == ""
