@@ -106,6 +106,7 @@ def compose(container_image: str, python_image: str) -> Iterator[Compose]:
             "APP_PORT": str(free_port()),
             "LOCUST_PORT": str(free_port()),
             "POSTGRES_PASSWORD": "not-the-default",
+            "HARNESS_PASSWORD": "it's-another",
             "ROWS": "500",
             "POOL_SIZE": "3",
         },
@@ -211,10 +212,14 @@ def test_the_harness_measures_with_the_same_server(compose: Compose) -> None:
     settings = ("database.provider=url", "target.driver=asyncpg", "pool.pool_size=2,5", "load.rate_rps=20")
     settings += ("design.launches=1", "load.warmup_s=0.5", "load.measure_s=1.0", "database.rows=500")
     command = ["run", "experiments/quickstart.toml", *(part for each in settings for part in ("--set", each))]
-    check = 'poolbench "$@"; code=$?; ls results/*/report.html; [ $code = 0 ] || [ $code = 4 ]'  # 4: a busy machine
+    check = (
+        'poolbench "$@"; code=$?; [ $code = 0 ] || [ $code = 4 ] || exit $code; '  # 4: a busy machine
+        "grep -ho '\"app_role\": \"[a-z]*\"' results/*/run.json; ls results/*/report.html"
+    )
     shown = compose("run", "--rm", "--entrypoint", "sh", "harness", "-c", check, "sh", *command)
     assert "pool_size 5" in shown
     assert shown.strip().endswith("/report.html")
+    assert '"app_role": "ordinary"' in shown
     query = "SELECT count(*) FROM pg_database WHERE datname ~ '^poolbench_[0-9a-f]{4}_'"
     ask = 'PGPASSWORD="$POSTGRES_PASSWORD" psql -h 127.0.0.1 -U "$POSTGRES_USER" -tAc "$0"'
     left = compose("exec", "-T", "db", "sh", "-c", ask, query)
