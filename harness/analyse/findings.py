@@ -13,7 +13,16 @@ import pandas as pd
 
 from harness.analyse.applied import CONNECTIONS, ENGINE, NotApplied
 from harness.analyse.judged import Judged
-from harness.analyse.reasons import above, first_death, increase, largest, last_reading, longest_standstill, share_of
+from harness.analyse.reasons import (
+    above,
+    first_death,
+    increase,
+    largest,
+    last_reading,
+    longest_standstill,
+    percent,
+    share_of,
+)
 from harness.analyse.steady import BIN_S, settled_after_s
 from harness.domain.evidence import Reason
 
@@ -43,7 +52,7 @@ UNSETTLED_STANDARD_ERRORS = 4.0
 def dropped(evidence: Judged) -> Reason | None:
     """Arrivals found as many in flight as may be: the target does not keep up, or stood still."""
     value = share_of(evidence, "dropped")
-    message = f"{value:.1%} of the arrivals were dropped because as many were in flight as may be"
+    message = f"{percent(value)} of the arrivals were dropped because as many were in flight as may be"
     return above("finding", "dropped", value, 0.0, message)
 
 
@@ -51,21 +60,21 @@ def errors(evidence: Judged) -> Reason | None:
     """More failed than the SLO allows, or than anybody would accept, in whatever way."""
     offered, promised = len(evidence.ok), evidence.slo.error_rate
     value = (offered - int(evidence.ok.sum())) / offered if offered else 0.0
-    allowed = "" if promised is None else f"; the SLO allows {promised:.1%}"
-    message = f"{value:.1%} of what was offered failed{allowed}"
+    allowed = "" if promised is None else f"; the SLO allows {percent(promised)}"
+    message = f"{percent(value)} of what was offered failed{allowed}"
     return above("finding", "errors", value, FAILING_SHARE if promised is None else promised, message)
 
 
 def timeouts(evidence: Judged) -> Reason | None:
     """Requests ran into the request timeout."""
     value = share_of(evidence, "timeout")
-    return above("finding", "timeouts", value, 0.0, f"{value:.1%} of what was offered timed out")
+    return above("finding", "timeouts", value, 0.0, f"{percent(value)} of what was offered timed out")
 
 
 def unfinished(evidence: Judged) -> Reason | None:
     """Requests never came back."""
     value = share_of(evidence, "unfinished")
-    return above("finding", "unfinished", value, 0.0, f"{value:.1%} of what was offered never came back")
+    return above("finding", "unfinished", value, 0.0, f"{percent(value)} of what was offered never came back")
 
 
 def died(evidence: Judged) -> Reason | None:
@@ -114,7 +123,7 @@ def empty_tasks(evidence: Judged) -> Reason | None:
     """Tasks returned without having sent a request."""
     arrivals = len(evidence.outcome) + evidence.empty
     value = evidence.empty / arrivals if arrivals else 0.0
-    message = f"{value:.1%} of the arrivals sent no request: they are neither success nor failure"
+    message = f"{percent(value)} of the arrivals sent no request: they are neither success nor failure"
     return above("finding", "empty_tasks", value, EMPTY_SHARE_MAX, message)
 
 
@@ -135,9 +144,9 @@ def gc_pause(evidence: Judged) -> Reason | None:
 
 
 def loop_lag(evidence: Judged) -> Reason | None:
-    """The target's event loop was blocked."""
+    """The target's event loop did not come round."""
     value = largest(_while_running(evidence)["loop_lag_max_ms"])
-    message = f"the target's event loop was blocked for {value:.0f} ms"
+    message = f"the target's event loop came round {value:.0f} ms late: something blocked it, or it had no core"
     return above("finding", "loop_lag", value, LOOP_LAG_MS_MAX, message)
 
 
@@ -157,21 +166,22 @@ def pool_timeouts(evidence: Judged) -> Reason | None:
     """Requests waited for a connection until the pool gave up."""
     counters = evidence.probe.groupby("pid", observed=True)["connection_timeouts"]
     value = float((counters.max() - counters.min()).sum())
-    message = f"the pool gave up on {value:.0f} waits for a connection (pool_timeout)"
+    waits = "1 wait" if value == 1 else f"{value:.0f} waits"
+    message = f"the pool gave up on {waits} for a connection (pool_timeout)"
     return above("finding", "pool_timeouts", value, 0.0, message)
 
 
 def steal(evidence: Judged) -> Reason | None:
     """The hypervisor gave the machine's time to somebody else."""
     value = increase(evidence, "host_steal_s") / (increase(evidence, "host_cpu_s") or math.nan)
-    message = f"the hypervisor took {value:.1%} of the machine's time"
+    message = f"the hypervisor took {percent(value)} of the machine's time"
     return above("finding", "steal", value, STEAL_SHARE_MAX, message)
 
 
 def throttled(evidence: Judged) -> Reason | None:
     """The control group's CPU limit made its processes stand still."""
     value = increase(evidence, "cgroup_throttled_s") / evidence.seconds
-    message = f"a CPU limit held poolbench's processes up for {value:.1%} of the time"
+    message = f"a CPU limit held poolbench's processes up for {percent(value)} of the time"
     return above("finding", "throttled", value, THROTTLED_SHARE_MAX, message)
 
 
@@ -193,11 +203,12 @@ def harness_cpu(evidence: Judged) -> Reason | None:
     if evidence.neighbours is None or evidence.neighbours.busy < MACHINE_BUSY_SHARE_MIN:
         return None
     shares = evidence.neighbours.by_role
-    each = ", ".join(f"{_BESIDE[role]} {share:.0%}" for role, share in shares.items() if share >= 0.005)
+    each = ", ".join(f"{_BESIDE[role]} {percent(share)}" for role, share in shares.items() if share >= 0.005)
     value = sum(shares.values())
     message = (
-        f"{evidence.neighbours.busy:.0%} of the machine's CPU time was in use; what runs beside the service to measure "
-        f"it used {value:.0%} of the time of all cores ({each}): alone on the machine the service would have more"
+        f"{percent(evidence.neighbours.busy)} of the machine's CPU time was in use; what runs beside the service to "
+        f"measure it used {percent(value)} of the time of all cores ({each}): alone on the machine the "
+        "service would have more"
     )
     return above("finding", "harness_cpu", value, HARNESS_CPU_SHARE_MAX, message)
 
@@ -217,7 +228,7 @@ def autovacuum(evidence: Judged) -> Reason | None:
     """Autovacuum was at work."""
     workers = evidence.readings("autovacuum_workers")
     value = float(np.count_nonzero(workers)) / len(workers) if len(workers) else math.nan
-    return above("finding", "autovacuum", value, 0, f"autovacuum was at work in {value:.0%} of the readings")
+    return above("finding", "autovacuum", value, 0, f"autovacuum was at work in {percent(value)} of the readings")
 
 
 def warmup(evidence: Judged) -> Reason | None:

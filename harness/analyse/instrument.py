@@ -16,7 +16,7 @@ import numpy as np
 from harness.analyse.estimate import quantile
 from harness.analyse.judged import Judged
 from harness.analyse.littles_law import SHARE_MAX, held, postgres_share, probe_share
-from harness.analyse.reasons import above, first_death, last_reading, longest_standstill
+from harness.analyse.reasons import above, first_death, last_reading, longest_standstill, percent
 from harness.domain.evidence import Reason, SamplerGap
 from harness.domain.profile import CEILING_SHARE_MAX
 
@@ -34,7 +34,7 @@ ASKS_POSTGRES = ("postgres", "server", "postgres processes")
 def generator_cpu(evidence: Judged) -> Reason | None:
     """The generator had no CPU to spare for a tenth of the time."""
     value = quantile(np.sort(evidence.generator["cpu_share"].to_numpy(dtype=np.float64)), 0.9)
-    message = f"the load generator used {value:.0%} of its core or more for a tenth of the time"
+    message = f"the load generator used {percent(value)} of its core or more for a tenth of the time"
     return above("instrument", "generator_cpu", value, GENERATOR_CPU_SHARE_MAX, message)
 
 
@@ -65,8 +65,8 @@ def sampler_gap(evidence: Judged) -> Reason | None:
         return None
     longest = max(gaps, key=lambda gap: gap.length_s)
     why = f" ({longest.reason})" if longest.reason else ""
-    span = f" for {longest.length_s:.1f} s" if longest.length_s else " at times"
-    message = f"the {longest.sampler} sampler gave nothing{span}{why}"
+    lacks = f"gave nothing for {longest.length_s:.1f} s" if longest.length_s else "lacks readings"
+    message = f"the {longest.sampler} sampler {lacks}{why}"
     return Reason(kind="instrument", code="sampler_gap", message=message, value=longest.length_s, threshold=0.0)
 
 
@@ -113,7 +113,7 @@ def stalled(evidence: Judged) -> Reason | None:
     """The generator's event loop stood still, for as long as the longest stalls of each second add up to."""
     stalls_ms = evidence.generator["stall_max_ms"].to_numpy(dtype=np.float64)
     value = float(stalls_ms.mean()) / 1000 if len(stalls_ms) else math.nan
-    message = f"the load generator stood still for {value:.1%} of the time or more"
+    message = f"the load generator stood still for {percent(value)} of the time or more"
     return above("instrument", "stall", value, STALL_SHARE_MAX, message)
 
 
@@ -131,8 +131,9 @@ def ceiling(evidence: Judged) -> Reason | None:
 
 def lost_worker(evidence: Judged) -> Reason | None:
     """A worker of the generator ended before its counts were acknowledged."""
-    names = ", ".join(evidence.lost_workers)
-    return above("instrument", "lost_worker", len(evidence.lost_workers), 0, f"the generator lost its worker {names}")
+    count, names = len(evidence.lost_workers), ", ".join(evidence.lost_workers)
+    message = f"the generator lost its worker{'s' if count > 1 else ''} {names}"
+    return above("instrument", "lost_worker", count, 0, message)
 
 
 def clock(evidence: Judged) -> Reason | None:

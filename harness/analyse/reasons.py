@@ -33,7 +33,9 @@ def first_death(evidence: Judged, roles: Sequence[NeededRole]) -> tuple[str, flo
     first = min(deaths, key=lambda death: death.t_ns)
     at_s = (first.t_ns - evidence.began_ns) / 1e9
     more = f", and {len(deaths) - 1} more ended" if len(deaths) > 1 else ""
-    return f"{_WHO[first.role]} (process {first.pid}) ended {_how(first.code)} {at_s:.1f} s into the load{more}", at_s
+    if first.role == "checkpointer":  # whose end is Postgres's own doing
+        return f"Postgres restarted {_when(at_s)}, as it does when one of its processes dies{more}", at_s
+    return f"{_WHO[first.role]} (process {first.pid}) ended {_how(first.code)} {_when(at_s)}{more}", at_s
 
 
 def longest_standstill(evidence: Judged, roles: Sequence[StillRole]) -> tuple[str, float] | None:
@@ -42,10 +44,10 @@ def longest_standstill(evidence: Judged, roles: Sequence[StillRole]) -> tuple[st
     if not found:
         return None
     longest = max(found, key=lambda still: still.length_s)
-    at_s = max(0.0, (longest.t_ns - evidence.began_ns) / 1e9)
-    more = f", and {len(found) - 1} times more" if len(found) > 1 else ""
+    when = _when((longest.t_ns - evidence.began_ns) / 1e9)
+    more = "" if len(found) == 1 else ", and once more" if len(found) == 2 else f", and {len(found) - 1} times more"
     who = f"{_WHO[longest.role]} (process {longest.pid})"
-    return f"{who} was stopped for {longest.length_s:.1f} s, {at_s:.1f} s into the load{more}", longest.length_s
+    return f"{who} was stopped for {longest.length_s:.1f} s, {when}{more}", longest.length_s
 
 
 _WHO: Mapping[NeededRole | StillRole, str] = {
@@ -56,8 +58,11 @@ _WHO: Mapping[NeededRole | StillRole, str] = {
     "worker": "a worker of the service",
     "relay": "the network relay",
     "postgres": "Postgres",
-    "checkpointer": "Postgres restarted because one of its processes",
 }
+
+
+def _when(at_s: float) -> str:
+    return f"{at_s:.1f} s into the load" if at_s >= 0 else f"{-at_s:.1f} s before the load"
 
 
 def _how(code: int | None) -> str:
@@ -68,6 +73,13 @@ def _how(code: int | None) -> str:
     with suppress(ValueError):
         return f"by signal {-code} ({signal.Signals(-code).name})"
     return f"by signal {-code}"
+
+
+def percent(share: float) -> str:
+    """A share in three digits; however small, it is not called none."""
+    if 0 < share < 1e-5:
+        return "less than 0.001 %"
+    return f"{100 * share:.3g} %" if share < 10 else f"{100 * share:.0f} %"
 
 
 def share_of(evidence: Judged, outcome: str) -> float:

@@ -24,7 +24,7 @@ WORDS: Mapping[str, str] = {
     "empty_tasks": "tasks sent no request, which is neither success nor failure",
     "no_connection": "the service opened no connection to the database it was given; does it read DATABASE_URL?",
     "gc_pause": "garbage collections stopped the service; that is in the figures",
-    "loop_lag": "the service's event loop was blocked; that is in the figures",
+    "loop_lag": "the service's event loop came round late, blocked or without a core; that is in the figures",
     "pool_timeouts": "requests gave up waiting for a connection (pool.pool_timeout_s)",
     "imbalance": "one worker of the service answered far more than its share",
     "checkpoint": "Postgres wrote a checkpoint meanwhile, which may be in the figures",

@@ -47,6 +47,8 @@ def render_html(report: Report) -> bytes:
         found=tuple(reasons(report, "finding")),
         meanings=tuple(findings(report)),
         fingerprint=view.fingerprint(report.info.environment),
+        models={cell.load.model for cell in report.info.cells},
+        started={cell.takes_settings for cell in report.info.cells},
     )
     return page.encode("utf-8")
 

@@ -214,7 +214,7 @@ def test_the_harness_measures_with_the_same_server(compose: Compose) -> None:
     command = ["run", "experiments/quickstart.toml", *(part for each in settings for part in ("--set", each))]
     check = (
         'poolbench "$@"; code=$?; [ $code = 0 ] || [ $code = 4 ] || exit $code; '  # 4: a busy machine
-        "grep -ho '\"app_role\": \"[a-z]*\"' results/*/run.json; ls results/*/report.html"
+        'grep -ho \'"app_role": "[a-z]*"\' results/*/run.json; ls results/*/report.html'
     )
     shown = compose("run", "--rm", "--entrypoint", "sh", "harness", "-c", check, "sh", *command)
     assert "pool_size 5" in shown

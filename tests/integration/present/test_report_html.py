@@ -1,18 +1,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from html.parser import HTMLParser
 
+import pandas as pd
 import pytest
 
-from harness.domain.experiment import Limits, Load, Slo
-from harness.domain.verdict import Report, Verdict
+from harness.domain.evidence import Certificate, Reason
+from harness.domain.experiment import Limits, Load, Slo, Target
+from harness.domain.verdict import Failure, Report, Verdict
 from harness.present import render_html
 
 MakeReport = Callable[..., Report]
 VOID = {"meta", "br", "link", "img", "input", "hr", "path", "rect", "use", "circle", "line"}
+SECTIONS_ALL = ("errors", "endpoints", "certificates", "applied", "reading")
 SECTIONS = ["run", "ranking", "figures", "errors", "endpoints", "certificates", "notes", "environment", "reading"]
 
 
@@ -67,7 +70,7 @@ class Page(HTMLParser):
             self.tables[self._section][-1][-1][-1] += data
 
     def text(self, section: str) -> str:
-        return collapse(" ".join(self.sections[section]))
+        return collapse(" ".join(self.sections.get(section, ())))
 
     def body(self, section: str, table: int = 0) -> list[list[str]]:
         """Rows of a table without its head, white space collapsed."""
@@ -252,3 +255,97 @@ def test_fingerprint_is_flat_and_whole(plain: Page) -> None:
     text = plain.text("environment")
     assert "packages.sqlalchemy 2.1.0" in text
     assert "machine.cgroup_cpu_max \u2013" in text
+
+
+Changed = Callable[[Report], Report]
+
+
+def cells_of(**changes: object) -> Changed:
+    """All cells as the run has them, changed alike."""
+    return lambda report: replace(
+        report, info=replace(report.info, cells=tuple(replace(cell, **changes) for cell in report.info.cells))
+    )
+
+
+def summaries_of(**changes: object) -> Changed:
+    def change(report: Report) -> Report:
+        cells = tuple(replace(cell, **changes) for cell in report.summary.cells)
+        return replace(report, summary=replace(report.summary, cells=cells))
+
+    return change
+
+
+def certificates_of(**certificates: Certificate) -> Changed:
+    return lambda report: replace(report, summary=replace(report.summary, certificates=certificates))
+
+
+FAILED = Failure(endpoint="GET /heroes", outcome="error", status=500, message="HTTP 500", count=3)
+EXACT = {"statements_per_request": 2.0, "transactions_per_request": 1.0, "checkouts_per_request": 1.0}
+BROKEN, FOUND = (
+    Certificate(valid=kind == "finding", reasons=(Reason(kind=kind, code="stall", message="", value=1, threshold=0),))  # type: ignore[arg-type]
+    for kind in ("instrument", "finding")
+)
+NOT_STARTED = Target(url="http://127.0.0.1:8000")
+SAID: Mapping[str, tuple[Changed, Changed]] = {
+    "Within a second of them its service logged:": (
+        summaries_of(failures=(FAILED,), logged={"KeyError: 1": 3}),
+        summaries_of(failures=(FAILED,)),
+    ),
+    "Counted by the probe for every request, not sampled: what an average request of the scenario takes of the "
+    "database.": (
+        lambda report: replace(
+            report,
+            series={
+                **report.series,
+                "exact": pd.DataFrame([{"cell_id": "c01", **EXACT, "round_trips_per_request": 4.0}]),
+            },
+        ),
+        lambda report: report,
+    ),
+    "Every cell and endpoint (18)": (lambda report: report, summaries_of(endpoints=())),
+    "Invalid trials: the instrument failed, so they feed no figure above": (
+        certificates_of(**{"b1-c01": BROKEN}),
+        certificates_of(**{"b1-c01": FOUND}),
+    ),
+    "The instrument worked in every trial: 1 of 1 are valid.": (
+        certificates_of(**{"b1-c01": FOUND}),
+        certificates_of(**{"b1-c01": BROKEN, "b2-c01": FOUND}),
+    ),
+    "No trial is complete, so there is no certificate.": (certificates_of(), certificates_of(**{"b1-c01": FOUND})),
+    "Findings: what the trials showed; what failed counts against a cell": (
+        summaries_of(findings=("errors",)),
+        summaries_of(findings=()),
+    ),
+    "Each setting as the experiment has it and as the service's processes have it": (
+        summaries_of(applied={"pool.pool_size": (5,)}),
+        lambda report: report,
+    ),
+    "Read back from the processes as they ran. A service may have several engines, each with its own settings; "
+    "\u201cnot known\u201d is what could not be seen.": (
+        summaries_of(applied={"pool.pool_size": ()}),
+        lambda report: report,
+    ),
+    "Arrivals are due at times fixed beforehand, whether or not earlier ones were answered. Latency counts from the "
+    "time an arrival was due, so a stall shows in every one that had to wait behind it.": (
+        cells_of(load=Load(rate_rps=9)),
+        cells_of(load=Load(model="closed", users=16)),
+    ),
+    "A user of the closed model sends the next request after the answer. Latency counts from the send, so a stall "
+    "shows in no more requests than there are users.": (
+        cells_of(load=Load(model="closed", users=16)),
+        cells_of(load=Load(rate_rps=9)),
+    ),
+    "A launch is one fresh start of the service.": (cells_of(target=Target()), cells_of(target=NOT_STARTED)),
+    "Of a service that ran already a launch is one measurement.": (
+        cells_of(target=NOT_STARTED),
+        cells_of(target=Target()),
+    ),
+}
+"""What the report's template says only where it is true: of which data it is, and of which it is not."""
+
+
+@pytest.mark.parametrize("said", SAID)
+def test_what_the_template_says_is_true_of_its_data(make_report: MakeReport, said: str) -> None:
+    report = make_report(figures=False)
+    shown = [said in " ".join(read(change(report)).text(section) for section in SECTIONS_ALL) for change in SAID[said]]
+    assert shown == [True, False]

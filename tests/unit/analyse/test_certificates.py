@@ -12,6 +12,7 @@ import pytest
 
 from harness.analyse import analyse, certify
 from harness.analyse.applied import NotApplied
+from harness.analyse.reasons import percent
 from harness.analyse.resources import Neighbours
 from harness.domain.evidence import PROBE_COLUMNS, SERVER_COLUMNS, Certificate, Death, SamplerGap
 from harness.domain.experiment import Slo
@@ -86,7 +87,9 @@ def test_a_measurement_between_two_readings_of_the_generator_says_that_nobody_lo
     between = generator_log([build.start_ns - SECOND, build.start_ns + 2 * SECOND], [0.99, 0.99])
     found = certificate(build, generator=between)
     assert (found.valid, codes(found, "finding")) == (True, ["unchecked"])
-    assert "1 s are too short" in found.reasons[0].message
+    assert found.reasons[0].message == (
+        "1 s are too short to see whether the load generator kept up: lengthen load.measure_s"
+    )
     assert codes(certificate(build, generator=None), "finding") == []
 
 
@@ -117,7 +120,7 @@ def test_a_silent_sampler_matters_while_measuring(build: ModuleType, at_s: float
 def test_readings_lost_at_an_unknown_time_count(build: ModuleType) -> None:
     gap = SamplerGap(sampler="probe", t_ns=build.start_ns + 9 * SECOND, length_s=0.0, reason="no file")
     (reason,) = certificate(build, gaps=(gap,)).reasons
-    assert (reason.code, reason.message) == ("sampler_gap", "the probe sampler gave nothing at times (no file)")
+    assert (reason.code, reason.message) == ("sampler_gap", "the probe sampler lacks readings (no file)")
 
 
 @pytest.mark.parametrize(("idle_s", "idle", "found"), [(6.0, False, True), (6.0, True, False), (0.02, False, False)])
@@ -129,6 +132,7 @@ def test_a_service_that_others_did_not_wait_for(build: ModuleType, idle_s: float
     assert codes(seen, "finding") == (["still_at_work"] if found else [])
     if found:
         assert (seen.reasons[0].value, seen.reasons[0].threshold) == (pytest.approx(6.0), 1.0)
+        assert seen.reasons[0].message == "the service was still at work 6 s after its load had ended"
 
 
 @pytest.mark.parametrize(("empty", "found"), [(1, False), (2, True)])
@@ -137,6 +141,8 @@ def test_tasks_that_send_nothing(build: ModuleType, empty: int, found: bool) -> 
     seen = certificate(build, rows=rows)
     assert seen.valid
     assert codes(seen, "finding") == (["empty_tasks"] if found else [])
+    said = "2 % of the arrivals sent no request: they are neither success nor failure"
+    assert [reason.message for reason in seen.reasons] == ([said] if found else [])
 
 
 def test_readings_of_another_launchs_turn_are_not_looked_at(build: ModuleType) -> None:
@@ -154,14 +160,35 @@ def test_readings_of_another_launchs_turn_are_not_looked_at(build: ModuleType) -
 
 
 @pytest.mark.parametrize(
-    ("outcome", "code"), [("dropped", "dropped"), ("timeout", "timeouts"), ("unfinished", "unfinished")]
+    ("outcome", "code", "said"),
+    [
+        ("dropped", "dropped", "0.5 % of the arrivals were dropped because as many were in flight as may be"),
+        ("timeout", "timeouts", "0.5 % of what was offered timed out"),
+        ("unfinished", "unfinished", "0.5 % of what was offered never came back"),
+    ],
 )
-def test_a_failure_is_a_finding_never_an_excuse(build: ModuleType, outcome: str, code: str) -> None:
+def test_a_failure_is_a_finding_never_an_excuse(build: ModuleType, outcome: str, code: str, said: str) -> None:
     rows = build.rows([10.0] * 200, outcome=["ok"] * 199 + [outcome])
     found = certificate(build, rows=rows)
     assert found.valid
     assert codes(found, "finding") == [code]
-    assert found.reasons[0].value == pytest.approx(0.005)
+    assert (found.reasons[0].value, found.reasons[0].message) == (pytest.approx(0.005), said)
+
+
+@pytest.mark.parametrize(
+    ("share", "said"),
+    [
+        (0.0, "0 %"),
+        (4e-6, "less than 0.001 %"),
+        (0.0004, "0.04 %"),
+        (0.1234, "12.3 %"),
+        (1.0, "100 %"),
+        (12.0, "1200 %"),
+    ],
+)
+def test_a_share_that_is_small_is_not_called_none(share: float, said: str) -> None:
+    """One timeout in ten thousand was "0.0% of what was offered"."""
+    assert percent(share) == said
 
 
 def test_errors_beyond_the_slo(build: ModuleType) -> None:
@@ -170,7 +197,10 @@ def test_errors_beyond_the_slo(build: ModuleType) -> None:
     assert found.valid
     (reason,) = found.reasons
     assert (reason.code, reason.value, reason.threshold) == ("errors", pytest.approx(0.03), 0.01)
+    assert reason.message == "3 % of what was offered failed"
     assert certificate(build, rows=rows, slo=Slo(error_rate=0.05)).reasons == ()
+    (promised,) = certificate(build, rows=rows, slo=Slo(error_rate=0.0004)).reasons
+    assert promised.message == "3 % of what was offered failed; the SLO allows 0.04 %"
 
 
 def test_settings_that_the_service_does_not_have(build: ModuleType) -> None:
@@ -197,7 +227,10 @@ def test_a_service_that_never_reached_its_database_is_named(
     """The last reading decides: Postgres may count what a connection did only when it is closed."""
     times = [build.START_NS + SECOND // 2, build.START_NS + 3 * SECOND][: len(transactions)]
     server = build.table(SERVER_COLUMNS, t_ns=times, key=["transactions"] * len(times), value=transactions)
-    assert codes(certificate(build, server=server), "finding") == found
+    seen = certificate(build, server=server)
+    assert codes(seen, "finding") == found
+    said = "the service opened no connection to the database it was given"
+    assert [reason.message for reason in seen.reasons] == [said] * len(found)
 
 
 @pytest.mark.parametrize(
@@ -207,6 +240,13 @@ def test_a_service_that_never_reached_its_database_is_named(
         ("worker", 3, "finding", "a worker of the service (process 7) ended with exit code 3 1.5 s into the load"),
         ("postgres", None, "finding", "Postgres (process 7) ended for an unknown reason 1.5 s into the load"),
         ("relay", -15, "instrument", "the network relay (process 7) ended by signal 15 (SIGTERM) 1.5 s into the load"),
+        # whose end is not the cause, and which had no code of its own to tell
+        (
+            "checkpointer",
+            0,
+            "finding",
+            "Postgres restarted 1.5 s into the load, as it does when one of its processes dies",
+        ),
     ],
 )
 def test_what_died_is_named(build: ModuleType, role: Any, code: int | None, kind: str, said: str) -> None:
@@ -219,15 +259,28 @@ def test_what_died_is_named(build: ModuleType, role: Any, code: int | None, kind
     assert found.valid is (kind == "finding")
 
 
+def test_what_died_before_the_load_is_not_said_to_have_died_under_it(build: ModuleType) -> None:
+    deaths = [
+        Death(role="target", launch_id="b1-c1", pid=7 + n, t_ns=build.START_NS - SECOND // 2 + n, code=1)
+        for n in (0, 1)
+    ]
+    (reason,) = certificate(build, deaths=tuple(deaths)).reasons
+    assert reason.message == ("the service (process 7) ended with exit code 1 0.5 s before the load, and 1 more ended")
+
+
 @pytest.mark.parametrize(
-    ("column", "fine", "bad", "code"),
+    ("column", "fine", "bad", "code", "said"),
     [
-        ("gc_pause_max_ms", 20.0, 21.0, "gc_pause"),
-        ("loop_lag_max_ms", 100.0, 101.0, "loop_lag"),
-        ("connection_timeouts", 7, 9, "pool_timeouts"),
+        ("gc_pause_max_ms", 20.0, 21.0, "gc_pause", "a garbage collection stopped the target for 21 ms"),
+        (
+            *("loop_lag_max_ms", 100.0, 101.0, "loop_lag"),
+            "the target's event loop came round 101 ms late: something blocked it, or it had no core",
+        ),
+        ("connection_timeouts", 7, 9, "pool_timeouts", "the pool gave up on 2 waits for a connection (pool_timeout)"),
+        ("connection_timeouts", 7, 8, "pool_timeouts", "the pool gave up on 1 wait for a connection (pool_timeout)"),
     ],
 )
-def test_what_the_probe_finds(build: ModuleType, column: str, fine: float, bad: float, code: str) -> None:
+def test_what_the_probe_finds(build: ModuleType, *, column: str, fine: float, bad: float, code: str, said: str) -> None:
     def probe(last: float) -> pd.DataFrame:
         times = [build.start_ns + SECOND // 4 * i for i in (1, 2, 3)]
         first = fine if column == "connection_timeouts" else 0
@@ -236,7 +289,7 @@ def test_what_the_probe_finds(build: ModuleType, column: str, fine: float, bad: 
     assert certificate(build, probe=probe(fine)).reasons == ()
     found = certificate(build, probe=probe(bad))
     assert found.valid
-    assert codes(found, "finding") == [code]
+    assert [(reason.code, reason.message) for reason in found.reasons] == [(code, said)]
     before = probe(bad)
     before["t_ns"] -= 5 * SECOND
     assert certificate(build, probe=before).reasons == ()
@@ -287,27 +340,41 @@ def server(build: ModuleType, **keys: list[float]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(SERVER_COLUMNS)).astype(dict(SERVER_COLUMNS))
 
 
+CHECKPOINT = "Postgres wrote a checkpoint during the measurement"
+
+
 @pytest.mark.parametrize(
-    ("code", "clean", "found"),
+    ("code", "clean", "found", "said"),
     [
         (
             "steal",
             {"host_cpu_s": [10, 12], "host_steal_s": [1, 1.03]},
             {"host_cpu_s": [10, 12], "host_steal_s": [1, 1.05]},
+            "the hypervisor took 2.5 % of the machine's time",
         ),
-        ("throttled", {"cgroup_throttled_s": [5, 5.009]}, {"cgroup_throttled_s": [5, 5.011]}),
-        ("checkpoint", {"checkpoints": [3, 3], "checkpointer_busy": [0, 0]}, {"checkpoints": [3, 4]}),
-        ("checkpoint", {"checkpointer_busy": [0]}, {"checkpointer_busy": [0, 1, 0]}),
-        ("autovacuum", {"autovacuum_workers": [0, 0, 0]}, {"autovacuum_workers": [0, 2, 0]}),
+        (
+            "throttled",
+            {"cgroup_throttled_s": [5, 5.009]},
+            {"cgroup_throttled_s": [5, 5.011]},
+            "a CPU limit held poolbench's processes up for 1.1 % of the time",
+        ),
+        ("checkpoint", {"checkpoints": [3, 3], "checkpointer_busy": [0, 0]}, {"checkpoints": [3, 4]}, CHECKPOINT),
+        ("checkpoint", {"checkpointer_busy": [0]}, {"checkpointer_busy": [0, 1, 0]}, CHECKPOINT),
+        (
+            "autovacuum",
+            {"autovacuum_workers": [0] * 400},
+            {"autovacuum_workers": [0, 2] + [0] * 398},
+            "autovacuum was at work in 0.25 % of the readings",
+        ),
     ],
 )
 def test_what_server_and_machine_did_beside(
-    build: ModuleType, code: str, clean: dict[str, list[float]], found: dict[str, list[float]]
+    build: ModuleType, code: str, clean: dict[str, list[float]], found: dict[str, list[float]], said: str
 ) -> None:
     assert certificate(build, server=server(build, **clean)) == Certificate(valid=True)
     seen = certificate(build, server=server(build, **found))
     assert seen.valid
-    assert codes(seen, "finding") == [code]
+    assert [(reason.code, reason.message) for reason in seen.reasons] == [(code, said)]
 
 
 def test_a_busy_machine_that_the_measurement_took_cores_of(build: ModuleType) -> None:
@@ -317,8 +384,9 @@ def test_a_busy_machine_that_the_measurement_took_cores_of(build: ModuleType) ->
     (reason,) = found.reasons
     assert (reason.code, reason.value) == ("harness_cpu", pytest.approx(0.33))
     assert reason.message == (
-        "97% of the machine's CPU time was in use; what runs beside the service to measure it used 33% of the time of "
-        "all cores (load generator 12%, samplers 1%, Postgres 20%): alone on the machine the service would have more"
+        "97 % of the machine's CPU time was in use; what runs beside the service to measure it used 33 % of the time "
+        "of all cores (load generator 12 %, samplers 1 %, Postgres 20 %): alone on the machine the "
+        "service would have more"
     )
     for clean in (Neighbours(busy=0.89, by_role=shares), Neighbours(busy=0.97, by_role={"generator": 0.04}), None):
         assert certificate(build, neighbours=clean) == Certificate(valid=True)
@@ -413,7 +481,8 @@ def test_workers_that_share_unevenly(build: ModuleType) -> None:
     one_idle = build.rows([10.0] * 400, pid=1)
     lines = build.table(PROBE_COLUMNS, t_ns=[build.start_ns] * 2, pid=[1, 2])
     assert certificate(build, rows=even) == Certificate(valid=True)
-    assert codes(certificate(build, rows=uneven), "finding") == ["imbalance"]
+    (reason,) = certificate(build, rows=uneven).reasons
+    assert reason.message == "one of 2 workers answered 1.8 times its share of the requests"
     assert codes(certificate(build, rows=one_idle, probe=lines), "finding") == ["imbalance"]
     assert certificate(build, rows=one_idle) == Certificate(valid=True)
 
@@ -428,6 +497,7 @@ def test_a_warm_up_that_was_too_short(build: ModuleType) -> None:
     (reason,) = found.reasons
     assert (reason.kind, reason.code, reason.threshold) == ("finding", "warmup", pytest.approx(1.0))
     assert reason.value == pytest.approx(3.0)
+    assert reason.message == ("latency settled after 3.0 s of load, but the warm-up was 1.0 s: lengthen load.warmup_s")
     settled = warmed(build, np.add([30.0] * 1000 + [10.0] * 9000, noise))
     assert certificate(build, rows=settled, segments=segments, ledger=ledger) == Certificate(valid=True)
 

@@ -42,19 +42,30 @@ def line(build: ModuleType, at_s: float, *, lag_ms: float = 0.0, gc_ms: float = 
 
 
 @pytest.mark.parametrize("at_s", [-0.5, 0.5, 0.95, 1.2])
-@pytest.mark.parametrize("role", ["target", "pgbouncer", "postgres", "backend"])
+@pytest.mark.parametrize(
+    ("role", "who"),
+    [
+        ("target", "the service"),
+        ("pgbouncer", "PgBouncer"),
+        ("postgres", "Postgres"),
+        ("backend", "one of Postgres's processes"),
+    ],
+)
 def test_a_service_that_stood_still_is_found_whichever_side_of_an_edge_it_fell_on(
-    build: ModuleType, role: str, at_s: float
+    build: ModuleType, role: str, who: str, at_s: float
 ) -> None:
     found = certificate(build, standstills=(still(build, at_s, 2.0, role=role),))
     assert found.valid
     assert [(reason.kind, reason.code, reason.value) for reason in found.reasons] == [("finding", "stood_still", 2.0)]
-    assert f"stopped for 2.0 s, {max(0.0, at_s):.1f} s into the load" in found.reasons[0].message
+    when = "0.5 s before the load" if at_s < 0 else f"{at_s:.1f} s into the load"
+    assert found.reasons[0].message == f"{who} (process 7) was stopped for 2.0 s, {when}"
 
 
-def test_the_longest_is_named_and_the_others_are_counted(build: ModuleType) -> None:
-    (reason,) = certificate(build, standstills=(still(build, 0.1, 0.3), still(build, 0.5, 0.4, pid=8))).reasons
-    assert reason.message == "the service (process 8) was stopped for 0.4 s, 0.5 s into the load, and 1 times more"
+@pytest.mark.parametrize(("others", "more"), [(1, "once more"), (2, "2 times more")])
+def test_the_longest_is_named_and_the_others_are_counted(build: ModuleType, others: int, more: str) -> None:
+    found = (*[still(build, 0.1, 0.3)] * others, still(build, 0.5, 0.4, pid=8))
+    (reason,) = certificate(build, standstills=found).reasons
+    assert reason.message == f"the service (process 8) was stopped for 0.4 s, 0.5 s into the load, and {more}"
 
 
 @pytest.mark.parametrize("role", ["generator", "relay"])

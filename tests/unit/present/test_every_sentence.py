@@ -1,14 +1,19 @@
-"""No sentence without a test: each one that `present` can say is quoted by a test of the data it is said of."""
+"""No sentence without a test: each one that a report can say is quoted by a test of the data it is said of.
+
+They are worded in `present` and its template, and those of the certificates in `analyse`.
+"""
 
 from __future__ import annotations
 
 import ast
+import html
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+import harness.analyse
 import harness.present
 
 TRUE_OF_ALL_DATA = {
@@ -33,11 +38,49 @@ TRUE_OF_ALL_DATA = {
     "Where the mean latency was spent; a long hatched part is time lost",
     "The share of offered arrivals that got no good answer, by what happened to them.",
 }
+TRUE_OF_ALL_REPORTS = """
+pool wait p95, ms
+
+p99 of served, ms
+
+How to read this
+
+Failures are infinitely slow
+
+CPU, ms per request
+
+Small figures are 95 % intervals over launches. \u201cNot apart from\u201d names the ranks of the cells that the
+measurement cannot tell this one apart from; such ties are pairs, not groups. \u221e means that more arrivals failed
+than the percentile leaves room for.
+
+Percentiles are of what was offered. An arrival that failed, timed out, was dropped or never finished counts as
+slower than any other, so that failing fast never ranks first. \u201cp99 of served\u201d leaves failures out.
+
+The 95 % interval says where the figure would lie in further launches; it is computed over launches, never over
+requests, because requests of one launch share its luck.
+
+Two cells are not told apart when the interval of the ratio of their p95 includes 1, with all that the instrument
+may have added or with none of it. All pairs are compared at once, with the noise of all cells and launches, so that
+equal cells are told apart in at most one run in twenty.
+
+A queue that had not settled (from_empty) would be longer in a steady state: its latency is a lower bound. A
+saturated cell was offered more than it can carry; its latency only says how long the load went on, so it is ranked
+by what it answered well.
+
+A trial is invalid when the measuring itself failed: lost counts, gaps in the samples, a load generator that had no
+CPU. By how much a late generator can have moved a p95 is in summary.csv (p95_bound_low_ms), and among the doubts
+where that is a good part of it. Errors, drops and saturation are findings: results of the service, which count as
+worse.
+
+Time a request waits for a database connection: in the queue, while one is opened, and while it is tested.
+"""
+"""Heads of columns and what figures mean, in the template; it says the rest only where a test shows that it is true."""
 TESTS = Path(__file__).parents[2]
 WORDS_MIN = 4
 ELSEWHERE = {
     "findings.py": "test_findings.py goes through its table",
     "style.py": "the look of figures",
+    "spread.py": "a call that is a bug",
 }
 
 
@@ -55,16 +98,35 @@ def literals(source: str) -> Iterator[str]:
             yield node.value
 
 
+def is_sentence(text: str) -> bool:
+    """More than a word or two; a column's name has underscores."""
+    return len(re.findall(r"[A-Za-z]+", text)) >= WORDS_MIN and " " in text
+
+
 def sentences() -> list[tuple[str, str]]:
-    """Module and text of all that is more than a word or two; a column's name has underscores."""
-    modules = sorted(Path(str(harness.present.__file__)).parent.rglob("*.py"))
+    """Module and text of all that can be said."""
+    rooms = [Path(str(room.__file__)).parent for room in (harness.present, harness.analyse)]
     return [
         (path.name, text)
-        for path in modules
+        for room in rooms
+        for path in sorted(room.rglob("*.py"))
         if path.name not in ELSEWHERE
         for text in literals(path.read_text())
-        if len(re.findall(r"[A-Za-z]+", text)) >= WORDS_MIN and " " in text
+        if is_sentence(text)
     ]
+
+
+def general() -> set[str]:
+    """What the template says of every report."""
+    return {" ".join(text.split()) for text in TRUE_OF_ALL_REPORTS.split("\n\n")}
+
+
+def of_the_template() -> list[str]:
+    """Each text between the marks of the report's template; what is filled in is an ellipsis."""
+    template = Path(str(harness.present.__file__)).parent / "templates" / "report.html.j2"
+    filled = re.sub(r"\{\{.*?\}\}", "\u2026", template.read_text())
+    texts = re.split(r"\{%.*?%\}|<[^>]*>", filled)
+    return [text for each in texts if is_sentence(text := " ".join(html.unescape(each).split()))]
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +145,16 @@ def test_every_sentence_is_quoted_by_a_test(module: str, text: str, quoted: str)
     longest = max(text.split("\u2026"), key=len).strip(" ;,.()")
     general = any(text.startswith(start) for start in TRUE_OF_ALL_DATA)
     assert general or longest in quoted, f"{module} can say {longest!r}: show the data that make it true, and false"
+
+
+@pytest.mark.parametrize("text", of_the_template())
+def test_every_sentence_of_the_template_is_quoted_by_a_test(text: str, quoted: str) -> None:
+    longest = max(text.split("\u2026"), key=len).strip(" ;,.()")
+    assert text in general() or longest in quoted, f"the report can say {longest!r}: show when, and when not"
+
+
+def test_what_is_true_of_all_reports_is_still_said() -> None:
+    assert set(of_the_template()) >= general()
 
 
 def test_what_is_true_of_all_data_is_still_said() -> None:
