@@ -1,4 +1,4 @@
-"""What the machine took away: time stolen by a hypervisor, time a control group had to stand still."""
+"""What the machine took away: time stolen by a hypervisor, time a control group was held up, or stood still."""
 
 from __future__ import annotations
 
@@ -35,6 +35,28 @@ def throttling(stat: str) -> Mapping[str, float]:
     if "throttled_time" in values:
         return {"cgroup_throttled_s": int(values["throttled_time"]) / 1e9}
     return {}
+
+
+def freezers(pid: int) -> list[Path]:
+    """The files that say whether a process's control group is frozen, of either version; the root group has none."""
+    found = []
+    for line in _read(Path(f"/proc/{pid}/cgroup")).splitlines():
+        number, controllers, path = line.split(":", 2)
+        if number == "0":
+            found += [root / path.lstrip("/") / "cgroup.events" for root in (_CGROUPS, _CGROUPS / "unified")]
+        elif controllers == "freezer":
+            found.append(_CGROUPS / "freezer" / path.lstrip("/") / "freezer.state")
+    return [file for file in found if file.exists()]
+
+
+def says_frozen(content: bytes) -> bool:
+    """Whether such a file says so; a process that is frozen (docker pause) shows as one that sleeps."""
+    return b"frozen 1" in content or b"FROZEN" in content
+
+
+def is_frozen(pid: int) -> bool:
+    """Whether a process's control group is frozen now."""
+    return any(says_frozen(_read(file).encode()) for file in freezers(pid))
 
 
 def _cpu_stat() -> str:

@@ -7,12 +7,13 @@ import sys
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import psutil
 
 from harness.domain.evidence import Standstill, StillRole
+from harness.observe.host import freezers, is_frozen, says_frozen
 from harness.observe.sampler import Row
 from harness.observe.standstills import STOPPED, Standstills, database_of_backend
 
@@ -46,6 +47,7 @@ class Usage:
     ended: bool = False
     """a zombie: its CPU still counts for nobody else"""
     stopped: bool = False
+    """or frozen, with its control group"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,23 +112,28 @@ class Process:
     def __init__(self, pid: int) -> None:
         self._pid = pid
         self._stat: int | None = None
+        self._freezers: list[int] = []
         if _LINUX:
-            with suppress(*_GONE):
+            with suppress(OSError):
                 self._stat = os.open(f"/proc/{pid}/stat", os.O_RDONLY)
+                self._freezers += [os.open(file, os.O_RDONLY) for file in freezers(pid)]
 
     def usage(self) -> Usage | None:
         """What it uses; None when it is not there any more, even if another has its number."""
         if not _LINUX:
             return _usage_portable(self._pid)
+        if self._stat is None:
+            return None
         try:
-            return None if self._stat is None else _usage(os.pread(self._stat, _MOST_BYTES, 0))
+            usage = _usage(os.pread(self._stat, _MOST_BYTES, 0))
         except ProcessLookupError:
             return None
+        return replace(usage, stopped=True) if any(map(_says_frozen, self._freezers)) else usage
 
     def close(self) -> None:
-        if self._stat is not None:
-            os.close(self._stat)
-            self._stat = None
+        for descriptor in (*self._freezers, *([] if self._stat is None else [self._stat])):
+            os.close(descriptor)
+        self._stat, self._freezers = None, []
 
 
 class PostgresTreeSampler:
@@ -147,7 +154,7 @@ class PostgresTreeSampler:
         stopped: list[tuple[StillRole, str, int]] = [
             ("backend", self._launch_of(pid), pid) for pid, usage in processes.items() if usage.stopped
         ]
-        if parent.stopped:
+        if parent.stopped or is_frozen(self._root.pid):
             stopped.append(("postgres", "", self._root.pid))
         self._standstills.see(stopped)
         private = sum(usage.rss_bytes - usage.shared_bytes for usage in members)
@@ -241,6 +248,13 @@ def _usage(stat: bytes, statm: bytes = b"") -> Usage:
         rss_bytes=int(pages[1] if pages else fields[20]) * _PAGE_BYTES,
         shared_bytes=int(pages[2]) * _PAGE_BYTES if pages else 0,
     )
+
+
+def _says_frozen(freezer: int) -> bool:
+    try:
+        return says_frozen(os.pread(freezer, _MOST_BYTES, 0))
+    except OSError:  # the group is gone
+        return False
 
 
 def _members(root: Root) -> list[int]:

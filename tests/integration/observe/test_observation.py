@@ -462,6 +462,49 @@ def test_who_stands_still_is_told_from_who_is_idle_or_busy(child: Callable[[str]
     assert (late.role, late.launch_id, late.pid) == ("generator", "", generator.pid)
 
 
+GROUPS = Path("/sys/fs/cgroup")
+FREEZERS = {
+    "second version": ((GROUPS, GROUPS / "unified"), "cgroup.freeze", ("1", "0")),
+    "first version": ((GROUPS / "freezer",), "freezer.state", ("FROZEN", "THAWED")),
+}
+
+
+@pytest.mark.skipif(sys.platform != "linux" or os.getuid() != 0, reason="control groups are root's to make")
+@pytest.mark.parametrize("version", FREEZERS)
+def test_what_is_frozen_with_its_control_group_stands_still(
+    child: Callable[[str], subprocess.Popen[str]], version: str
+) -> None:
+    """As docker pause does; the process's own state says that it sleeps."""
+    roots, switch, (on, off) = FREEZERS[version]
+    group = next((root / f"poolbench-test-{os.getpid()}" for root in roots if (root / "cgroup.procs").exists()), None)
+    if group is None:
+        pytest.skip(f"no control groups of the {version} here")
+    frozen, idle = child(IDLE), child(IDLE)
+    try:
+        group.mkdir()
+    except OSError as error:
+        pytest.skip(f"no control group can be made here: {error}")
+    try:
+        (group / "cgroup.procs").write_text(str(frozen.pid))
+        targets = [replace(target(pids=(each.pid,)), launch_id=f"b1-c{n}") for n, each in enumerate((frozen, idle))]
+        with observe(server=None, targets=targets, generator_pid=os.getpid(), interval_s=0.05) as observation:
+            time.sleep(0.3)
+            (group / switch).write_text(on)
+            time.sleep(0.8)
+            assert psutil.Process(frozen.pid).status() != psutil.STATUS_STOPPED
+            (group / switch).write_text(off)
+            time.sleep(0.3)
+            (found,) = observation.finish().standstills
+    finally:
+        (group / switch).write_text(off)
+        frozen.kill()
+        frozen.wait()
+        until(lambda: not (group / "cgroup.procs").read_text())
+        group.rmdir()
+    assert (found.role, found.launch_id, found.pid) == ("target", "b1-c0", frozen.pid)
+    assert found.length_s > 0.3
+
+
 @pytest.mark.postgres
 def test_a_backend_that_stands_still_is_told_by_its_database(
     postgres_server: Server, scratch_database: str, child: Callable[[str], subprocess.Popen[str]]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import heapq
 import math
+from dataclasses import replace
 from types import ModuleType
 
 import numpy as np
@@ -24,7 +25,7 @@ from harness.analyse.lateness import lateness_bound_ns
 from harness.analyse.launches import measure_launches
 from harness.analyse.metrics import METRICS, compare_by
 from harness.analyse.recommend import Candidate, recommend
-from harness.domain.evidence import Context
+from harness.domain.evidence import GENERATOR_COLUMNS, Context
 
 NEVER_S = 1e9
 BROKEN = Context(clock_uncertainty_ms=9.0)
@@ -81,6 +82,51 @@ def test_the_true_quantile_lies_within_the_bound_in_every_launch(permits: int, u
             moved += high > 1.05 * true
     assert outside == 0
     assert moved > 0, "the stalls were felt, or nothing was tested"
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_one_stall_of_300_ms_in_20_s_is_no_reason_and_its_effect_lies_within_the_bound(
+    build: ModuleType, seed: int
+) -> None:
+    """What was due meanwhile is sent at its end, and what was answered meanwhile is taken up then."""
+    draws = np.random.default_rng(seed)
+    due_s = np.sort(draws.uniform(0, MEASURE_S, size=2000))
+    holds_s = draws.exponential(0.02, size=len(due_s))
+    begun_s = draws.uniform(1, MEASURE_S - 1)
+
+    def after_the_stall(at_s: Floats) -> Floats:
+        return np.where((at_s >= begun_s) & (at_s < begun_s + 0.3), begun_s + 0.3, at_s)
+
+    true_ms = np.sort(1000 * (departures_s(due_s, holds_s, 4) - due_s))
+    handed_s = after_the_stall(due_s)
+    answered_s = departures_s(handed_s, holds_s, 4)
+    taken_s = after_the_stall(answered_s)
+
+    def at_ns(at_s: Floats) -> Floats:
+        return build.START_NS + np.round(at_s * 1e9).astype(np.int64)
+
+    rows = build.rows(
+        1000 * (taken_s - due_s),
+        intended_ns=at_ns(due_s),
+        handed_ns=at_ns(handed_s),
+        started_ns=at_ns(handed_s),
+        finished_ns=at_ns(taken_s),
+        uptake_ns=at_ns(taken_s) - at_ns(answered_s),
+    )
+    seconds = range(round(MEASURE_S))
+    generator = build.table(
+        GENERATOR_COLUMNS,
+        t_ns=[build.START_NS + build.SECOND * (second + 1) - 1 for second in seconds],
+        cpu_share=0.3,
+        stall_max_ms=[300.0 if second == int(begun_s) else 3.0 for second in seconds],
+    )
+    segments = [build.segment(0, duration_s=MEASURE_S)]
+    evidence = replace(build.trial(build.cell(), 1, rows, segments=segments), generator=generator)
+    (launch,) = measure_launches(build.run([evidence])).counted
+    for share, least_ms, measured_ms in zip(SHARES, launch.all.least_ms, launch.all.quantiles_ms, strict=True):
+        assert least_ms - 1e-5 <= quantile(true_ms, share) <= measured_ms + 1e-5
+    assert launch.all.quantiles_ms[-1] > 1.2 * quantile(true_ms, 0.99), "the stall was felt, or nothing was tested"
+    assert launch.all.quantiles_ms[-1] > 1.2 * launch.all.least_ms[-1]
 
 
 def test_a_generator_that_is_on_time_has_moved_nothing() -> None:
