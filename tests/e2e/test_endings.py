@@ -157,13 +157,23 @@ def test_the_log_that_a_message_names_is_there(poolbench, small: Callable[..., s
     assert poolbench("report").returncode == 2
 
 
-def test_a_service_that_is_stopped_in_mid_load_is_named(poolbench, small: Callable[..., str]) -> None:
+def in_mid_load(poolbench, small: Callable[..., str]) -> tuple[subprocess.Popen[str], int]:
+    """A run of one launch, a second and a half into its load of four, and the process of its service."""
     text = small(("[1, 5]", "[5]"), ("launches = 2", "launches = 1"), ("measure_s = 1.0", "measure_s = 4.0"))
     process = poolbench.start("run", poolbench.write("small.toml", text), "--json")
     wait_for(poolbench, "results/*/sittings/1/go.json", process)
     (note,) = poolbench.cwd.glob("results/*/sittings/1/probe-b1-c1/probe-*.jsonl")
-    pid = int(note.stem.rpartition("-")[2])
     time.sleep(1.5)
+    return process, int(note.stem.rpartition("-")[2])
+
+
+def found_in(out: str) -> dict[str, str]:
+    (reasons,) = [certificate["reasons"] for certificate in json.loads(out)["certificates"].values()]
+    return {reason["code"]: reason["message"] for reason in reasons}
+
+
+def test_a_service_that_is_stopped_in_mid_load_is_named(poolbench, small: Callable[..., str]) -> None:
+    process, pid = in_mid_load(poolbench, small)
     os.kill(pid, signal.SIGSTOP)
     time.sleep(1.5)
     os.kill(pid, signal.SIGCONT)
@@ -172,8 +182,23 @@ def test_a_service_that_is_stopped_in_mid_load_is_named(poolbench, small: Callab
     (folder,) = (poolbench.cwd / "results").iterdir()
     (trial,) = RunStore.open(folder).read().trials
     assert [(still.role, still.pid) for still in trial.trial.standstills] == [("target", pid)]
-    (reasons,) = [certificate["reasons"] for certificate in json.loads(out)["certificates"].values()]
-    found = {reason["code"]: reason["message"] for reason in reasons}
+    found = found_in(out)
     assert f"the service (process {pid}) was stopped for " in found["stood_still"]
     assert "loop_lag" not in found
     assert "stopped for" in (folder / "report.html").read_text()
+
+
+def test_a_service_that_is_killed_in_mid_load_is_named_and_not_recommended(
+    poolbench, small: Callable[..., str]
+) -> None:
+    process, pid = in_mid_load(poolbench, small)
+    os.kill(pid, signal.SIGKILL)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode in MEASURED, err
+    shown = json.loads(out)
+    assert f"the service (process {pid}) ended by signal 9 (SIGKILL) " in found_in(out)["died"]
+    assert shown["recommended"] is None
+    assert "cannot be recommended" in shown["verdict"]
+    assert "ConnectionRefusedError" in shown["cells"][0]["failures"][0]["message"]
+    (folder,) = (poolbench.cwd / "results").iterdir()
+    assert "ended by signal 9 (SIGKILL)" in (folder / "report.html").read_text()
