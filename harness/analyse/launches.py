@@ -1,7 +1,7 @@
 """The figures of one launch: the step between its rows and what several launches say together.
 
-Launches are taken one after the other, and of each its figures stay, with twelve bytes for each of its arrivals (when it
-was due, and its latency): a run may be larger than memory.
+Launches are taken one after the other, and of each its figures stay, with twelve bytes for each of its arrivals (when
+it was due, and its latency): a run may be larger than memory.
 """
 
 from __future__ import annotations
