@@ -45,7 +45,10 @@ def trial(build: ModuleType, number: int, pool: Pool, *engines: AppliedPool, blo
             [engine(pool_recycle_s=300, pool_pre_ping=True)],
             [("pool.pool_recycle_s", -1, (300,)), ("pool.pool_pre_ping", False, (True,))],
         ),
-        ([engine(pool_size=None, pool_class="NullPool")], [("pool.pool_class", "queue", ("NullPool",))]),
+        (
+            [engine(pool_size=None, pool_class="NullPool")],
+            [("pool.pool_class", "queue", ("NullPool",)), ("pool.pool_size", 5, ("none (NullPool)",))],
+        ),
         ([], []),  # not seen
     ],
 )

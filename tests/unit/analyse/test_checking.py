@@ -138,6 +138,7 @@ def test_what_the_service_itself_shows(build: ModuleType) -> None:
     assert said.problems == (
         Problem(kind="ended", about="worker", detail="exit code -9"),
         Problem(kind="not_applied", about="pool.pool_class", detail="NullPool, not queue"),
+        Problem(kind="not_applied", about="pool.pool_size", detail="none (NullPool), not 5"),
     )
     assert (said.target, said.engines, said.notes) == (
         "target_app.main:create_app",

@@ -99,7 +99,7 @@ ERROR late: goodbye
 
 def test_a_line_counts_for_a_failure_within_a_second_of_it(build: ModuleType) -> None:
     readings = (
-        *((0.1, ""), (2.5, "empty"), (4.0, "tries left"), (5.2, "17 is lost"), (5.3, "18 is lost")),
+        *((0.1, ""), (2.5, "empty"), (4.1, "tries left"), (5.2, "17 is lost"), (5.3, "18 is lost")),
         *((7.1, "is wrong"), (7.6, "goodbye")),
     )
     evidence = replace(

@@ -15,8 +15,8 @@ def test_a_row_for_the_first_reading_and_for_each_that_found_a_log_longer(tmp_pa
     first = sampler.read()
     assert [(row["launch_id"], row["bytes"]) for row in first] == [("b1-c1", 3), ("b1-c2", 3)]
     assert sampler.read() == []
-    with logs["b1-c2"].open("ab") as log:
-        log.write("caf\u00e9\n".encode())
+    with logs["b1-c2"].open("ab") as output:
+        output.write("caf\u00e9\n".encode())
     (grown,) = sampler.read()
     assert (grown["launch_id"], grown["bytes"]) == ("b1-c2", 9)
     assert int(str(grown["since_ns"])) > int(str(first[0]["since_ns"]))
