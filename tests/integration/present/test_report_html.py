@@ -10,12 +10,13 @@ import pytest
 
 from harness.domain.evidence import Certificate, Reason
 from harness.domain.experiment import Limits, Load, Slo, Target
+from harness.domain.gate import GateVerdict, Part, RuleVerdict
 from harness.domain.verdict import Failure, Report, Verdict
 from harness.present import render_html
 
 MakeReport = Callable[..., Report]
 VOID = {"meta", "br", "link", "img", "input", "hr", "path", "rect", "use", "circle", "line"}
-SECTIONS_ALL = ("errors", "endpoints", "certificates", "applied", "reading")
+SECTIONS_ALL = ("comparison", "errors", "endpoints", "certificates", "applied", "reading")
 SECTIONS = ["run", "ranking", "figures", "errors", "endpoints", "certificates", "notes", "environment", "reading"]
 
 
@@ -285,6 +286,37 @@ BROKEN, FOUND = (
     Certificate(valid=kind == "finding", reasons=(Reason(kind=kind, code="stall", message="", value=1, threshold=0),))  # type: ignore[arg-type]
     for kind in ("instrument", "finding")
 )
+P95 = RuleVerdict(
+    kind="statistical",
+    metric="p95_ms",
+    endpoint="*",
+    scale="ratio",
+    base=20.0,
+    head=21.0,
+    effect=0.05,
+    low=-0.02,
+    high=0.12,
+    verdict="inconclusive",
+)
+POOL = Part(name="pool", base_ms=1.0, head_ms=3.0, low_ms=1.5, high_ms=2.5)
+
+
+def gate(*parts: Part) -> GateVerdict:
+    return GateVerdict(
+        verdict="inconclusive",
+        primary=P95,
+        rules=(P95,),
+        blocks=7,
+        fresh_blocks=0,
+        planned_blocks=7,
+        alarm=False,
+        noise=None,
+        paired=True,
+        identical=False,
+        parts=parts,
+    )
+
+
 NOT_STARTED = Target(url="http://127.0.0.1:8000")
 SAID: Mapping[str, tuple[Changed, Changed]] = {
     "Within a second of them its service logged:": (
@@ -301,6 +333,14 @@ SAID: Mapping[str, tuple[Changed, Changed]] = {
             },
         ),
         lambda report: report,
+    ),
+    "The head against the base": (
+        lambda report: replace(report, gate=gate()),
+        lambda report: report,
+    ),
+    "Where the time of an average request went, ms": (
+        lambda report: replace(report, gate=gate(POOL)),
+        lambda report: replace(report, gate=gate()),
     ),
     "Every cell and endpoint (18)": (lambda report: report, summaries_of(endpoints=())),
     "Invalid trials: the instrument failed, so they feed no figure above": (
