@@ -388,7 +388,7 @@ class Observed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SamplerGap:
-    """A sampler that gave nothing for longer than five intervals."""
+    """A sampler that gave nothing for longer than five intervals, or that stood still itself."""
 
     sampler: str
     t_ns: int

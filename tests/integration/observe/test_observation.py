@@ -434,6 +434,40 @@ def test_samplers_keep_off_the_processors_a_target_is_pinned_to(child: Callable[
     assert os.sched_getaffinity(0) == own
 
 
+STOPPED = """
+import sys
+from harness.observe.sampler import SamplerLoop
+
+class Sampler:
+    name = "process"
+    def read(self):
+        print("read", flush=True)
+        return [{}]
+
+loop = SamplerLoop(Sampler(), interval_s=0.1)
+loop.start()
+sys.stdin.readline()
+loop.stop()
+print([gap.length_s >= 0.3 for gap in loop.gaps])
+"""
+
+
+def test_a_stall_of_300_ms_is_a_gap() -> None:
+    """Wherever between two readings it begins; the process is stopped as a whole, and nothing of it fails."""
+    with subprocess.Popen(
+        [sys.executable, "-c", STOPPED], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        for _ in range(3):
+            assert process.stdout.readline() == "read\n"
+        process.send_signal(signal.SIGSTOP)
+        time.sleep(0.3)
+        process.send_signal(signal.SIGCONT)
+        assert process.stdout.readline() == "read\n"
+        found, _ = process.communicate("stop\n", timeout=20)
+    assert found.splitlines()[-1] == "[True]"
+
+
 def stopped_for(seconds: float, *pids: int) -> None:
     for pid in pids:
         os.kill(pid, signal.SIGSTOP)

@@ -117,6 +117,15 @@ def sampler_silent(build: ModuleType, seconds: float) -> Change:
     return {"gaps": tuple(tracker.gaps)}
 
 
+def sampler_stood_still(build: ModuleType, late_s: float) -> Change:
+    """Its next reading began so late: after a stall of 300 ms at least 0.18 s, after its pause of 0.12 s at most."""
+    tracker = GapTracker("process", 0.1)
+    tracker.opened(build.START_NS + 4 * SECOND)
+    tracker.begun(late_s)
+    tracker.reading(build.START_NS + 4 * SECOND + round((0.12 + late_s) * SECOND))
+    return {"gaps": tuple(tracker.gaps)}
+
+
 def stopped(build: ModuleType, role: Any) -> Change:
     """A process stood still for a third of a second; of the service that is a finding."""
     at_ns = build.START_NS + SECOND
@@ -144,7 +153,10 @@ FAULTS: Mapping[str, tuple[tuple[Fault, Fault], ...]] = {
     "schedule": ((lambda build: offered(build, 0.93), lambda build: offered(build, 0.9)),),
     "ceiling": ((lambda _: {"generator_ceiling_rps": 340.0}, lambda _: {"generator_ceiling_rps": 320.0}),),
     "ledger": ((lambda build: rows_lost(build, 0), lambda build: rows_lost(build, 1)),),
-    "sampler_gap": ((lambda build: sampler_silent(build, 0.45), lambda build: sampler_silent(build, 0.55)),),
+    "sampler_gap": (
+        (lambda build: sampler_silent(build, 0.45), lambda build: sampler_silent(build, 0.55)),
+        (lambda build: sampler_stood_still(build, 0.14), lambda build: sampler_stood_still(build, 0.18)),
+    ),
     "lost_worker": ((lambda _: {"lost_workers": ()}, lambda _: {"lost_workers": ("worker-2",)}),),
     "clock": ((lambda _: {"clock_uncertainty_ms": 0.9}, lambda _: {"clock_uncertainty_ms": 1.1}),),
     "relay_late": ((lambda _: {"relay": relay(late_ms_p50=0.9)}, lambda _: {"relay": relay(late_ms_p50=1.1)}),),
@@ -167,7 +179,7 @@ SAYS: Mapping[str, tuple[str, ...]] = {
     "schedule": ("2700 arrivals were offered where the plan asks for about 3000",),
     "ceiling": ("300 arrivals/s were asked of a load generator that was calibrated to send 320 at most",),
     "ledger": ("the generator's counts and its rows disagree: ",),
-    "sampler_gap": ("the postgres sampler gave nothing for 0.6 s",),
+    "sampler_gap": ("the postgres sampler gave nothing for 0.6 s", "the process sampler gave nothing for 0.3 s"),
     "lost_worker": ("the generator lost its worker worker-2",),
     "clock": ("the clock is only known to 1.1 ms",),
     "relay_late": ("the network relay passed on half of the pieces 1.1 ms late or more",),

@@ -167,6 +167,20 @@ def test_more_than_five_intervals_without_a_reading_is_a_gap(silence_s: float, g
         assert tracker.gaps[0].reason == ""
 
 
+@pytest.mark.parametrize(
+    ("interval_s", "late_s", "gaps"),
+    [(0.1, 0.14, 0), (0.1, 0.16, 1), (0.02, 0.14, 0), (0.02, 0.16, 1), (1.0, 1.4, 0), (1.0, 1.6, 1)],
+)
+def test_a_sampler_that_stood_still_begins_its_reading_late(interval_s: float, late_s: float, gaps: int) -> None:
+    tracker = GapTracker("postgres", interval_s)
+    tracker.opened(0)
+    tracker.begun(late_s)
+    tracker.reading(S // 1000)
+    tracker.begun(0.0)
+    tracker.reading(S // 500)
+    assert len(tracker.gaps) == gaps
+
+
 def test_silence_at_the_end_counts_and_silence_while_closed_does_not() -> None:
     tracker = GapTracker("postgres", 0.1)
     tracker.opened(0)
