@@ -13,7 +13,7 @@ PIN = re.compile(r"^([a-z0-9-]+)==([^ ;\\]+)", re.MULTILINE)
 
 def test_every_setting_of_the_service_can_be_given_to_its_container() -> None:
     compose = (ROOT / "docker-compose.yml").read_text()
-    app = compose[compose.index("\n  app:\n") : compose.index("\n  harness:\n")]
+    app = compose[compose.index("\n  app:\n") : compose.index("\n  role:\n")]
     given = set(re.findall(r"^      ([A-Z_]+):", app, re.MULTILINE)) | {"DATABASE_URL"}
     assert given == {name.upper() for name in Settings.model_fields}
 
