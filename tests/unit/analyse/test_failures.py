@@ -141,7 +141,8 @@ def test_a_log_that_was_cut_in_the_middle_is_read_by_its_lines_own_time(build: M
     shorten(tmp_path / "target.log", 2000)
     cut = (tmp_path / "target.log").read_bytes()
     assert len(cut) < 2100
-    marks = lengths(build, whole, (0.1, ""), (0.2, "cold"), (5.2, "second: lost"))
+    readings = ((0.1, ""), (0.2, "cold"), (3.0, "cold"), (5.2, "second: lost"))
+    marks = lengths(build, whole, *readings).assign(bytes=[0, 18, len(whole) // 2, len(whole)])
     rows = failing_from(build, 5.0, 6.0)
     evidence = replace(build.trial(build.cell(), 1, rows), target_log=cut, log=marks)
     (summary,) = analyse(build.run([evidence])).summary.cells
