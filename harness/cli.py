@@ -153,13 +153,43 @@ def gate(  # noqa: PLR0917 -- likewise
     experiment: Annotated[Path, typer.Argument(help="An experiment with [arms.base] and [arms.head].")],
     overrides: Overrides = None,
     results: Results = Path("results"),
+    junit: Annotated[
+        Path | None, typer.Option("--junit", metavar="FILE", help="Write a case for each rule as JUnit XML.")
+    ] = None,
+    markdown: Annotated[
+        Path | None, typer.Option("--markdown", metavar="FILE", help="Write the verdict and the rules as Markdown.")
+    ] = None,
     events: Events = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Compare two sides as `compare` does, for CI: exit code 1 if the head is worse (docs/compare.md)."""
+    """Compare two sides as `compare` does, for CI: exit code 1 if the head is worse (docs/gate.md)."""
+    for path in filter(None, (junit, markdown)):
+        if not os.access(path.parent, os.W_OK):
+            raise UsageError(f"{path} cannot be written.", next_step="Name a file in a folder that exists.")
     report = _two_sides(experiment, overrides or (), results, events, as_json=as_json, quiet=quiet)
+    _tell_ci(report, str(results / report.info.run_id), junit, markdown)
     raise typer.Exit(_gate_answer(report))
+
+
+def _tell_ci(report: Report, run: str, junit: Path | None, markdown: Path | None) -> None:
+    """Write what CI shows of a gate. What cannot be written is told, and changes nothing of the answer."""
+    from harness import present
+
+    gated = present.gated_of(report, run)
+    summary = os.environ.get("GITHUB_STEP_SUMMARY")
+    wanted = [(junit, "wb", present.junit_xml), (markdown, "wb", present.gate_markdown)]
+    wanted += [(Path(summary), "ab", present.gate_markdown)] if summary else []
+    for path, mode, render in wanted:
+        if path is not None:
+            try:
+                with path.open(mode) as file:
+                    file.write(render(gated))
+            except OSError as error:
+                _warn(f"{path} was not written: {error.strerror}.")
+    if os.environ.get("GITHUB_ACTIONS") == "true":
+        for line in present.github_lines(gated):
+            typer.echo(line, err=True)  # GitHub reads both; standard output may be for a program
 
 
 def _show_two_runs(base: RunStore, head: RunStore, *, as_json: bool) -> None:
@@ -408,11 +438,20 @@ def _refuse_present(paths: Iterable[Path], *, force: bool) -> None:
 
 
 @app.command()
-def schema() -> None:
+def schema(
+    of: Annotated[
+        Literal["experiment", "gate"], typer.Argument(help="Of experiment files, or of what a gate's --json says.")
+    ] = "experiment",
+) -> None:
     """Print the JSON schema of experiment files: with it an editor completes keys, explains them and marks mistakes."""
     from harness.plan.json_schema import json_schema_text
 
-    typer.echo(json_schema_text(), nl=False)
+    if of == "experiment":
+        typer.echo(json_schema_text(), nl=False)
+        return
+    from harness.present import GATE_SCHEMA
+
+    _print_json(GATE_SCHEMA)
 
 
 @app.command()

@@ -11,6 +11,7 @@ from harness.domain.verdict import Report
 from harness.present.baselines_text import baseline_table, baselines_dict
 from harness.present.budget import budget_dict, budget_page
 from harness.present.check_text import check_dict, check_table
+from harness.present.ci import GATE_SCHEMA, gate_markdown, gated_of, github_lines, junit_xml
 from harness.present.discovered_text import discovered_texts
 from harness.present.export import benchmark_entries, left_out_text
 from harness.present.gate_text import FROZEN, comparison_text
@@ -25,6 +26,7 @@ RENDERERS: dict[str, Callable[[Report], bytes]] = {"report.html": render_html}
 
 __all__ = [
     "FROZEN",
+    "GATE_SCHEMA",
     "RENDERERS",
     "as_dict",
     "baseline_table",
@@ -38,6 +40,10 @@ __all__ = [
     "crowded_text",
     "discovered_texts",
     "gate_dict",
+    "gate_markdown",
+    "gated_of",
+    "github_lines",
+    "junit_xml",
     "left_out_text",
     "plan_notes",
     "plan_table",

@@ -71,6 +71,19 @@ def _absolute(own: RuleVerdict) -> str:
     return f"{_named(own)} is {number(own.head)}, and {bound} {number(own.limit)} is allowed"
 
 
+def rule_text(own: RuleVerdict, verdict: GateVerdict) -> str:
+    """One rule in a phrase, and what keeps it from a proof."""
+    regressed = own.verdict == "regressed"
+    if own.kind == "exact":
+        text = own.metric if math.isnan(own.effect) else _exact(own.endpoint, [own])
+    elif own.kind == "absolute":
+        limit = f"{_named(own)} is {number(own.head)}, with a limit of {number(own.limit)}"
+        text = _absolute(own) if regressed else limit
+    else:
+        text = _statistical(own, verdict) if regressed else f"{_named(own)} {changed(own)}"
+    return "; ".join(filter(None, (text, _NOTES[own.why])))
+
+
 def _primary(verdict: GateVerdict, gate: Gate) -> Iterator[str]:
     own = verdict.primary
     match own.verdict, own.why:

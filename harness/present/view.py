@@ -95,7 +95,7 @@ def facts(report: Report) -> tuple[tuple[str, str], ...]:
         ("Promise (SLO)", slo_text(info.experiment)),
         ("Probe user", _probe_user_fact(info)),
         ("Service", _service_fact(report)),
-        ("Code", _code_fact(report)),
+        ("Code", code_text(report)),
         ("Database", _database_fact(info)),
         ("Machine", _machine_fact(info.environment)),
     )
@@ -262,7 +262,7 @@ def _service_fact(report: Report) -> str:
     return "; ".join(parts)
 
 
-def _code_fact(report: Report) -> str:
+def code_text(report: Report) -> str:
     """Which commits were measured, and of which side where they differ; "" where git does not say."""
     sides: dict[str, list[str]] = {}
     for cell in sorted(report.summary.cells, key=lambda own: own.cell.id):

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from xml.etree import ElementTree
 
+import jsonschema_rs
 import pytest
+import yaml
 
 from harness.store import RunStore
 
@@ -38,10 +43,20 @@ def results(poolbench) -> list[Path]:
     return sorted((poolbench.cwd / "results").iterdir())
 
 
-def test_one_more_statement_fails_the_gate_in_the_time_of_a_single_block(poolbench) -> None:
+def test_one_more_statement_fails_the_gate_in_the_time_of_a_single_block(
+    poolbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(poolbench.cwd / "summary.md"))
     poolbench.write("sides.toml", SIDES.format(head="session.refresh_after_write = true", limit=ONE_BLOCK))
-    done = poolbench("gate", "sides.toml")
+    done = poolbench("gate", "sides.toml", "--junit", "junit.xml", "--markdown", "gate.md")
     assert done.returncode == 1, done.stdout + done.stderr
+    cases = {case.attrib["name"]: case for case in ElementTree.parse(poolbench.cwd / "junit.xml").iter("testcase")}
+    assert cases["statements_per_request of PATCH /heroes/{hero_id} 200"].find("failure") is not None
+    assert cases["statements_per_request of GET /heroes/{hero_id} 200"].find("system-out") is not None
+    assert cases["p95_ms of *"].find("skipped") is not None
+    assert (poolbench.cwd / "gate.md").read_text() == (poolbench.cwd / "summary.md").read_text()
+    assert "::error title=poolbench%3A sides%2C regressed::PATCH /heroes/{hero_id} 200 takes 3 stat" in done.stderr
     told = " ".join(done.stdout.split())
     assert "Regressed: PATCH /heroes/{hero_id} 200 takes 3 statements (2), 2 transactions (1)" in told
     assert "Too little time to judge p95_ms: one launch of each side, and five are needed" in told
@@ -53,12 +68,38 @@ def test_one_more_statement_fails_the_gate_in_the_time_of_a_single_block(poolben
     again = poolbench("report", str(folder), "--json")
     assert again.returncode == 1
     gate = json.loads(again.stdout)["gate"]
+    jsonschema_rs.validator_for(json.loads(poolbench("schema", "gate").stdout)).validate(gate)
     assert (gate["verdict"], gate["launches"], gate["primary"]) == ("regressed", {"first": 1, "fresh": 0}, "p95_ms")
     counted = {own["endpoint"]: own for own in gate["metrics"] if own["metric"] == "statements_per_request"}
     read = counted["GET /heroes/{hero_id} 200"]
     assert (read["base"], read["head"], read["verdict"]) == (1, 1, "equivalent")
     resumed = poolbench("run", "--resume", str(folder))
     assert (resumed.returncode, "is complete" in resumed.stderr) == (2, True)
+
+
+def test_the_action_in_the_docs_goes_from_an_installed_poolbench_to_a_verdict(poolbench) -> None:
+    """Its step as a runner has it: what differs is that poolbench is installed already."""
+    action = yaml.safe_load((Path(__file__).parents[2] / "docs/action/action.yml").read_text())
+    (script,) = [step["run"] for step in action["runs"]["steps"] if step.get("id") == "gate"]
+    bin_folder = poolbench.cwd / "temp/poolbench/bin"
+    bin_folder.mkdir(parents=True)
+    for name in ("poolbench", "python"):
+        (bin_folder / name).write_text(f'#!/bin/sh\nexec {Path(sys.executable).parent / name} "$@"\n')
+        (bin_folder / name).chmod(0o755)
+    poolbench.write("sides.toml", SIDES.format(head="session.refresh_after_write = true", limit=ONE_BLOCK))
+    told = {"RUNNER_TEMP": str(poolbench.cwd / "temp"), "GITHUB_OUTPUT": str(poolbench.cwd / "output")}
+    done = subprocess.run(
+        ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", script],  # as shell: bash has it
+        cwd=poolbench.cwd,
+        env={**poolbench.environment(), **told, "EXPERIMENT": "sides.toml", "BASE": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert (poolbench.cwd / "output").read_text() == "verdict=regressed\n"
+    kept = {path.name for path in (poolbench.cwd / "temp/poolbench-results").iterdir() if path.is_file()}
+    assert kept == {"junit.xml", "gate.md", "report.json"}
 
 
 def test_equal_sides_are_called_so_and_two_runs_of_them_can_be_compared(poolbench) -> None:

@@ -80,6 +80,7 @@ WORDS_MIN = 4
 ELSEWHERE = {
     "findings.py": "test_findings.py goes through its table",
     "style.py": "the look of figures",
+    "schema.py": "what keys mean, whatever their values; test_ci.py holds them against verdicts",
 }
 
 
