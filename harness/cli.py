@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from harness.domain.experiment import Experiment
     from harness.domain.verdict import Report
     from harness.store import RunStore
+    from harness.strategies import StrategyName
 
 app = typer.Typer(
     name="poolbench",
@@ -117,8 +118,8 @@ def run(  # noqa: PLR0917 -- typer calls it by keyword; one parameter an option
                 work(emit=emit)
         except Exception as error:
             raise _cut_short(store, error, resumed=resume is not None, as_json=as_json) from error
-        report = _present(store, as_json=as_json)
-    raise typer.Exit(_answer(report))
+        code = _show(store, as_json=as_json)
+    raise typer.Exit(code)
 
 
 @app.command()
@@ -204,28 +205,83 @@ def _show_two_runs(base: RunStore, head: RunStore, *, as_json: bool) -> None:
         present.print_gate(label, verdict, head.read_info().experiment.gate, Console())
 
 
+@app.command()
+def capacity(  # noqa: PLR0917 -- likewise
+    experiment: ExperimentFile = None,
+    overrides: Overrides = None,
+    results: Results = Path("results"),
+    events: Events = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Search for the highest rate at which each cell meets the SLO, and show it on both sides by fresh launches."""
+    from harness import plan
+    from harness.strategies import searchable
+
+    loaded = searchable(plan.load_experiment(experiment, overrides or ()))
+    store = _measure(loaded, "capacity", results, events, as_json=as_json, quiet=quiet)
+    raise typer.Exit(_present_capacity(store, as_json=as_json))
+
+
+def _present_capacity(store: RunStore, *, as_json: bool) -> int:
+    """Write the derived files, print; 1 where no cell meets the SLO at any rate, 4 where none could be measured."""
+    from harness import present
+    from harness import run as sequencing
+
+    unwritten: dict[str, OSError] = {}
+    cells = sequencing.publish_capacity(store, unwritten.__setitem__)
+    if as_json:
+        _print_json({"run": str(store.path), **present.capacity_dict(cells)})
+    else:
+        files = [name for name in ("report.html", "capacity.json") if name not in unwritten]
+        present.print_capacity(store.read_info(), cells, Console(), {name: str(store.path / name) for name in files})
+    for name, error in unwritten.items():
+        _warn(f"{store.path / name} was not written: {error.strerror}.")
+    stops = {cell.found.stop for cell in cells if cell.found is not None}
+    if stops == {"nothing_meets"}:
+        return AnswerIsNo.exit_code
+    return MeasurementError.exit_code if stops == {"instrument"} else 0
+
+
+def _measure(
+    experiment: Experiment,
+    strategy: StrategyName,
+    results: Path,
+    events: Path | None,
+    *,
+    as_json: bool,
+    quiet: bool,
+    said: Iterable[str] = (),
+) -> RunStore:
+    """Measure an experiment by a strategy; `said` is told before it begins."""
+    from harness import run as sequencing
+    from harness.domain.events import Note
+    from harness.handlers import telling
+
+    store = sequencing.create_store(experiment, results)
+    with store.lock():
+        try:
+            with telling(quiet=quiet or as_json, events=events) as emit:
+                for text in said:
+                    emit(Note(text=text))
+                sequencing.run_experiment(experiment, store, emit=emit, strategy=strategy)
+        except Exception as error:
+            raise _cut_short(store, error, resumed=False, as_json=as_json) from error
+    return store
+
+
 def _two_sides(
     path: Path, overrides: Sequence[str], results: Path, events: Path | None, *, as_json: bool, quiet: bool
 ) -> Report:
     """Measure and show a comparison."""
     from harness import plan
-    from harness import run as sequencing
-    from harness.domain.events import Note
-    from harness.handlers import telling
     from harness.profiles import load_profile
-    from harness.sides import comparison, foreseen
+    from harness.strategies import comparison, foreseen
 
     sides = comparison(plan.load_experiment(path, overrides))
-    store = sequencing.create_store(sides, results)
-    with store.lock():
-        try:
-            with telling(quiet=quiet or as_json, events=events) as emit:
-                for text in foreseen(sides, load_profile()):
-                    emit(Note(text=text))
-                sequencing.run_experiment(sides, store, emit=emit, strategy="two_stage")
-        except Exception as error:
-            raise _cut_short(store, error, resumed=False, as_json=as_json) from error
-        return _present(store, as_json=as_json)
+    said = foreseen(sides, load_profile())
+    store = _measure(sides, "two_stage", results, events, as_json=as_json, quiet=quiet, said=said)
+    return _present(store, as_json=as_json)
 
 
 def _gate_answer(report: Report) -> int:
@@ -268,7 +324,14 @@ def report(
     """Make a run's report again from its evidence, and show it."""
     from harness.store import RunStore
 
-    raise typer.Exit(_answer(_present(RunStore.latest(results) if run is None else _open(run), as_json=as_json)))
+    raise typer.Exit(_show(RunStore.latest(results) if run is None else _open(run), as_json=as_json))
+
+
+def _show(store: RunStore, *, as_json: bool) -> int:
+    """Show a run as what it is; the exit code says what the answer is."""
+    if store.read_info().strategy == "capacity":
+        return _present_capacity(store, as_json=as_json)
+    return _answer(_present(store, as_json=as_json))
 
 
 @app.command()
@@ -627,7 +690,7 @@ def _cut_short(store: RunStore, error: Exception, *, resumed: bool, as_json: boo
         following = "Nothing had been measured yet."
     else:
         try:
-            _present(store, as_json=as_json)
+            _show(store, as_json=as_json)
         except (PoolbenchError, OSError) as second:  # the first one is the cause
             _warn(f"no report could be made: {second}")
         following = f"{kept} finished trials are kept; {_how_to_go_on(store)}"

@@ -8,19 +8,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness import __version__, analyse, environment, plan, present, schedule
+from harness.domain.capacity import CellCapacity
 from harness.domain.events import Emit, Note, RunStarted, SittingFinished, SittingStarted
 from harness.domain.evidence import RunInfo
 from harness.domain.experiment import Cell, Experiment
 from harness.domain.load import PILOT_BLOCK, Sitting
 from harness.domain.rate import chosen_rate
 from harness.domain.strategy import Outcome
+from harness.domain.strict_json import strict_json
 from harness.errors import UsageError
 from harness.places import Place, PlaceFor, places
 from harness.profiles import load_profile
-from harness.sides import StrategyName, comparison, strategy_of
 from harness.sitting import run_sitting, trials
 from harness.steps import Known, is_stored, next_to_measure, take_steps
 from harness.store import RUN_SCHEMA_VERSION, RunStore
+from harness.strategies import StrategyName, comparison, strategy_of
 
 if TYPE_CHECKING:
     from harness.domain.verdict import Report
@@ -103,15 +105,26 @@ def publish(store: RunStore, on_unwritten: Callable[[str, OSError], None]) -> Re
     run = store.read()
     report = analyse.analyse(run)
     files = {name: render(report) for name, render in present.RENDERERS.items()}
-    for name, content in {
-        "summary.csv": analyse.summary_rows(run, report.summary).to_csv(index=False).encode(),
-        **files,
-    }.items():
+    summary = analyse.summary_rows(run, report.summary).to_csv(index=False).encode()
+    _write_all(store, {"summary.csv": summary, **files}, on_unwritten)
+    return report
+
+
+def publish_capacity(store: RunStore, on_unwritten: Callable[[str, OSError], None]) -> tuple[CellCapacity, ...]:
+    """The same for a search for a capacity, whose history is capacity.json."""
+    run = store.read()
+    cells = analyse.capacities(run)
+    history = strict_json(present.capacity_dict(cells), indent=1).encode()
+    _write_all(store, {"capacity.json": history, "report.html": present.render_capacity(run.info, cells)}, on_unwritten)
+    return cells
+
+
+def _write_all(store: RunStore, files: Mapping[str, bytes], on_unwritten: Callable[[str, OSError], None]) -> None:
+    for name, content in files.items():
         try:
             store.write(name, content)
         except OSError as error:
             on_unwritten(name, error)
-    return report
 
 
 def _refuse_another_machine(info: RunInfo, now: Mapping[str, Any]) -> None:
@@ -155,7 +168,8 @@ def _measure_all(  # noqa: PLR0917 -- called by the two above, which open what i
 
 
 def _known(strategy: StrategyName, experiment: Experiment) -> Known:
-    return Known(slo=experiment.slo, gate=experiment.gate if strategy == "two_stage" else None)
+    gate = experiment.gate if strategy == "two_stage" else None
+    return Known(slo=experiment.slo, gate=gate, searching=strategy == "capacity")
 
 
 def _started(store: RunStore, cells: Sequence[Cell]) -> RunStarted:

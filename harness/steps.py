@@ -18,8 +18,10 @@ class Known:
     """What the strategy is told of a launch beside whether its instrument worked."""
 
     slo: Slo
-    gate: Gate | None
+    gate: Gate | None = None
     """its rules, where two sides are compared"""
+    searching: bool = False
+    """whether a capacity is searched for, so that it matters if the SLO was met"""
 
 
 def take_steps(
@@ -62,4 +64,4 @@ def _outcome(store: RunStore, sitting: Sitting, launch_id: str, known: Known) ->
             f"The trial {launch_id} of the run {store.run_id} was measured otherwise than its experiment says.",
             next_step="It is another version's, or was put there by hand; start a new run.",
         )
-    return analyse.outcome_of(stored, known.slo, known.gate)
+    return analyse.outcome_of(stored, known.slo, known.gate, searching=known.searching)

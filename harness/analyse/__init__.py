@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from harness.analyse.budget import weigh
+from harness.analyse.capacity import capacities
 from harness.analyse.certificate import certify
 from harness.analyse.coverage import coverage_of
 from harness.analyse.gate import blocks_wanted, judge, judges_of, smallest_visible_before
@@ -33,6 +34,7 @@ from harness.domain.verdict import CellSummary, Report, Summary
 __all__ = [
     "analyse",
     "blocks_wanted",
+    "capacities",
     "certify",
     "compare_runs",
     "judge",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from harness.analyse.capacity import result_of
 from harness.analyse.certificate import certificate_of
 from harness.analyse.gate import wanted_figures
 from harness.analyse.launches import launch_figures
@@ -14,20 +15,24 @@ from harness.domain.load import PILOT_BLOCK
 from harness.domain.strategy import Outcome
 
 
-def outcome_of(evidence: Evidence, slo: Slo, gate: Gate | None = None) -> Outcome:
-    """Of a pilot what it sustained, of every other launch what failed in its instrument, and what a gate judges."""
+def outcome_of(evidence: Evidence, slo: Slo, gate: Gate | None = None, *, searching: bool = False) -> Outcome:
+    """Of a pilot what it sustained, of every other launch what failed in its instrument.
+
+    With a gate also the figures that it judges, in a search for a capacity whether the SLO was met.
+    """
     trial = evidence.trial
     if trial.launch.block == PILOT_BLOCK:
         sustained_rps = staircase_capacity_rps(evidence.requests, trial.segments, trial.ledger)
         return Outcome(launch=trial.launch, sitting=trial.sitting, sustained_rps=sustained_rps)
     rows = evidence.table("requests", MEASURED_COLUMNS)
-    if gate is not None:
+    if gate is not None or searching:
         figures = launch_figures(evidence, rows, endpoint_owners([evidence.table("requests", OWNER_COLUMNS)]), slo)
         return Outcome(
             launch=trial.launch,
             sitting=trial.sitting,
             broken=figures.certificate.broken,
-            figures=figures_of(figures, wanted_figures(gate)),
+            figures={} if gate is None else figures_of(figures, wanted_figures(gate)),
+            result=result_of(figures, slo)[0] if searching else None,
         )
     certificate = certificate_of(evidence, rows, None, evidence.probe, slo)
     return Outcome(launch=trial.launch, sitting=trial.sitting, broken=certificate.broken)

@@ -566,6 +566,10 @@ class TrialEvidence:
         return found
 
 
+MAX_SEARCH_LAUNCHES = 1000
+"""of a cell: no search comes near it"""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunInfo:
     """run.json: everything known before the first launch, and nothing of what comes after it."""
@@ -575,7 +579,7 @@ class RunInfo:
     created_utc: str
     poolbench_version: str
     experiment: Experiment
-    strategy: Literal["fixed", "two_stage"]
+    strategy: Literal["fixed", "two_stage", "capacity"]
     """how it decides what to measure next; see `harness.domain.strategy`"""
     cells: tuple[Cell, ...]
     environment: Mapping[str, Any]
@@ -586,6 +590,8 @@ class RunInfo:
     @property
     def most_blocks(self) -> int:
         """Launches of each cell at most; a comparison measures a second stage only on an alarm."""
+        if self.strategy == "capacity":
+            return MAX_SEARCH_LAUNCHES
         return self.experiment.design.launches * (2 if self.strategy == "two_stage" else 1)
 
 

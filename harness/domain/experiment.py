@@ -404,6 +404,20 @@ class Gate:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Capacity:
+    """How `poolbench capacity` searches for the highest rate that meets the SLO; load.rate_rps is tried first."""
+
+    __pydantic_config__: ClassVar[Mapping[str, Any]] = _STRICT
+
+    precision: str = "10%"
+    """by how much the rate that meets the SLO and the one that does not may differ"""
+    confirmations: Annotated[int, Ge(1), Le(20)] = 3
+    """fresh launches that have to agree at each of the two"""
+    limit_rps: Annotated[float, Gt(0), Le(100_000)] = 2000.0
+    """the highest rate that is tried"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Observe:
     """What is sampled while the load runs."""
 
@@ -442,6 +456,7 @@ class Experiment:
     probe_user: ProbeUser = field(default_factory=ProbeUser)
     observe: Observe = field(default_factory=Observe)
     gate: Gate = field(default_factory=Gate)
+    capacity: Capacity = field(default_factory=Capacity)
     named: tuple[str, ...] = field(default=(), metadata=NOT_A_KEY)
     """the dotted keys that the file, its matrix or --set name; no key itself"""
     commits: Mapping[str, str] = field(default_factory=dict, metadata=NOT_A_KEY)

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from harness.domain.capacity import Result
 from harness.domain.gate import Figures
 from harness.domain.load import Launch, Sitting
 
@@ -24,6 +25,8 @@ class Outcome:
     """codes of what failed in its instrument; none of them is made of the target's latencies"""
     figures: Figures = field(default_factory=dict)
     """what a gate judges of it, by metric and endpoint; empty where there is none, and of one only foreseen"""
+    result: Result | None = None
+    """of a search for a capacity: whether it met the SLO; None of other launches"""
     sustained_rps: float | None = None
     """good answers a second that a staircase's pilot sustained; None of other launches, and of one only foreseen"""
 

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from harness.domain.experiment import (
+    Capacity,
     DatabaseSpec,
     Design,
     Experiment,
@@ -50,6 +51,7 @@ SECTIONS: Mapping[str, type] = {
     "probe_user": ProbeUser,
     "observe": Observe,
     "gate": Gate,
+    "capacity": Capacity,
 }
 VARIABLE_SECTIONS = ("pool", "session", "target", "database", "network", "load")
 OPEN_KEYS = ("database.settings", "target.env", "load.arguments")

@@ -10,16 +10,17 @@ from collections.abc import Callable
 from harness.domain.verdict import Report
 from harness.present.baselines_text import baseline_table, baselines_dict
 from harness.present.budget import budget_dict, budget_page
+from harness.present.capacity_text import capacity_dict
 from harness.present.check_text import check_dict, check_table
 from harness.present.ci import GATE_SCHEMA, gate_markdown, gated_of, github_lines, junit_xml
 from harness.present.discovered_text import discovered_texts
 from harness.present.export import benchmark_entries, left_out_text
 from harness.present.gate_text import FROZEN, comparison_text
-from harness.present.html import render_html
+from harness.present.html import render_capacity, render_html
 from harness.present.plan_notes import crowded_text, plan_notes, working_tree_text
 from harness.present.progress import rate_text
 from harness.present.summary_json import as_dict, gate_dict
-from harness.present.terminal import plan_table, print_gate, print_report
+from harness.present.terminal import plan_table, print_capacity, print_gate, print_report
 
 RENDERERS: dict[str, Callable[[Report], bytes]] = {"report.html": render_html}
 """File name in the run's folder -> what writes it."""
@@ -34,6 +35,7 @@ __all__ = [
     "benchmark_entries",
     "budget_dict",
     "budget_page",
+    "capacity_dict",
     "check_dict",
     "check_table",
     "comparison_text",
@@ -47,9 +49,11 @@ __all__ = [
     "left_out_text",
     "plan_notes",
     "plan_table",
+    "print_capacity",
     "print_gate",
     "print_report",
     "rate_text",
+    "render_capacity",
     "render_html",
     "working_tree_text",
 ]

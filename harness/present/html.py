@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from harness.domain.capacity import CellCapacity
+from harness.domain.evidence import RunInfo
 from harness.domain.verdict import CellSummary, EndpointSummary, Report
 from harness.present import numbers, view
+from harness.present.capacity_text import capacity_text, step_rows
 from harness.present.findings import findings, own_findings, reasons
 from harness.present.gate_text import part_rows, rule_rows
 from harness.present.notes import notes
@@ -25,7 +28,7 @@ _BESIDE_THE_TABLE = "outcomes"
 def render_html(report: Report) -> bytes:
     """The whole report as one UTF-8 file."""
     pictures = _pictures(report)
-    page = _template().render(
+    page = _template("report.html.j2").render(
         report=report,
         info=report.info,
         summary=report.summary,
@@ -53,8 +56,23 @@ def render_html(report: Report) -> bytes:
     return page.encode("utf-8")
 
 
+def render_capacity(info: RunInfo, cells: Sequence[CellCapacity]) -> bytes:
+    """The report of a search for a capacity, as one UTF-8 file."""
+    from harness.present.figures.capacity import capacity_figure
+
+    experiment = info.experiment
+    page = _template("capacity.html.j2").render(
+        info=info,
+        texts=[capacity_text(cell, experiment.slo, experiment.capacity.confirmations) for cell in cells],
+        svg=capacity_figure(cells, experiment.slo),
+        rows=step_rows(cells),
+        fingerprint=view.fingerprint(info.environment),
+    )
+    return page.encode("utf-8")
+
+
 @cache
-def _template() -> Template:
+def _template(name: str) -> Template:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -78,7 +96,7 @@ def _template() -> Template:
         logged=logged_text,
         findings=own_findings,
     )
-    return environment.get_template("report.html.j2")
+    return environment.get_template(name)
 
 
 def _pictures(report: Report) -> dict[str, Picture]:

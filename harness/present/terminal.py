@@ -16,10 +16,13 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderR
 from rich.table import Table
 from rich.text import Text
 
+from harness.domain.capacity import CellCapacity
+from harness.domain.evidence import RunInfo
 from harness.domain.experiment import Cell, Gate
 from harness.domain.gate import GateVerdict
 from harness.domain.load import Sitting
 from harness.domain.verdict import CellSummary, Report
+from harness.present.capacity_text import StepRow, capacity_text, step_rows
 from harness.present.findings import findings
 from harness.present.gate_text import RuleRow, gate_text, part_rows, rule_rows
 from harness.present.notes import notes
@@ -122,6 +125,37 @@ def print_report(report: Report, console: Console, paths: Mapping[str, str]) -> 
     _print_findings(report, console)
     for note in notes(report):
         console.print(bullet("note", note))
+    console.print()
+    for name, path in paths.items():
+        console.print(Text(f"{name}: {path}"), soft_wrap=True)
+
+
+def print_capacity(info: RunInfo, cells: Sequence[CellCapacity], console: Console, paths: Mapping[str, str]) -> None:
+    """What was found of each cell, every launch that led there, and where the files are."""
+    experiment = info.experiment
+    for cell in cells:
+        console.print(Text(capacity_text(cell, experiment.slo, experiment.capacity.confirmations), style="bold"))
+    rows = step_rows(cells)
+
+    def values(of: Callable[[StepRow], str]) -> tuple[str, ...]:
+        return tuple(of(row) for row in rows)
+
+    if rows:
+        console.print()
+        columns = (
+            Column(header="cell", values=values(lambda row: row.cell), need=90, left=True),
+            Column(header="for", values=values(lambda row: row.kind), need=85, left=True),
+            Column(header="offered\n/s", values=values(lambda row: row.rate), need=100),
+            Column(header="SLO", values=values(lambda row: row.result), need=100, left=True),
+            Column(header="p95\nms", values=values(lambda row: row.p95), need=95),
+            Column(header="failed\n%", values=values(lambda row: row.failed), need=80),
+            Column(header="answered\nwell, /s", values=values(lambda row: row.carried), need=60),
+            Column(header="connections\npeak", values=values(lambda row: row.connections), need=50),
+            Column(header="pool\nused, %", values=values(lambda row: row.pool), need=55),
+            Column(header="CPU of\na core, %", values=values(lambda row: row.cpu), need=70),
+            Column(header="not kept", values=values(lambda row: row.why), need=65, left=True),
+        )
+        console.print(FittingTable(columns=columns, label=0))
     console.print()
     for name, path in paths.items():
         console.print(Text(f"{name}: {path}"), soft_wrap=True)

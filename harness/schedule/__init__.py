@@ -3,6 +3,7 @@
 The same experiment and outcomes give the same sittings, so a run that was cut can be resumed.
 """
 
+from harness.schedule.capacity import CapacitySearch
 from harness.schedule.estimate import (
     Percentile,
     expected_arrivals,
@@ -16,6 +17,7 @@ from harness.schedule.hosts import with_hosts
 from harness.schedule.two_stage import TwoStage, most_blocks
 
 __all__ = [
+    "CapacitySearch",
     "FixedDesign",
     "Percentile",
     "TwoStage",

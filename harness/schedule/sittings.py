@@ -30,13 +30,13 @@ def sittings(experiment: Experiment, cells: Sequence[Cell], rate_rps: float | No
     kind, _ = design_kind(experiment, cells)
     blocks = list(_blocks(design, [_at_rate(cell, rate_rps) for cell in cells]))
     hot_together = blocks if kind == "interleaved" else [(launch,) for block in blocks for launch in block]
-    return tuple(_sitting(index, launches, design) for index, launches in enumerate(hot_together, start=1))
+    return tuple(sitting_of(index, launches, design) for index, launches in enumerate(hot_together, start=1))
 
 
 def fresh_sitting(sitting: Sitting, design: Design, *, index: int) -> Sitting:
     """The same sitting with fresh launches in the places of its own."""
     launches = tuple(launch_of(launch.cell, launch.block, again=True) for launch in sitting.launches)
-    return _sitting(index, launches, design)
+    return sitting_of(index, launches, design)
 
 
 def _at_rate(cell: Cell, rate_rps: float | None) -> Cell:
@@ -51,7 +51,8 @@ def _blocks(design: Design, cells: Sequence[Cell]) -> Iterator[tuple[Launch, ...
         yield tuple(launch_of(cell, block) for cell in order)
 
 
-def _sitting(index: int, launches: tuple[Launch, ...], design: Design) -> Sitting:
+def sitting_of(index: int, launches: tuple[Launch, ...], design: Design) -> Sitting:
+    """A sitting of these launches, each with its cell's load: warm-up and measurement."""
     timeline = Timeline()
     for launch in launches:
         load = launch.cell.load

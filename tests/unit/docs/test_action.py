@@ -14,7 +14,7 @@ from typer.main import get_command
 
 from harness.cli import app
 from harness.plan import parse_experiment
-from harness.sides import comparison
+from harness.strategies import comparison
 
 DOCS = Path(__file__).parents[3] / "docs"
 TEXT = (DOCS / "action" / "action.yml").read_text()

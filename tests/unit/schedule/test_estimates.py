@@ -30,7 +30,7 @@ from harness.schedule.estimate import (
 )
 from harness.schedule.sittings import sittings
 from harness.schedule.staircase import staircase_sitting
-from harness.sides import comparison
+from harness.strategies import comparison
 
 STATED = re.compile(r"Takes (?:about|less than) (\d+(?:\.\d+)?|two) (seconds|minutes)\.")
 

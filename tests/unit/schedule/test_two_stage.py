@@ -13,7 +13,7 @@ from harness.errors import UsageError
 from harness.plan import expand, parse_experiment
 from harness.schedule import TwoStage, most_blocks
 from harness.schedule.two_stage import BlocksWanted
-from harness.sides import are_identical, comparison, foreseen
+from harness.strategies import are_identical, comparison, foreseen
 
 TEXT = """
 schema_version = 1

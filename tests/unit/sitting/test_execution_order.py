@@ -195,7 +195,7 @@ def measure_all(experiment: Experiment, tmp_path: Path, monkeypatch: pytest.Monk
             story.step(f"measure {sitting.index}, then {'more' if rest_s > 10 else 'nothing'}")
             return sitting
 
-        def outcome(evidence: Any, _slo: object, _gate: object) -> Outcome:
+        def outcome(evidence: Any, *_: object, **__: object) -> Outcome:
             launch = evidence.trial.launch
             codes = ("sampler_gap",) if launch.id in broken else ()
             return Outcome(launch=launch, sitting=evidence.trial.sitting, broken=codes)

@@ -1,4 +1,4 @@
-"""An experiment's two sides made ready to be compared: the base twice, the head once, all under open load."""
+"""How a run decides what to measure next, by name, and experiments made ready for it."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from harness.domain.design import design_kind
 from harness.domain.experiment import Cell, Experiment
 from harness.domain.gate import BASE, BASE_AGAIN, HEAD
 from harness.domain.profile import MachineProfile
+from harness.domain.rate import rate_share
 from harness.domain.strategy import Strategy
 from harness.errors import UsageError
 
-StrategyName = Literal["fixed", "two_stage"]
+StrategyName = Literal["fixed", "two_stage", "capacity"]
 
 _EXAMPLE = 'Write [arms.base] with target.ref = "main", and an empty [arms.head].'
 
@@ -47,6 +48,35 @@ def comparison(experiment: Experiment) -> Experiment:
     return replace(sides, design=replace(sides.design, launches=schedule.most_blocks(sides, cells)))
 
 
+def searchable(experiment: Experiment) -> Experiment:
+    """The experiment, if a capacity can be searched for in each of its cells.
+
+    Raises:
+        UsageError: nothing says what is good enough, or the load leaves no rate to be searched for.
+    """
+    if not experiment.slo.promised:
+        raise UsageError(
+            f"{experiment.name} promises nothing, so that any rate would do.",
+            next_step="Say what is good enough: [slo] p95_ms = 100.",
+        )
+    if experiment.load.model == "closed":
+        raise UsageError(
+            "A capacity is a rate of arrivals, and the closed model has none: its users wait for each answer.",
+            next_step="Set load.rate_rps, the first rate to be tried, instead of load.users.",
+        )
+    if experiment.load.rate is not None:
+        raise UsageError(
+            f'load.rate = "{experiment.load.rate}" is a share of the capacity that is searched for.',
+            next_step="Set load.rate_rps instead, the first rate to be tried.",
+        )
+    if rate_share(experiment.capacity.precision) is None:
+        raise UsageError(
+            f'capacity.precision = "{experiment.capacity.precision}" is no percentage above 0.',
+            next_step='Write it as precision = "10%".',
+        )
+    return experiment
+
+
 def foreseen(sides: Experiment, profile: MachineProfile | None) -> Iterator[str]:
     """What is to be known before two sides are measured, in sentences."""
     cells = plan.expand(sides)
@@ -68,6 +98,7 @@ def strategy_of(name: StrategyName, experiment: Experiment, cells: Sequence[Cell
     """The strategy of that name."""
     strategies: dict[StrategyName, Callable[[], Strategy]] = {
         "fixed": lambda: schedule.FixedDesign(experiment, cells),
+        "capacity": lambda: schedule.CapacitySearch(experiment, cells),
         "two_stage": lambda: schedule.TwoStage(experiment, cells, partial(analyse.blocks_wanted, experiment.gate)),
     }
     return strategies[name]()

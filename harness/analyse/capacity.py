@@ -1,0 +1,96 @@
+"""What the launches of a search say: whether each met the SLO, and what the search found."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from harness.analyse.findings import BREAKDOWNS
+from harness.analyse.launches import SHARES, Launches, LaunchFigures, measure_launches
+from harness.analyse.measured import ALL
+from harness.analyse.queueing import judge_queue
+from harness.domain.capacity import CellCapacity, Found, MeasuredStep, Result, Step
+from harness.domain.evidence import Run
+from harness.domain.experiment import Cell, Limits, Slo
+from harness.domain.search import replayed
+from harness.domain.strategy import Outcome
+
+
+def result_of(launch: LaunchFigures, slo: Slo) -> tuple[Result, tuple[str, ...]]:
+    """Whether a launch met the SLO, and which promises it broke.
+
+    A service that broke down or was offered more than it can carry met nothing, however quick its first answers were.
+    What would pass although its queue had not found its length is unsettled: in a steady state latency is higher.
+    """
+    broken = [name for endpoint, limits in slo.promised.items() for name in _broken(launch, endpoint, limits)]
+    queue = judge_queue([] if launch.queue is None else [launch.queue])
+    if any(reason.code in BREAKDOWNS for reason in launch.certificate.reasons):
+        broken.append("broke down")
+    if queue.saturated:
+        broken.append("saturated")
+    if broken:
+        return "fail", tuple(broken)
+    return ("unsettled" if queue.from_empty else "pass"), ()
+
+
+def _broken(launch: LaunchFigures, endpoint: str, limits: Limits) -> Iterator[str]:
+    """What of an endpoint's limits a launch did not keep; of one that it did not ask for nothing is known."""
+    own = launch.by_endpoint.get(endpoint)
+    if own is None:
+        return
+    of = "" if endpoint == ALL else f" of {endpoint}"
+    for name, share, limit_ms in (
+        ("p50_ms", 0.5, limits.p50_ms),
+        ("p95_ms", 0.95, limits.p95_ms),
+        ("p99_ms", 0.99, limits.p99_ms),
+    ):
+        if limit_ms is not None and own.quantiles_ms[SHARES.index(share)] > limit_ms:
+            yield f"{name}{of}"
+    if limits.error_rate is not None and own.error_rate > limits.error_rate:
+        yield f"error_rate{of}"
+
+
+def capacities(run: Run) -> tuple[CellCapacity, ...]:
+    """What the search found of each cell, with every launch that led there."""
+    launches = measure_launches(run)
+    return tuple(_of_cell(run, cell, launches) for cell in run.info.cells)
+
+
+def _of_cell(run: Run, cell: Cell, launches: Launches) -> CellCapacity:
+    experiment = run.info.experiment
+    counted = {own.trial.id: own for own in launches.of(cell.id)}
+    trials = [evidence.trial for evidence in run.trials if evidence.trial.launch.cell.id == cell.id]
+    done = [
+        Outcome(
+            launch=trial.launch,
+            sitting=trial.sitting,
+            result=result_of(counted[trial.id], experiment.slo)[0] if trial.id in counted else None,
+        )
+        for trial in sorted(trials, key=lambda trial: trial.launch.block)
+    ]
+    state, steps = replayed(experiment, done)
+    return CellCapacity(
+        cell=cell,
+        steps=tuple(_measured(counted[outcome.launch.id], step, experiment.slo) for outcome, step in steps),
+        found=state if isinstance(state, Found) else None,
+        spoilt=tuple(dict.fromkeys(code for own in launches.excluded_of(cell.id) for code in own.codes)),
+    )
+
+
+def _measured(launch: LaunchFigures, step: Step, slo: Slo) -> MeasuredStep:
+    cell = launch.trial.launch.cell
+    ceiling = cell.connection_ceiling if cell.decides_pool else None
+    return MeasuredStep(
+        launch_id=launch.trial.id,
+        rate_rps=step.probe.rate_rps,
+        role=step.probe.role,
+        times=step.probe.times,
+        result=step.result,
+        p95_ms=launch.p95_ms,
+        error_rate=launch.all.error_rate,
+        carried_rps=launch.all.carried / launch.seconds if launch.seconds else math.nan,
+        connections_peak=launch.connections.peak,
+        cpu_share=launch.target_cpu_s / (launch.seconds * cell.target.workers) if launch.seconds else math.nan,
+        pool_used_share=launch.pool_used_mean / ceiling if ceiling else math.nan,
+        broken_promises=result_of(launch, slo)[1],
+    )
