@@ -170,16 +170,16 @@ def littles_law_probe(evidence: Judged) -> Reason | None:
 def littles_law_postgres(evidence: Judged) -> Reason | None:
     """Postgres saw more, or far less, connection time than the probe.
 
-    Not looked at where a process died: what it had counted and not yet written, or kept in memory, went with it.
+    Not looked at where a process died: what it had counted and not yet written, or kept in memory, went with it. Where
+    Postgres was stopped, what was sent to it waited outside, as before a PgBouncer.
     """
     counted = None if evidence.deaths else held(evidence.probe_life)
     postgres_s = sum(last_reading(evidence, key) for key in ("active_s", "idle_in_transaction_s"))
     if counted is None or math.isnan(postgres_s):
         return None
     rtt_ms = 0.0 if evidence.relay is None else evidence.relay.rtt_ms
-    share = postgres_share(
-        counted, postgres_s, rtt_ms=rtt_ms, prepared=evidence.prepared_at_most, queue=evidence.pgbouncer
-    )
+    waited = evidence.pgbouncer or any(still.role in ("postgres", "backend") for still in evidence.standstills)
+    share = postgres_share(counted, postgres_s, rtt_ms=rtt_ms, prepared=evidence.prepared_at_most, queue=waited)
     message = (
         f"Postgres saw connections busy for {postgres_s:.2f} s, the pool held them for {counted.use_s:.2f} s, "
         f"{counted.transaction_s:.2f} s of that in transactions"

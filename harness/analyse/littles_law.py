@@ -79,8 +79,8 @@ def postgres_share(
         postgres_s: time of the launch's backends, active or idle in a transaction.
         rtt_ms: a round trip between the two that was added on purpose.
         prepared: statements that took two steps, at most; NaN where nobody can say.
-        queue: PgBouncer stands between, where a transaction may wait for Postgres for as long as it likes. Where it
-            does, or steps are not known, only more time than the pool's is wrong.
+        queue: a transaction may have waited for Postgres for as long as it likes: PgBouncer stands between, or
+            Postgres stood still. Then, or where steps are not known, only more time than the pool's is wrong.
     """
     most_s = counted.use_s + counted.open_s
     transit_s = (counted.checkouts + prepared) * ((TRANSIT_MS_MAX + rtt_ms) / 1000 + counted.lag_s)
