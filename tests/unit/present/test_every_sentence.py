@@ -20,6 +20,7 @@ TRUE_OF_ALL_DATA = {
     "this machine, at worst",  # a row of a table: tested by its cells
     "launched in this order",  # heads and legends
     "pool wait\np95, ms",
+    "CPU of\na core, %",
     "pool_size + max_overflow",
     "\u2026 \u2026 (pool_size + max_overflow)",
     "idle in transaction (aborted)",
@@ -154,14 +155,14 @@ def quoted() -> str:
 
 @pytest.mark.parametrize(("module", "text"), sentences())
 def test_every_sentence_is_quoted_by_a_test(module: str, text: str, quoted: str) -> None:
-    longest = max(text.split("\u2026"), key=len).strip(" ;,.()")
+    longest = max(text.split("\u2026"), key=len).strip(" :;,.()")
     general = any(text.startswith(start) for start in TRUE_OF_ALL_DATA)
     assert general or longest in quoted, f"{module} can say {longest!r}: show the data that make it true, and false"
 
 
 @pytest.mark.parametrize("text", of_the_template())
 def test_every_sentence_of_the_template_is_quoted_by_a_test(text: str, quoted: str) -> None:
-    longest = max(text.split("\u2026"), key=len).strip(" ;,.()")
+    longest = max(text.split("\u2026"), key=len).strip(" :;,.()")
     assert text in general() or longest in quoted, f"the report can say {longest!r}: show when, and when not"
 
 
