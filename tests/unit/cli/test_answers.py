@@ -12,8 +12,8 @@ from typing import Any, Literal
 import pytest
 
 import harness.run
-from harness import cli
-from harness.cli import _answer, main
+from harness.cli import ending, main
+from harness.cli.showing import answer
 from harness.domain.experiment import Gate
 from harness.domain.gate import Decision
 from harness.domain.verdict import Promise
@@ -51,7 +51,7 @@ def judged(verdict: Decision, on_inconclusive: Literal["pass", "fail"] = "pass",
     ],
 )
 def test_the_exit_code_of_a_gate(found: Any, code: int) -> None:
-    assert _answer(found) == code
+    assert answer(found) == code
 
 
 @pytest.mark.parametrize(
@@ -69,9 +69,9 @@ def test_the_exit_code_of_a_gate(found: Any, code: int) -> None:
         ([(True, "unclear"), (False, None)], 4),
     ],
 )
-def test_the_exit_code_is_the_answer(cells: list[tuple[bool, Promise | None]], code: int) -> None:
-    assert _answer(report(*cells)) == code
-    assert _answer(report(*reversed(cells))) == code
+def test_the_exit_code_is_theanswer(cells: list[tuple[bool, Promise | None]], code: int) -> None:
+    assert answer(report(*cells)) == code
+    assert answer(report(*reversed(cells))) == code
 
 
 def test_an_interruption_stays_one_whatever_foreign_code_makes_of_it(
@@ -81,11 +81,11 @@ def test_an_interruption_stays_one_whatever_foreign_code_makes_of_it(
     (tmp_path / "x.toml").write_text(FILE)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("signal.signal", lambda *_: None)  # the test's own handlers stay
-    monkeypatch.setattr(cli, "_SIGNALLED", threading.Event())
+    monkeypatch.setattr(ending, "SIGNALLED", threading.Event())
 
     def run_experiment(*_: object, **__: object) -> None:
         with suppress(Interrupted):
-            cli._interrupted(signal.SIGINT, None)
+            ending.interrupted(signal.SIGINT, None)
         raise ValueError("Error building a validator: Interrupted")
 
     monkeypatch.setattr(harness.run, "run_experiment", run_experiment)

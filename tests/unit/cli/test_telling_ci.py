@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from reports import build_report
 
-from harness.cli import _tell_ci, main
+from harness.cli import main
+from harness.cli.sides import tell_ci
 from harness.domain.evidence import Version
 from harness.domain.experiment import Target
 from harness.domain.gate import Decision, GateVerdict, RuleVerdict
@@ -51,7 +52,7 @@ def _not_in_ci(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_what_was_asked_for_is_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     report = compared("regressed")
-    _tell_ci(report, "results/x", tmp_path / "junit.xml", tmp_path / "gate.md")
+    tell_ci(report, "results/x", tmp_path / "junit.xml", tmp_path / "gate.md")
     assert (tmp_path / "junit.xml").read_bytes() == junit_xml(gated_of(report, "results/x"))
     page = (tmp_path / "gate.md").read_text()
     assert page.startswith("### \u274c regressed: ")
@@ -65,12 +66,12 @@ def test_on_github_the_summary_grows_and_lines_go_to_standard_error(
 ) -> None:
     (tmp_path / "summary").write_text("what a step before said\n")
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary"))
-    _tell_ci(compared("regressed"), "", None, None)
+    tell_ci(compared("regressed"), "", None, None)
     assert capsys.readouterr().err == "", "only a runner reads such lines"
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
-    _tell_ci(compared("equivalent"), "", None, None)
+    tell_ci(compared("equivalent"), "", None, None)
     assert capsys.readouterr().err == ""
-    _tell_ci(compared("regressed"), "", None, None)
+    tell_ci(compared("regressed"), "", None, None)
     said = capsys.readouterr()
     assert said.out == ""
     assert said.err.startswith("::error title=poolbench%3A ")
@@ -86,7 +87,7 @@ def test_on_github_the_summary_grows_and_lines_go_to_standard_error(
 def test_what_cannot_be_written_is_told_and_the_rest_is_written(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    _tell_ci(compared("improved"), "", tmp_path / "no" / "folder.xml", tmp_path / "gate.md")
+    tell_ci(compared("improved"), "", tmp_path / "no" / "folder.xml", tmp_path / "gate.md")
     assert "warning: " in (said := capsys.readouterr().err)
     assert "no/folder.xml was not written: No such file or directory." in said
     assert (tmp_path / "gate.md").exists()

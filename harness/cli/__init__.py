@@ -1,0 +1,30 @@
+"""argv -> one call -> print -> exit code."""
+
+from __future__ import annotations
+
+import io
+import signal
+import sys
+from collections.abc import Sequence
+
+from harness.cli import ending
+from harness.cli.app import app
+from harness.errors import Interrupted, PoolbenchError
+
+__all__ = ["app", "main"]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one command and end the process with its exit code; docs/cli.md lists them."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that knows no dash still shows the table
+    for number in ending.ENDING:
+        if number == signal.SIGINT or signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores a hang-up
+            signal.signal(number, ending.interrupted)
+    try:
+        app(args=arguments)
+    except PoolbenchError as error:
+        sys.exit(ending.say(error))
+    except Exception as error:  # noqa: BLE001 -- whatever is left is our bug: shown whole, with the exit code for one
+        sys.exit(ending.say(Interrupted(ending.INTERRUPTED) if ending.SIGNALLED.is_set() else ending.bug(error)))

@@ -1,0 +1,109 @@
+"""Stored runs shown as what they are, and the exit code that says what the answer is."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+from rich.console import Console
+
+from harness import __version__
+from harness.cli.ending import warn
+from harness.domain.strict_json import strict_json
+from harness.errors import (
+    AnswerIsNo,
+    Inconclusive,
+    MeasurementError,
+)
+
+if TYPE_CHECKING:
+    from harness.domain.verdict import Report
+    from harness.store import RunStore
+
+
+def open_run(path: Path) -> RunStore:
+    from harness.store import RunStore
+
+    return RunStore.open(path)
+
+
+def print_json(value: object) -> None:
+    """Strict JSON: figures that are infinite or missing become null."""
+    typer.echo(strict_json(value, indent=1))
+
+
+def show(store: RunStore, *, as_json: bool) -> int:
+    """Show a run as what it is; the exit code says what the answer is."""
+    if store.read_info().strategy == "capacity":
+        return show_capacity(store, as_json=as_json)
+    return answer(show_report(store, as_json=as_json))
+
+
+def show_report(store: RunStore, *, as_json: bool) -> Report:
+    """Analyse, write the derived files, print."""
+    from harness import present
+    from harness import run as sequencing
+
+    unwritten: dict[str, OSError] = {}
+    report = sequencing.publish(store, unwritten.__setitem__)
+    if as_json:
+        print_json({"run": str(store.path), **present.as_dict(report)})
+    else:
+        files = [name for name in ("report.html", "summary.csv") if name not in unwritten]
+        present.print_report(report, Console(), {name: str(store.path / name) for name in files})
+    for name, error in unwritten.items():
+        warn(f"{store.path / name} was not written: {error.strerror}.")
+    if _numbers(report.info.poolbench_version) > _numbers(__version__):
+        warn(f"the run was made by poolbench {report.info.poolbench_version}, newer than this {__version__}.")
+    return report
+
+
+def show_capacity(store: RunStore, *, as_json: bool) -> int:
+    """Write the derived files, print; 1 where no cell meets the SLO at any rate, 4 where none could be measured."""
+    from harness import present
+    from harness import run as sequencing
+
+    unwritten: dict[str, OSError] = {}
+    cells = sequencing.publish_capacity(store, unwritten.__setitem__)
+    if as_json:
+        print_json({"run": str(store.path), **present.capacity_dict(cells)})
+    else:
+        files = [name for name in ("report.html", "capacity.json") if name not in unwritten]
+        present.print_capacity(store.read_info(), cells, Console(), {name: str(store.path / name) for name in files})
+    for name, error in unwritten.items():
+        warn(f"{store.path / name} was not written: {error.strerror}.")
+    stops = {cell.found.stop for cell in cells if cell.found is not None}
+    if stops == {"nothing_meets"}:
+        return AnswerIsNo.exit_code
+    return MeasurementError.exit_code if stops == {"instrument"} else 0
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in re.findall(r"\d+", version)[:3])
+
+
+def answer(report: Report) -> int:
+    """The exit code of a report: 4 where a cell has no valid trial; of a given SLO, 1 where no cell meets it, 3 where
+    none surely does."""
+    if report.gate is not None:
+        return gate_answer(report)
+    cells = report.summary.cells
+    if not all(cell.valid for cell in cells) or report.summary.verdict.state == "not_applied":
+        return MeasurementError.exit_code
+    promises = [cell.slo for cell in cells if cell.slo is not None]
+    if not promises or "met" in promises:
+        return 0
+    return Inconclusive.exit_code if "unclear" in promises else AnswerIsNo.exit_code
+
+
+def gate_answer(report: Report) -> int:
+    """The exit code of a gate: 1 where the head is worse, 3 or 0 without a proof either way, 4 without a figure."""
+    verdict = report.gate
+    if verdict is None or verdict.verdict == "invalid" or report.summary.verdict.state == "not_applied":
+        return MeasurementError.exit_code
+    if verdict.verdict == "regressed":
+        return AnswerIsNo.exit_code
+    strict = report.info.experiment.gate.on_inconclusive == "fail"
+    return Inconclusive.exit_code if strict and verdict.verdict == "inconclusive" else 0
