@@ -21,7 +21,7 @@ from psycopg.sql import SQL, Identifier, Literal
 from harness.deploy.connection import Connection, admin
 from harness.deploy.leftovers import Owner, current_owner, log_folder
 from harness.deploy.placeholders import filled
-from harness.deploy.processes import in_words, start_marked, stop_groups, sweep
+from harness.deploy.processes import in_words, last_lines, start_marked, stop_groups, sweep
 from harness.deploy.target import launch
 from harness.domain.evidence import Server
 from harness.domain.experiment import Cell, DatabaseSpec, Target
@@ -32,6 +32,7 @@ PREFIX = "poolbench_"
 PREPARE_TIMEOUT_S = 3600.0
 """A command that fills a database for longer has most likely stopped: waits for an answer on a terminal, say."""
 _NAME = re.compile(r"poolbench_[A-Za-z0-9_-]{1,53}")  # Postgres cuts names at 63 bytes
+_NO_EXTENSION = re.compile(r'extension "([^"]+)" is not available')
 _WAL_LOG_SINCE = 150000
 _SAY_EVERY_S = 10.0
 _POLL_S = 0.05
@@ -250,7 +251,7 @@ def _wait(process: subprocess.Popen[bytes], command: Sequence[str], output: IO[b
         if now_s - began_s > PREPARE_TIMEOUT_S:
             raise _prepare_failed(command, f"was not done within {PREPARE_TIMEOUT_S:g} s", output)
         if now_s - said_s >= _SAY_EVERY_S:
-            last = "".join(_last_lines(output, 1)).strip()
+            last = "".join(last_lines(output, 1)).strip()
             say(now_s - began_s, " ".join(command), last)
             said_s = now_s
         time.sleep(_POLL_S)
@@ -258,18 +259,16 @@ def _wait(process: subprocess.Popen[bytes], command: Sequence[str], output: IO[b
 
 
 def _prepare_failed(command: Sequence[str], what: str, output: IO[bytes]) -> InfrastructureError:
+    detail = "\n".join(last_lines(output, 20))
+    next_step = "Its last lines are below; run it by hand with DATABASE_URL set to see more."
+    if lacking := _NO_EXTENSION.search(detail):
+        next_step = (
+            f"This Postgres comes without the extension {lacking[1]}: take one that has it, with [database] provider = "
+            '"container" and its image, or "url".'
+        )
     return InfrastructureError(
-        f"Filling the database failed: {' '.join(command)} {what}.",
-        next_step="Its last lines are below; run it by hand with DATABASE_URL set to see more.",
-        detail="\n".join(_last_lines(output, 20)),
+        f"Filling the database failed: {' '.join(command)} {what}.", next_step=next_step, detail=detail
     )
-
-
-def _last_lines(output: IO[bytes], count: int) -> list[str]:
-    size = os.fstat(output.fileno()).st_size
-    # pread: the position in the file is shared with the process that writes it
-    tail = os.pread(output.fileno(), 1 << 16, max(0, size - (1 << 16)))
-    return tail.decode(errors="replace").splitlines()[-count:]
 
 
 def _taken(name: str) -> InfrastructureError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -12,7 +13,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from harness.deploy.launcher import environment_of
-from harness.deploy.processes import start_marked, stop_groups, sweep
+from harness.deploy.processes import in_words, last_lines, start_marked, stop_groups, sweep
 from harness.domain.experiment import Cell
 from harness.errors import UsageError
 
@@ -51,15 +52,28 @@ if worktree and not file.startswith(worktree + os.sep):
 
 
 _NEEDED = {"sqlalchemy": "SQLAlchemy", "uvicorn": "uvicorn"}
-_LACKING = f"import importlib.util as u; print(*(n for n in {tuple(_NEEDED)} if u.find_spec(n) is None))"
+_OLDEST = (3, 9)
+_SAYS = f"""
+import sys
+print("Python %d.%d" % sys.version_info[:2])
+import importlib.util as u
+print("lacks", *(name for name in {tuple(_NEEDED)} if u.find_spec(name) is None))
+"""
 
 
 def _check_interpreter(python: str, folder: str | None, environment: Mapping[str, str]) -> None:
-    """Refuse a service's interpreter that cannot be run, or lacks SQLAlchemy or uvicorn."""
-    command = [python, "-c", _LACKING]
+    """Refuse a service's interpreter that cannot be run, is too old, or lacks SQLAlchemy or uvicorn."""
+    command = [python, "-c", _SAYS]
     try:
         done = subprocess.run(
-            command, cwd=folder, env=environment, capture_output=True, text=True, timeout=_PATIENCE_S, check=False
+            command,
+            cwd=folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_PATIENCE_S,
+            check=False,
         )
     except subprocess.TimeoutExpired:  # a slow machine is no answer
         return
@@ -67,7 +81,19 @@ def _check_interpreter(python: str, folder: str | None, environment: Mapping[str
         raise UsageError(
             f"The interpreter {python} cannot be run: {error.strerror}.", next_step="Check [target] python and dir."
         ) from error
-    if lacking := [_NEEDED[name] for name in done.stdout.split() if name in _NEEDED]:
+    said = re.search(r"^Python (\d+)\.(\d+)$(?:\n^lacks(.*)$)?", done.stdout, re.MULTILINE)
+    if said is None:
+        raise UsageError(
+            f"The interpreter {python} runs no Python: it ended with {in_words(done.returncode)}.",
+            next_step="Name the service's own in [target] python, such as .venv/bin/python.",
+            detail=done.stderr[-2000:],
+        )
+    if (int(said[1]), int(said[2])) < _OLDEST:
+        raise UsageError(
+            f"The interpreter {python} is Python {said[1]}.{said[2]}, and the probe needs {_OLDEST[0]}.{_OLDEST[1]}.",
+            next_step="Name an environment of a newer one in [target] python.",
+        )
+    if lacking := [_NEEDED[name] for name in (said[3] or "").split()]:
         raise UsageError(
             f"The interpreter {python} has no {' and no '.join(lacking)}.",
             next_step="Name the service's own in [target] python, such as .venv/bin/python, or install what it lacks.",
@@ -81,8 +107,8 @@ def importing(cell: Cell) -> Iterator[None]:
     The answer is waited for at the block's end; none within five seconds is none.
 
     Raises:
-        UsageError: the interpreter cannot be run or lacks what it needs; the module or one it imports is not there or
-            cannot be read, or has no such attribute; or it is not that of the commit that the cell names.
+        UsageError: the interpreter cannot be run, is too old or lacks what it needs; the module or one it imports is
+            not there or cannot be read, or has no such attribute; or it is not that of the commit that the cell names.
     """
     if cell.target.url is not None:
         yield
@@ -104,7 +130,7 @@ def importing(cell: Cell) -> Iterator[None]:
             except subprocess.TimeoutExpired:
                 return
             if code in (_CANNOT, _ELSEWHERE):
-                lines = os.pread(output.fileno(), 1 << 20, 0).decode(errors="replace").splitlines()
+                lines = last_lines(output, 21)
                 raise _cannot(cell, lines) if code == _CANNOT else _elsewhere(cell, lines[-1])
         finally:
             stop_groups([process], grace_s=0)
@@ -128,8 +154,14 @@ def _elsewhere(cell: Cell, file: str) -> UsageError:
 
 
 def _cannot(cell: Cell, lines: list[str]) -> UsageError:
+    next_step = "Check [target] app, and that the folder and environment poolbench is started in have it."
+    if "No module named 'psycopg2'" in lines[-1]:
+        next_step = (
+            "SQLAlchemy takes psycopg2 for an address that names no driver: give the service's variable the one it "
+            'has, in [target] env, as "{db_url:postgresql+asyncpg}".'
+        )
     return UsageError(
         f"The app {cell.target.app} cannot be imported: {lines[-1].rstrip('.')}.",
-        next_step="Check [target] app, and that the folder and environment poolbench is started in have it.",
-        detail="\n".join(lines[-21:-1]),  # where; empty when the app's own module is not there
+        next_step=next_step,
+        detail="\n".join(lines[:-1]),  # where; empty when the app's own module is not there
     )

@@ -135,6 +135,14 @@ def tail(log: Path, lines: int = 20) -> str:
         return ""
 
 
+def last_lines(output: IO[bytes], count: int) -> list[str]:
+    """The last lines of an open file that a process writes to."""
+    size = os.fstat(output.fileno()).st_size
+    # pread: the position in the file is shared with the process that writes it
+    end = os.pread(output.fileno(), _TAIL_BYTES, max(0, size - _TAIL_BYTES))
+    return end.decode(errors="replace").splitlines()[-count:]
+
+
 def shorten(log: Path, most_bytes: int = LOG_BYTES_MAX) -> None:
     """Leave the beginning and the end of a log that is longer: a run keeps a copy of it for each trial."""
     try:

@@ -167,6 +167,14 @@ def test_after_a_command_that_fails_none_is_run(postgres_server: Server, tmp_pat
     assert not ran.exists()
 
 
+def test_an_extension_that_the_server_lacks_is_named_with_where_there_is_one(postgres_server: Server) -> None:
+    wanted = (sys.executable, "-c", DO, "CREATE EXTENSION flux_capacitor")
+    with pytest.raises(InfrastructureError) as raised, template(postgres_server, DatabaseSpec(), [wanted]):
+        pass
+    assert "without the extension flux_capacitor" in raised.value.next_step
+    assert '"container"' in raised.value.next_step
+
+
 def test_without_a_command_the_database_is_empty(postgres_server: Server) -> None:
     name = fresh_name()
     with (

@@ -43,6 +43,7 @@ def test_a_wrong_name_is_named(make_start: MakeStart, app: str, cause: str) -> N
     [
         ("import stripe_but_not_installed", "No module named 'stripe_but_not_installed'"),
         ("def broken(:", "SyntaxError"),
+        ("[print('z' * 99) for _ in range(30_000)]; import no_such", "No module named 'no_such'"),
     ],
 )
 def test_a_module_that_cannot_be_read_shows_where(make_start: MakeStart, head: str, cause: str) -> None:
@@ -50,6 +51,13 @@ def test_a_module_that_cannot_be_read_shows_where(make_start: MakeStart, head: s
     with pytest.raises(UsageError, match=cause) as raised, importing(cell_of(start)):
         pass
     assert f"{start.launch.cell.target.app.partition(':')[0]}.py" in raised.value.detail
+
+
+def test_an_address_without_a_driver_is_the_likely_cause_of_psycopg2(make_start: MakeStart) -> None:
+    cell = cell_of(make_start(head="""raise ImportError("No module named 'psycopg2'")"""))
+    with pytest.raises(UsageError) as raised, importing(cell):
+        pass
+    assert "{db_url:postgresql+asyncpg}" in raised.value.next_step
 
 
 @pytest.mark.parametrize(
@@ -107,6 +115,29 @@ def test_an_interpreter_that_could_not_serve_is_refused_at_once(
     ):
         pytest.fail("nothing is started beside it")
     assert raised.value.cause == f"The interpreter {python} has no {lacking}."
+
+
+@pytest.mark.parametrize(
+    ("script", "cause"),
+    [
+        ("exit 7", "runs no Python: it ended with code 7."),
+        ("echo Python 3.8", "is Python 3.8, and the probe needs 3.9."),
+        ("echo Python 2.7; exit 1", "is Python 2.7, and the probe needs 3.9."),
+    ],
+)
+def test_what_is_no_interpreter_or_too_old_a_one_is_refused(
+    make_start: MakeStart, tmp_path: Path, script: str, cause: str
+) -> None:
+    python = tmp_path / "python"
+    python.write_text(f"#!/bin/sh\n{script}\n")
+    python.chmod(0o755)
+    cell = cell_of(make_start())
+    with (
+        pytest.raises(UsageError) as raised,
+        importing(replace(cell, target=replace(cell.target, python=str(python)))),
+    ):
+        pytest.fail("nothing is started beside it")
+    assert raised.value.cause == f"The interpreter {python} {cause}"
 
 
 def test_an_interpreter_that_cannot_be_run_is_named(make_start: MakeStart, tmp_path: Path) -> None:
