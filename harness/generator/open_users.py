@@ -37,6 +37,8 @@ class OpenUsers:
         self.tasks = launch.scenario.tasks
         self._idle: dict[type[locust.User], deque[_OpenUser]] = {task.user_class: deque() for task in self.tasks}
         self.lag_max_ns = 0
+        self._started_late = 0
+        """users that had an on_start to run while the load went on, since all others were busy"""
 
     def make_ready(self, count: int, deadline_s: float) -> dict[str, int]:
         """Make about `count` instances, divided as the arrivals are, and run their on_start. Returns how many of each.
@@ -61,6 +63,12 @@ class OpenUsers:
 
     def stop(self) -> None:
         """Run the on_stop of every user that has one; the load is over."""
+        if self._started_late:
+            self.launch.note(
+                f"on_start ran {self._started_late} times during the load, since all users were busy: it is part of "
+                "what these arrivals took. Where it is dear, as a login is, do it once for all users, in a listener "
+                "of test_start."
+            )
         pool = Pool(STARTING_AT_ONCE)
         for user_class, users in self._idle.items():
             if user_class.on_stop is not locust.User.on_stop:
@@ -79,6 +87,7 @@ class OpenUsers:
         if idle:
             idle.popleft().greenlet.switch((execution, task))
         else:
+            self._started_late += task.user_class.on_start is not locust.User.on_start
             _OpenUser(self, task.user_class, None).start((execution, task))
 
     def park(self, user: _OpenUser) -> None:

@@ -40,6 +40,27 @@ def test_on_start_logs_in_before_the_plan_and_state_stays_with_the_user(run: Run
     assert set(result.setup.endpoint) == {"POST /login"}
     assert set(result.setup.phase) == {"setup"}
     assert (result.setup.finished_ns < result.output.start_ns).all()
+    assert not [note for note in result.output.notes if "during the load" in note]
+
+
+def test_an_on_start_during_the_load_is_said_to_be_part_of_its_arrival(run: Run) -> None:
+    """Where no answer comes while the load goes on, each arrival needs another user."""
+    source = """
+        from locust import FastHttpUser, task
+
+        class User(FastHttpUser):
+            def on_start(self):
+                self.client.post("/login")
+
+            @task
+            def read(self):
+                self.client.get("/private")
+    """
+    result = run(source, lambda seen: Answer(delay_s=1.0 if seen.path == "/private" else 0.0), segments=FEW)
+    late = int((result.setup.started_ns >= result.output.start_ns).sum())
+    assert late > 0
+    (note,) = (note for note in result.output.notes if "during the load" in note)
+    assert note.startswith(f"on_start ran {late} times during the load")
 
 
 def test_several_tasks_by_weight_and_several_requests_in_one(run: Run) -> None:
