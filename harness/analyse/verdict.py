@@ -77,7 +77,7 @@ def takes_no_effect(summary: CellSummary, key: str) -> bool:
 
 
 def _candidate(summary: CellSummary) -> Candidate:
-    ceiling = summary.cell.connection_ceiling if summary.cell.decides_pool else None
+    ceiling = summary.cell.decided_ceiling
     return Candidate(
         cell_id=summary.cell.id,
         size=math.inf if ceiling is None else float(ceiling),

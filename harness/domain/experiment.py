@@ -509,6 +509,11 @@ class Cell:
         return None if per_process is None else self.target.workers * per_process
 
     @property
+    def decided_ceiling(self) -> int | None:
+        """The same, None as well where a service has a pool of its own: how large that is, is not known."""
+        return self.connection_ceiling if self.decides_pool else None
+
+    @property
     def server_ceiling(self) -> int | None:
         """Most connections Postgres may have to hold: what PgBouncer keeps to it, where one stands between."""
         if not self.target.pgbouncer:

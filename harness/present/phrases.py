@@ -285,7 +285,7 @@ def _differ_in_pool_only(one: CellSummary, other: CellSummary) -> bool:
 
 
 def _size(cell: CellSummary) -> float:
-    ceiling = cell.cell.connection_ceiling
+    ceiling = cell.cell.decided_ceiling
     return math.inf if ceiling is None else float(ceiling)
 
 
@@ -419,6 +419,15 @@ def slo_text(experiment: Experiment) -> str:
     return "; ".join(
         promise_text(limits) if name == "*" else f"{name}: {promise_text(limits)}" for name, limits in promised.items()
     )
+
+
+def driver_pool_texts(pools: Sequence[str]) -> Iterator[str]:
+    """Of each pool that a driver made for the service: how its size is swept all the same."""
+    for pool in pools:
+        yield (
+            f"A pool of the driver's own: {pool}. No setting of [pool] reaches it: vary the variable that its size is "
+            "read from, as target.env.NAME in [matrix]."
+        )
 
 
 def not_sent(cell: CellSummary, slo: Slo) -> list[str]:
