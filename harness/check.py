@@ -26,9 +26,9 @@ CLOSED_S = 5.0
 
 
 def check_experiment(experiment: Experiment, *, emit: Emit) -> tuple[Checked, ...]:
-    """Start each target of an experiment once and send it each of its tasks once; nothing is kept.
+    """Start each target of an experiment once and send it each of its tasks once, and what a probe user asks.
 
-    Where something does not come up, the logs that the error names stay in a temporary folder.
+    Nothing is kept; where something does not come up, the logs that the error names stay in a temporary folder.
 
     Raises:
         PoolbenchError: as a run would.
@@ -44,8 +44,8 @@ def check_experiment(experiment: Experiment, *, emit: Emit) -> tuple[Checked, ..
             own.mkdir()
             (kept,) = trials(run_sitting(sitting, experiment, place, own, emit), experiment, ceiling_rps=None)
             log = kept.logs.get("target.log")
-            written = b"" if log is None else log.read_bytes()
-            found.append(checked(replace(kept.evidence, target_log=written), tasks))
+            written, asked = b"" if log is None else log.read_bytes(), experiment.probe_user.request
+            found.append(checked(replace(kept.evidence, target_log=written), tasks, asked=asked))
     return tuple(found)
 
 

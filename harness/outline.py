@@ -49,6 +49,7 @@ class Outline:
             cores=environment.usable_cores(),
             profile=self.profile,
             scenarios=self.scenarios,
+            probe_user=self.experiment.probe_user,
         )
 
     def as_dict(self) -> Mapping[str, Any]:
@@ -70,6 +71,7 @@ class Outline:
             "duration_s": self.duration_s,
             "arrivals": self.arrivals,
             "detectable_difference": dict(self.detectable),
+            "probe_user": asdict(asked) if (asked := self.experiment.probe_user).request else None,
             "scenarios": [asdict(scenario) for scenario in self.scenarios],
             "calibrated_utc": self.profile.measured_utc if self.profile else None,
         }

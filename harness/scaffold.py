@@ -28,8 +28,11 @@ question = "Which pool size should this service run with?"
 # The cells are the product of these lists. Any key of [pool], [session], [target], [database], [network] and [load]
 # may vary.
 [matrix]
-pool.pool_size = {sizes}
+{factor}
 """
+OF_A_DRIVERS_POOL = (
+    '# target.env.NAME = ["5", "10", "20"]  # NAME: the variable that the size of the service\'s pool is read from'
+)
 BASE: Mapping[str, Mapping[str, Any]] = {"load": {"rate": "60%"}, "pool": {"max_overflow": 0}}
 """Keys that the written file sets, so that it runs as it is."""
 
@@ -44,12 +47,13 @@ def experiment_text(
     """A complete experiment file that validates and runs.
 
     Args:
-        sizes: of the pool, which it compares.
+        sizes: of the pool, which it compares; none where the service's pool takes no setting.
         chosen: keys that it sets, by section.
         found: lines that stand as comments at its head.
     """
     comment = "".join(f"# {line}\n" for line in found)
-    head = HEADER.format(name=name, schema_file=SCHEMA_FILE, sizes=list(sizes), comment=comment)
+    factor = f"pool.pool_size = {list(sizes)}" if sizes else OF_A_DRIVERS_POOL
+    head = HEADER.format(name=name, schema_file=SCHEMA_FILE, factor=factor, comment=comment)
     return head + "".join(_section(key, cls, chosen.get(key, {})) for key, cls in _sections())
 
 
@@ -63,22 +67,24 @@ def chosen_for(found: Discovered, target: Mapping[str, Any], scenario: str) -> M
     """The keys that an experiment on this service sets."""
     own = {**target, "env": {**found.sources.env, **target.get("env", {})}}
     if found.health_path or found.operations:
-        own["health_path"] = found.health_path or OPENAPI
+        own["health_path"] = found.health_path or found.openapi_path
     database = {"prepare": ["{python}", "-m", "alembic", "upgrade", "head"]} if found.sources.has_alembic else {}
-    return {**BASE, "target": own, "database": database, "load": {"rate": "40%", "scenario": scenario}}
+    pool = BASE["pool"] if sizes_around(found) else {}
+    return {"pool": pool, "target": own, "database": database, "load": {"rate": "40%", "scenario": scenario}}
 
 
 def sizes_around(found: Discovered) -> tuple[int, ...]:
-    """Half of the service's own pool, its own, twice that, and all that it may open with its overflow."""
+    """Half of the service's own pool, its own, twice that, and all that it may open with its overflow.
+
+    None where it has a pool of the driver's own alone.
+    """
     own = next((engine for engine in found.engines if engine.pool_size), None)
     if own is None or own.pool_size is None:
-        return (5, 10, 20)
+        return () if found.driver_pools and not found.engines else (5, 10, 20)
     size, most = own.pool_size, own.pool_size + max(0, own.max_overflow or 0)
     return tuple(sorted({max(1, size // 2), size, 2 * size, most}))
 
 
-OPENAPI = "/openapi.json"
-"""answers 2xx where there is no health check: the service is up, whatever else it needs"""
 SCENARIO = """\
 # A scenario to begin with, made from the service's OpenAPI document. Give each task the weight that it has in reality:
 # what the service is asked decides which pool it needs. It runs under plain Locust as well.
@@ -95,8 +101,9 @@ def scenario_text(found: Discovered) -> str:
     names: set[str] = set()
     health = [operation for operation in found.operations if operation.path == found.health_path]
     others = [operation for operation in found.operations if operation.path != found.health_path]
-    tasks = [_task(each, names, as_comment=not each.is_ready) for each in others]
-    if not any(each.is_ready for each in others):
+    ready = [each for each in found.ready if each in others]
+    tasks = [_task(each, names, as_comment=each not in ready) for each in others]
+    if not ready:
         path = found.health_path or "/"
         only = health[0] if health else Operation(method="get", path=path, url=path)
         todo = f"{TODO}replace this one by what the service's users ask for\n"

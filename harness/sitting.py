@@ -133,12 +133,17 @@ def _database_names(urls: Mapping[str, str]) -> Mapping[str, str]:
 
 
 def _probe_request(sitting: Sitting, experiment: Experiment) -> ProbeRequest | None:
-    """What is asked beside the load that is measured; a staircase means to saturate, a check sends each task once."""
+    """What is asked beside the load: while that is measured, and once, in its middle, while it is checked.
+
+    A staircase means to saturate.
+    """
     asked = experiment.probe_user
-    if not asked.request or sitting.purpose != "measure":
+    if not asked.request or sitting.purpose == "staircase":
         return None
     method, _, path = asked.request.partition(" ")
-    return ProbeRequest(method=method, path=path, rate_rps=asked.rate_rps)
+    checked_s = sum(turn.duration_s for turn in sitting.turns)
+    rate_rps = 1 / checked_s if sitting.purpose == "check" else asked.rate_rps
+    return ProbeRequest(method=method, path=path, rate_rps=rate_rps)
 
 
 def _scenarios(sitting: Sitting) -> Mapping[str, Path]:

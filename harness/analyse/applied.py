@@ -19,6 +19,8 @@ CACHES = ("prepared_statement_cache_size", "statement_cache_size", "prepare_thre
 CONNECTIONS = "connections"
 """not a setting but what several make together: workers x (pool_size + max_overflow) at most"""
 ENGINE = "target.engine"
+NO_ENGINE = "no engine of SQLAlchemy's"
+"""found instead of any setting of a pool"""
 CEILING = ("pool.pool_size", "pool.max_overflow", "pool.pool_class", "target.workers")
 """what that most is made of"""
 BEYOND_SHARE = 0.1
@@ -47,7 +49,7 @@ class NotApplied:
     """what the service has instead, each value once"""
 
 
-def read_back(trial: Trial) -> Mapping[str, Values]:
+def read_back(trial: Trial) -> dict[str, Values]:
     """What the service has of each setting, each value once; nothing where it could not be seen.
 
     A service may have several engines or sessions, of which one is meant: all are told.
@@ -73,7 +75,9 @@ def read_back(trial: Trial) -> Mapping[str, Values]:
 def not_applied(trial: Trial) -> tuple[NotApplied, ...]:
     """The settings that the service surely does not have: it is enough that one of its engines or sessions has one."""
     cell, found = trial.launch.cell, read_back(trial)
-    if _has_other_pool(cell, trial.applied):
+    if has_no_engine(trial):
+        found |= {key: (NO_ENGINE,) for key in found if key.startswith("pool.")}
+    elif _has_other_pool(cell, trial.applied):
         found = {key: values for key, values in found.items() if key.removeprefix("pool.") not in POOL}
         found |= _of_no_queue(cell, found["pool.pool_class"])
     wrong = []
@@ -81,7 +85,8 @@ def not_applied(trial: Trial) -> tuple[NotApplied, ...]:
         asked = asked_of(cell, key)
         if not values or not _is_asked(cell, key):
             continue
-        if _has_other_pool(cell, trial.applied) if key == "pool.pool_class" else asked not in values:
+        fits = not _has_other_pool(cell, trial.applied) if key == "pool.pool_class" else asked in values
+        if not fits or values == (NO_ENGINE,):
             wrong.append(NotApplied(key=key, asked=asked, found=values))
     return tuple(wrong)
 
@@ -97,6 +102,18 @@ def _of_no_queue(cell: Cell, kinds: Values) -> Mapping[str, Values]:
         if key in dict(cell.factors) or not cell.has_say("pool.pool_class")
     ]
     return dict.fromkeys(lacking if cell.pool.pool_class == "queue" else (), tuple(f"none ({kind})" for kind in kinds))
+
+
+def has_no_engine(trial: Trial) -> bool:
+    """Whether each process that takes requests said that it never made an engine."""
+    said = [process.has_engine for process in trial.processes if process.serving]
+    return bool(said) and not trial.applied and all(has is False for has in said)
+
+
+def driver_pools(trials: Iterable[Trial]) -> tuple[str, ...]:
+    """The pools of the drivers' own that own apps made, each once; the reference app's take the settings."""
+    own = [trial for trial in trials if not trial.launch.cell.target.is_reference]
+    return tuple(dict.fromkeys(pool for trial in own for process in trial.processes for pool in process.driver_pools))
 
 
 def asked_of(cell: Cell, key: str) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from harness.analyse.applied import not_applied
+from harness.analyse.applied import driver_pools, not_applied
 from harness.analyse.failures import errors_logged
 from harness.analyse.resources import unaccounted
 from harness.domain.checked import Checked, Problem, SentRequest, SentTask
@@ -17,14 +17,16 @@ from harness.domain.load import SETUP_SEGMENT
 from harness.domain.logs import lines_of
 
 ON_START = "on_start"
+PROBE_USER = "probe user"
 
 
-def checked(evidence: Evidence, tasks: Sequence[str]) -> Checked:
+def checked(evidence: Evidence, tasks: Sequence[str], *, asked: str = "") -> Checked:
     """Return what came of each task.
 
     Args:
         evidence: of the one launch.
         tasks: in the order of their segments; empty in the closed model, where users decide what is sent.
+        asked: what the probe user asks for, "GET /ready"; empty without one.
     """
     trial, rows = evidence.trial, evidence.requests
     setup = (rows["segment"] == SETUP_SEGMENT).to_numpy()
@@ -36,11 +38,15 @@ def checked(evidence: Evidence, tasks: Sequence[str]) -> Checked:
     if not tasks:
         names = rows["task"][~setup].astype(str)
         sent += [SentTask(name=name, requests=_requests(rows[~setup][names == name])) for name in names.unique()]
+    if asked:
+        answers = evidence.probe_user.assign(endpoint=asked, arrival=0, sequence=0, pool_ms=math.nan)
+        sent.append(SentTask(name=PROBE_USER, requests=_requests(answers)))
     target = trial.launch.cell.target
     return Checked(
         target=target.url or target.title,
         tasks=tuple(sent),
         engines=trial.applied,
+        driver_pools=driver_pools([trial]),
         problems=(*_of_tasks(sent, evidence.target_log), *_of_service(evidence)),
         notes=trial.context.scenario_notes,
     )
@@ -95,5 +101,6 @@ def _of_service(evidence: Evidence) -> Iterator[Problem]:
     for wrong in not_applied(trial):
         found = " and ".join(map(str, wrong.found))
         yield Problem(kind="not_applied", about=wrong.key, detail=f"{found}, not {wrong.asked}")
-    if strangers := unaccounted(evidence.probe, evidence.activity):
+    strangers = unaccounted(evidence.probe, evidence.activity)
+    if strangers and not driver_pools([trial]):
         yield Problem(kind="unaccounted", count=strangers)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+from harness.analyse.applied import driver_pools
 from harness.analyse.launches import Launches
 from harness.domain.evidence import Run
 from harness.domain.verdict import Coverage
@@ -24,6 +25,7 @@ def coverage_of(run: Run, launches: Launches, planned: int) -> Coverage:
         drivers=tuple(dict.fromkeys(engine.driver for trial in trials for engine in trial.applied)),
         echo_off=any(process.echo_off for trial in trials for process in trial.processes),
         unaccounted=max((launch.unaccounted for launch in launches.counted), default=0),
+        driver_pools=driver_pools(trials),
         scenario_notes=tuple(dict.fromkeys(note for trial in trials for note in trial.context.scenario_notes)),
     )
 

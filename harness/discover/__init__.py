@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 import secrets
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,11 +20,15 @@ from harness.domain.discovered import Discovered, Operation
 from harness.domain.events import Emit
 from harness.domain.experiment import Experiment
 from harness.domain.load import launch_of
+from harness.errors import InfrastructureError
 from harness.places import places
 
 OPENAPI = "/openapi.json"
+PAGES = ("/docs", "/redoc")
+_NAMED = re.compile(r"""(?:url: *|spec-url=)["']([^"']+)["']""")
+"""the document's path in either page"""
 HEALTH = ("health", "healthz", "healthcheck", "ready", "readyz", "live", "livez", "ping", "status", "alive")
-"""last parts of paths that health checks have; in this order"""
+"""last parts of paths that health checks have, dashes left out; in this order"""
 ASKED_MAX = 100
 """operations that are tried; each may take `PATIENCE_S`"""
 PATIENCE_S = 3.0
@@ -52,13 +57,41 @@ def discover(experiment: Experiment, *, emit: Emit) -> Discovered:
         )
         targets = stack.enter_context(ExitStack())
         starting = targets.enter_context(deploy.start_all([start], probe=True))
-        running = starting.wait(any_answer=True)
-        _, document = _ask(running[0].host, OPENAPI)
+        try:
+            running = starting.wait(any_answer=True)
+        except InfrastructureError as error:
+            further = f"{error.next_step} A variable that it lacks is given as --env NAME=VALUE."
+            raise InfrastructureError(error.cause, next_step=further, detail=error.detail) from None
+        openapi_path, document = _document(running[0].host)
         operations = tuple(_tried(running[0].host, operations_of(document)))
         health_path = _health_path(running[0].host, operations)
         targets.close()  # they write their last words as they stop
-        engines, _ = observe.read_applied(running)
-    return Discovered(sources=sources, engines=engines, health_path=health_path, operations=operations)
+        engines, processes = observe.read_applied(running)
+    return Discovered(
+        sources=sources,
+        engines=engines,
+        health_path=health_path,
+        operations=operations,
+        driver_pools=tuple(dict.fromkeys(pool for process in processes for pool in process.driver_pools)),
+        openapi_path=openapi_path,
+    )
+
+
+def _document(host: str) -> tuple[str, Any]:
+    """The path of the OpenAPI document, and the document; None where there is none."""
+    for path in _document_paths(host):
+        with suppress(ValueError):
+            document = json.loads(_ask(host, path, whole=True)[1])
+            if operations_of(document):
+                return path, document
+    return OPENAPI, None
+
+
+def _document_paths(host: str) -> Iterator[str]:
+    """Where it usually is, and where FastAPI's pages that show it have it from."""
+    yield OPENAPI
+    for page in PAGES:
+        yield from _NAMED.findall(_ask(host, page, whole=True)[1])
 
 
 def _tried(host: str, operations: Sequence[Operation]) -> list[Operation]:
@@ -79,21 +112,19 @@ def _health_path(host: str, operations: Sequence[Operation]) -> str | None:
     documented = {operation.path: operation.status or 0 for operation in operations if operation.method == "get"}
     for name in HEALTH:
         for path, status in documented.items():
-            if path.rstrip("/").rpartition("/")[2] == name and 200 <= status < 300:
+            if re.sub("[-_]", "", path.rstrip("/").rpartition("/")[2]) == name and 200 <= status < 300:
                 return path
     return next((f"/{name}" for name in HEALTH if 200 <= _ask(host, f"/{name}")[0] < 300), None)
 
 
-def _ask(host: str, path: str) -> tuple[int, Any]:
-    """Status and JSON of the answer; 0 where there was none in time, None where it is no JSON."""
+def _ask(host: str, path: str, *, whole: bool = False) -> tuple[int, str]:
+    """Status of the answer, 0 where there was none in time, and its text where it is wanted `whole`."""
     connection = http.client.HTTPConnection(urlsplit(host).netloc, timeout=PATIENCE_S)
     try:
         connection.request("GET", path)
         answer = connection.getresponse()
-        return answer.status, json.loads(answer.read()) if path == OPENAPI else None
-    except ValueError:
-        return answer.status, None
+        return answer.status, answer.read().decode("utf-8", "replace") if whole else ""
     except (OSError, http.client.HTTPException):
-        return 0, None
+        return 0, ""
     finally:
         connection.close()

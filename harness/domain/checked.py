@@ -60,5 +60,7 @@ class Checked:
     tasks: tuple[SentTask, ...]
     engines: tuple[AppliedPool, ...]
     problems: tuple[Problem, ...]
+    driver_pools: tuple[str, ...] = ()
+    """pools of the drivers' own, which no engine accounts for"""
     notes: tuple[str, ...] = ()
     """what of the scenario does not apply: to be known, and no problem"""

@@ -24,6 +24,8 @@ class Sources:
 
     variables: tuple[Found, ...] = ()
     """environment names that look like a database's, each where it stands first"""
+    sizes: tuple[Found, ...] = ()
+    """environment names that look like a pool's size"""
     makers: tuple[Found, ...] = ()
     """where sessions, or factories of them, are made"""
     env: Mapping[str, str] = field(default_factory=dict)
@@ -59,3 +61,16 @@ class Discovered:
     health_path: str | None
     """the first candidate that answered 2xx"""
     operations: tuple[Operation, ...]
+    driver_pools: tuple[str, ...] = ()
+    """pools of the drivers' own, which no engine accounts for"""
+    openapi_path: str = "/openapi.json"
+    """where its OpenAPI document is"""
+
+    @property
+    def ready(self) -> tuple[Operation, ...]:
+        """The operations that a scenario can send as they are.
+
+        Those that failed on an empty database as well, where there are migrations to make its tables.
+        """
+        migrated = self.sources.has_alembic
+        return tuple(each for each in self.operations if each.is_ready or (migrated and (each.status or 0) >= 500))

@@ -331,6 +331,10 @@ class AppliedProcess:
     """its engines were to log each statement, and were kept from it"""
     other_engines: tuple[str, ...] = ()
     """its engines where target.engine fits none of them: order, database and driver of each"""
+    has_engine: bool | None = None
+    """it made an engine, whether that is still there or not"""
+    driver_pools: tuple[str, ...] = ()
+    """the pools of the drivers' own that it made: "asyncpg.Pool of 10 to 10, made in shop/db.py:7" """
 
 
 NeededRole = Literal["target", "worker", "relay", "pgbouncer", "postgres", "checkpointer"]

@@ -255,6 +255,8 @@ class Coverage:
     """a service was to log each of its statements, and was kept from it"""
     unaccounted: int = 0
     """connections that no engine of an own app held, at most readings, in the launch that had most of them"""
+    driver_pools: tuple[str, ...] = ()
+    """pools of the drivers' own that the services made"""
     scenario_notes: tuple[str, ...] = ()
     """what of the scenarios did not apply, or went wrong beside the load, each once"""
 

@@ -11,13 +11,14 @@ from rich.text import Text
 
 from harness.domain.checked import Checked, Problem, SentRequest, SentTask
 from harness.present.numbers import UNKNOWN, count, number
+from harness.present.phrases import driver_pool_texts
 from harness.present.terminal import Column, FittingTable, bullet
 
 NOTHING = SentRequest(endpoint="", outcome="ok", status=0, error="", latency_ms=None, pool_ms=None)
 _CAUSES: Mapping[int, str] = {
     400: "it was not understood, or a trusted-host check does not know 127.0.0.1: allow that host.",
-    401: "it wants a login: log in with on_start of the scenario.",
-    403: "it may not be asked so: log in with on_start of the scenario, or as somebody who may.",
+    401: "it wants a login: log in as the scenario begins (test_start, or on_start).",
+    403: "it may not be asked so: log in as the scenario begins (test_start, or on_start), or as somebody who may.",
     404: "nothing is there: the path is another, or the database lacks it, which [database] prepare fills.",
     405: "the path does not take this method: correct the scenario.",
     422: "path, query or body are not as the service wants them: correct the scenario.",
@@ -31,7 +32,7 @@ def check_table(checks: Sequence[Checked]) -> RenderableType:
     for checked in checks:
         parts += [Text(checked.target, style="bold"), _request_table(checked), Text("")]
         parts += [bullet("engine", text) for text in engine_texts(checked)]
-        parts += [bullet("note", note) for note in checked.notes]
+        parts += [bullet("note", note) for note in (*driver_pool_texts(checked.driver_pools), *checked.notes)]
         parts += [bullet("would go wrong", problem_text(problem)) for problem in checked.problems]
     if not any(checked.problems for checked in checks):
         parts.append(Text("Each task was sent once, and nothing went wrong."))
@@ -48,7 +49,7 @@ def check_dict(checks: Sequence[Checked]) -> Mapping[str, Any]:
                 "tasks": [asdict(task) for task in checked.tasks],
                 "engines": engine_texts(checked),
                 "problems": [{"kind": each.kind, "text": problem_text(each)} for each in checked.problems],
-                "notes": checked.notes,
+                "notes": (*driver_pool_texts(checked.driver_pools), *checked.notes),
             }
             for checked in checks
         ],
@@ -112,8 +113,8 @@ def _problem(problem: Problem) -> Iterator[str]:
         case "ended":
             yield f"A process ended meanwhile: {', '.join(filter(None, (about, detail)))}."
         case "no_connection":
-            yield "The service opened no connection to the database it was given."
-            yield 'If it finds its database elsewhere, say so in [target] env, as { DB_HOST = "{db_host}" }.'
+            yield "The service opened no connection to the database it was given: nothing that was sent needs it, or"
+            yield 'it finds its database elsewhere; then say so in [target] env, as { DB_HOST = "{db_host}" }.'
         case "not_applied":
             yield f"{about} would not take effect: the service has {detail}."
         case "unaccounted":

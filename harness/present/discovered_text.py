@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from harness.domain.discovered import Discovered, Found
 from harness.present.numbers import UNKNOWN, count
+from harness.present.phrases import driver_pool_texts
 
 SHOWN_MAX = 8
 """of a kind; the rest is counted"""
@@ -13,7 +14,7 @@ SHOWN_MAX = 8
 
 def discovered_texts(found: Discovered) -> tuple[str, ...]:
     """A line for each engine, and one for each other kind of thing that was found, or was not."""
-    return (*_engines(found), *_others(found))
+    return (*_engines(found), *driver_pool_texts(found.driver_pools), *_others(found))
 
 
 def _engines(found: Discovered) -> Iterator[str]:
@@ -31,9 +32,11 @@ def _others(found: Discovered) -> Iterator[str]:
     sources = found.sources
     yield f"sessions: {_listed(sources.makers) or 'none seen in its files'}"
     yield f"variables like a database's: {_listed(sources.variables) or 'none seen; DATABASE_URL is given'}"
+    if sources.sizes:
+        yield f"variables like a pool's size: {_listed(sources.sizes)}"
     yield f"health: {found.health_path or 'no path called like a health check answered 2xx; name one as health_path'}"
-    ready = sum(operation.is_ready for operation in found.operations)
-    yield f"OpenAPI: {count(len(found.operations))} operations, of which {count(ready)} can be sent as they are"
+    operations, ready = count(len(found.operations)), count(len(found.ready))
+    yield f"OpenAPI: {operations} operations, of which {ready} can be sent as they are"
 
 
 def _listed(found: Sequence[Found]) -> str:

@@ -11,7 +11,7 @@ from harness.domain.design import design_kind
 from harness.domain.evidence import RelayReadings
 from harness.domain.verdict import CellSummary, Report
 from harness.present.numbers import count, number
-from harness.present.phrases import blocked_text, listed, not_sent, settings_text
+from harness.present.phrases import blocked_text, driver_pool_texts, listed, not_sent, settings_text
 
 FEW_LAUNCHES = 5
 WIDE = 1.25
@@ -137,8 +137,11 @@ def _unaccounted(report: Report) -> str:
     if not beyond:
         return ""
     are = "1 connection was" if beyond == 1 else f"{beyond} connections were"
+    held = f"{are} open that no engine of the service holds"
+    if pools := report.summary.coverage.driver_pools:
+        return f"{held}. {' '.join(driver_pool_texts(pools))}"
     return (
-        f"{are} open that no engine of the service holds: a pool of the driver's own (asyncpg, psycopg_pool), another "
+        f"{held}: a pool of the driver's own (asyncpg, psycopg_pool), another "
         "program, or an engine in a process that was not seen. No setting of the experiment reaches them."
     )
 

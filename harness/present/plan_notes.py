@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from harness.domain.evidence import Version
-from harness.domain.experiment import Cell
+from harness.domain.experiment import Cell, ProbeUser
 from harness.domain.load import ScenarioOutline
 from harness.domain.profile import CEILING_SHARE_MAX, MachineProfile
 from harness.present.numbers import count, number
-from harness.present.phrases import TENFOLD, blocked_text, percent_text, version_text
+from harness.present.phrases import TENFOLD, blocked_text, percent_text, promise_text, version_text
 
 
 def plan_notes(
@@ -23,6 +23,7 @@ def plan_notes(
     cores: int,
     profile: MachineProfile | None,
     scenarios: Sequence[ScenarioOutline] = (),
+    probe_user: ProbeUser,
 ) -> tuple[str, ...]:
     """Everything that applies.
 
@@ -36,10 +37,12 @@ def plan_notes(
         cores: that may be used here.
         profile: what calibration found of this machine, if it was calibrated.
         scenarios: what the cells' scenarios consist of.
+        probe_user: who asks beside the load; nobody where it has no request.
     """
     return (
         *map(_consists_of, scenarios),
         *dict.fromkeys(note for scenario in scenarios for note in scenario.notes),
+        *([_asks_beside(probe_user)] if probe_user.request else []),
         *([blocked_text(why_blocked)] if why_blocked and cells > 1 else []),
         *_apart(cells, detectable, profile),
         *_ceiling(highest_rps, profile),
@@ -70,6 +73,12 @@ def _consists_of(scenario: ScenarioOutline) -> str:
         return f"{name} (closed): {', '.join(f'{count(n)} {own}' for own, n in scenario.users.items())}."
     shares = (f"{task} {percent_text(share)}" for task, share in scenario.tasks.items())
     return f"{name} (open): {', '.join(shares)}."
+
+
+def _asks_beside(asked: ProbeUser) -> str:
+    promised = promise_text(asked.slo) or "nothing"
+    beside = f"Beside the load a probe user sends {asked.request}, {asked.rate_rps:g} times a second"
+    return f"{beside}, in no other figure; promised of it: {promised}."
 
 
 def _apart(cells: int, detectable: Mapping[str, float | None], profile: MachineProfile | None) -> Iterator[str]:

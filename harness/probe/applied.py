@@ -6,13 +6,14 @@ import gc
 import json
 import os
 import threading
-from collections.abc import Iterable
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from sqlalchemy.engine import Engine
 
+from . import driver_pools
 from .override import seen
 from .runtime import Threadpool
 from .sessions import Sessions
@@ -40,13 +41,15 @@ class Applied:
         self._lock = threading.Lock()
         self._written = ""
         self._frozen = False
+        self._has_engine = False
         self.serving = False
         """it has an event loop that takes requests"""
         self.sessions.forget()
 
-    def write(self, engines: Iterable[Engine]) -> None:
+    def write(self, engines: Collection[Engine]) -> None:
         """Write what is known now, unless the file says so already."""
         with self._lock:
+            self._has_engine = self._has_engine or bool(engines)
             # Counting walks through all that is frozen: once is enough. While nothing is, it costs nothing.
             self._frozen = self._frozen or gc.get_freeze_count() > 0
             known = {
@@ -56,6 +59,8 @@ class Applied:
                 "expire_on_commit": self.sessions.expire_on_commit,
                 "echo_off": seen.echo_off,
                 "other_engines": seen.others,
+                "has_engine": self._has_engine,
+                "driver_pools": driver_pools.seen,
                 "engines": [applied_of(engine) | self._caches_of(engine) for engine in engines],
             }
             text = json.dumps(known)

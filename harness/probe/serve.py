@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import inspect
 import logging
+import multiprocessing
 import os
 import signal
 import socket
 import sys
-import sysconfig
 import threading
 from collections.abc import Callable
-from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -51,9 +50,7 @@ def serve(app: str, *, listener: socket.socket, workers: int, probe: bool, log_l
     # Newer versions make the server in the worker.
     supervisor = Multiprocess(config, sockets=[listener], **_taken_by(Multiprocess, {"target": server.run}))
     supervisor.run()
-    # multiprocessing's own processes before uvicorn 0.30, since then uvicorn's around them
-    processes = [getattr(process, "process", process) for process in supervisor.processes]
-    return STARTUP_FAILURE if any(process.exitcode == STARTUP_FAILURE for process in processes) else 0
+    return STARTUP_FAILURE if config.start_failed is not None and config.start_failed.is_set() else 0
 
 
 def _taken_by(function: Callable[..., object], options: dict[str, Any]) -> dict[str, Any]:
@@ -68,17 +65,60 @@ class ProbeConfig(uvicorn.Config):
     def __init__(self, app: str, *, probe: bool, **options: Any) -> None:
         super().__init__(app, **options)
         self.probe = probe
+        self.start_failed = multiprocessing.get_context("spawn").Event() if self.workers > 1 else None
+        """in any of the workers; None without a supervisor"""
 
     def load(self) -> None:
         end_promptly(limit_s=END_AT_LATEST_S)
+        if self.start_failed is not None:
+            self._end_where_the_start_fails()
         _before_the_app(probe=self.probe)
         # Not left to uvicorn, each of whose versions does it at another place.
-        self.app = _imported(self.app)
+        self.app = self._imported()
         super().load()
         if self.probe:
             from . import asgi
 
             self.loaded_app = asgi(self.loaded_app)
+
+    def _imported(self) -> Any:
+        """Import the app, or call what makes it."""
+        log = logging.getLogger("uvicorn.error")
+        try:
+            target = import_from_string(self.app)
+            return target() if is_factory(target) else target
+        except ImportFromStringError as error:
+            log.error("Error loading ASGI app. %s", error)
+        except Exception:
+            log.exception("The app %s failed while it was imported or made", self.app)
+        self._end_the_supervisor()
+        sys.exit(STARTUP_FAILURE)
+
+    def _end_where_the_start_fails(self) -> None:
+        """Have a worker whose app's own start fails end as one whose app cannot be imported."""
+        any_server: Any = uvicorn.Server
+        plain = any_server.startup
+
+        async def startup(server: Any, *arguments: Any, **named: Any) -> None:
+            try:
+                await plain(server, *arguments, **named)
+            finally:
+                if not server.started:
+                    self._end_the_supervisor()
+            if not server.started:  # newer versions have ended the process themselves
+                sys.exit(STARTUP_FAILURE)
+
+        any_server.startup = startup
+
+    def _end_the_supervisor(self) -> None:
+        """Of a worker whose start failed.
+
+        It would wait for ever before uvicorn 0.30, and later start workers that fail again and again.
+        """
+        supervisor = multiprocessing.parent_process()
+        if self.start_failed is not None and supervisor is not None and supervisor.pid is not None:
+            self.start_failed.set()
+            os.kill(supervisor.pid, signal.SIGTERM)
 
 
 def enter() -> None:
@@ -104,20 +144,10 @@ def _before_the_app(*, probe: bool) -> None:
 
         override.install()
     if probe:
+        from . import driver_pools
+
         watch_every_engine()
-
-
-def _imported(app: Any) -> Any:
-    """Import the app, or call what makes it. Exits with uvicorn's code for a failed start, so none is retried."""
-    log = logging.getLogger("uvicorn.error")
-    try:
-        target = import_from_string(app)
-        return target() if is_factory(target) else target
-    except ImportFromStringError as error:
-        log.error("Error loading ASGI app. %s", error)
-    except Exception:
-        log.exception("The app %s failed while it was imported or made", app)
-    sys.exit(STARTUP_FAILURE)
+        driver_pools.watch()
 
 
 def is_factory(target: Any) -> bool:
@@ -139,6 +169,7 @@ def watch_every_engine() -> None:
     except ImportError:
         return
     from . import watch
+    from .place import made_at
 
     # All paths (create_engine, async engines, engine_from_config, SQLModel) end in create_engine, which calls this
     # hook with the finished engine. Engine.__init__ would not do: create_engine reads the names of its parameters.
@@ -150,19 +181,6 @@ def watch_every_engine() -> None:
         watch(engine)
 
     Dialect.engine_created = classmethod(engine_created)  # type: ignore[assignment, method-assign]  # the seam
-
-
-def made_at() -> str:
-    """The line of the service that is being executed, "shop/db.py:12": the innermost that is nobody else's."""
-    theirs = [sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")] + [str(Path(__file__).parent)]
-    frame: Any = sys._getframe(1)
-    while frame is not None:
-        path = Path(frame.f_code.co_filename).absolute()
-        if not str(path).startswith(tuple(theirs)) and path.exists():
-            here = Path.cwd()
-            return f"{path.relative_to(here) if here in path.parents else path}:{frame.f_lineno}"
-        frame = frame.f_back
-    return ""
 
 
 def end_promptly(*, limit_s: float) -> None:

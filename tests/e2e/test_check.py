@@ -110,6 +110,22 @@ def test_what_would_go_wrong_is_said_with_its_cause(poolbench) -> None:
     assert strangers.startswith("Connections that belong to none of its engines: 2.")
 
 
+def test_a_pool_beside_the_engine_and_the_probe_user_are_shown(poolbench) -> None:
+    pool = "from psycopg_pool import ConnectionPool\nown = ConnectionPool(URL, min_size=2, max_size=3, open=True)"
+    poolbench.write("shop.py", SERVICE.format(more=pool))
+    poolbench.write("visit.py", WELL)
+    file = poolbench.write("shop.toml", EXPERIMENT + '[probe_user]\nrequest = "GET /secret"\n')
+    assert "a probe user sends GET /secret, 0.2 times a second" in poolbench("plan", file).stdout
+    done = poolbench("run", file, "--check", "--json")
+    assert done.returncode == 1, done.stdout + done.stderr
+    (target,) = json.loads(done.stdout)["targets"]
+    (asked,) = target["tasks"][-1]["requests"]
+    assert (target["tasks"][-1]["name"], asked["endpoint"], asked["status"]) == ("probe user", "GET /secret", 401)
+    (problem,) = target["problems"]
+    assert problem["text"].startswith("probe user, GET /secret: 401")
+    assert any("psycopg_pool.ConnectionPool of 2 to 3, made in shop.py:10" in note for note in target["notes"])
+
+
 def test_what_only_users_can_go_through_is_gone_through_by_users(poolbench) -> None:
     poolbench.write("shop.py", SERVICE.format(more=""))
     poolbench.write(

@@ -71,33 +71,29 @@ measure_s = 2.0
 kind = "blocked"
 launches = 1
 """
+GUNICORN = "{python} -m gunicorn -k uvicorn.workers.UvicornWorker -b 127.0.0.1:{port} shop:app"
 COMMANDS = {
-    "uvicorn": (["{python}", "-m", "uvicorn", "--port", "{port}", "--workers", "2", "shop:app"], 2),
-    "after something else": (["{python}", "before.py"], 1),
-    "gunicorn": (
-        ["{python}", "-m", "gunicorn", "-w", "2", "-k", "uvicorn.workers.UvicornWorker", "-b", "127.0.0.1:{port}"],
-        2,
-    ),
-    "gunicorn, loaded before it forks": (
-        ["{python}", "-m", "gunicorn", "--preload", "-k", "uvicorn.workers.UvicornWorker", "-b", "127.0.0.1:{port}"],
-        1,
-    ),
+    "uvicorn": ("{python} -m uvicorn --port {port} --workers 2 shop:app", 2, ()),
+    "after something else": ("{python} before.py", 1, ()),
+    "gunicorn": (f"{GUNICORN} -w 2", 2, ("uvicorn<0.36", "gunicorn<26")),
+    "gunicorn, loaded before it forks": (f"{GUNICORN} --preload", 1, ("uvicorn<0.36", "gunicorn<26")),
+    "fastapi run": ("{python} -m fastapi run --port {port} --workers 2 shop.py", 2, ("uvicorn<1", "fastapi-cli<1")),
 }
+"""words, processes that serve, and what the service's own environment has beside what each needs"""
 
 
 @pytest.mark.parametrize("way", COMMANDS)
 def test_a_service_that_its_own_command_starts(poolbench, lacking: Callable[[str], NoReturn], way: str) -> None:
-    command, workers = COMMANDS[way]
+    command, workers, further = COMMANDS[way]
     python = Path(sys.executable)
-    if "gunicorn" in way:
-        packages = ("sqlalchemy<2.2", "uvicorn<0.36", "fastapi<1", "psycopg2-binary", "gunicorn<26")
+    if further:
+        packages = ("sqlalchemy<2.2", "fastapi<1", "psycopg2-binary", *further)
         python = environment_with("3.11", packages, lacking) / "bin" / "python"
-        command = [*command, "shop:app"]
     (poolbench.cwd / "service").mkdir()
     for name, text in (("shop", SERVICE), ("sitecustomize", OWN_SITECUSTOMIZE), ("before", BEFORE)):
         poolbench.write(f"service/{name}.py", text)
     poolbench.write("visit.py", SCENARIO)
-    text = EXPERIMENT.format(command=json.dumps(command), python=python, workers=workers)
+    text = EXPERIMENT.format(command=json.dumps(command.split()), python=python, workers=workers)
     done = poolbench("run", poolbench.write("commanded.toml", text), "--json")
     assert done.returncode in MEASURED, done.stderr
     shown = json.loads(done.stdout)

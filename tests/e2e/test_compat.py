@@ -110,6 +110,30 @@ class Visitor(FastHttpUser):
     def look(self):
         self.client.get("/things/7")
 """
+FAILING = """\
+import os
+
+if os.environ["SHOP_FAILS"] == "import":
+    raise RuntimeError("as asked")
+
+async def app(scope, receive, send):
+    if scope["type"] == "lifespan":
+        await receive()
+        await send({"type": "lifespan.startup.failed", "message": "as asked"})
+"""
+FAILING_EXPERIMENT = """\
+schema_version = 1
+name = "failing"
+[target]
+app = "shop:app"
+python = "{python}"
+workers = 2
+env = {{ SHOP_FAILS = "{fails}" }}
+start_timeout_s = 120
+[load]
+scenario = "visit.py"
+rate_rps = 40
+"""
 EXPERIMENT = """\
 schema_version = 1
 name = "compat"
@@ -181,6 +205,21 @@ def test_an_unchanged_service_is_measured_and_overridden(
     reasons = analyse(run).summary.certificates[trial.id].reasons
     assert not [reason.message for reason in reasons if reason.code.startswith("littles_law")]
     assert not [reason.message for reason in reasons if reason.code == "setting_not_applied"]
+
+
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("fails", ["import", "start"])
+@pytest.mark.parametrize("row", THREE, ids=" ".join)
+def test_workers_that_fail_as_they_start_end_the_run_at_once(
+    poolbench, lacking: Callable[[str], NoReturn], row: Row, fails: str
+) -> None:
+    poolbench.write("shop.py", FAILING)
+    poolbench.write("visit.py", SCENARIO)
+    text = FAILING_EXPERIMENT.format(python=interpreter_with(row, lacking), fails=fails)
+    done = poolbench("run", poolbench.write("failing.toml", text))
+    assert done.returncode == 5, done.stdout + done.stderr
+    assert "ended as it started, with code 3." in done.stderr
+    assert "as asked" in done.stderr
 
 
 def run_folder(done: subprocess.CompletedProcess[str]) -> str:

@@ -59,6 +59,23 @@ async def orders(limit: int = 20):
 async def order(order_id: int):
     return {}
 """
+ELSEWHERE = """\
+import os
+from fastapi import FastAPI
+from sqlalchemy import create_engine, text
+
+engine = create_engine(os.environ["DATABASE_URL"].replace("postgresql:", "postgresql+psycopg:"))
+app = FastAPI(openapi_url="/api/openapi.json")
+
+@app.get("/api/utils/health-check/")
+def health():
+    return True
+
+@app.get("/api/orders")
+def orders():
+    with engine.connect() as connection:
+        return connection.execute(text("SELECT 1")).scalar()
+"""
 
 
 def commands() -> list[list[str]]:
@@ -100,10 +117,21 @@ def test_the_page_goes_from_a_clone_to_an_answer(poolbench, lacking: Callable[[s
     assert all((trial.requests["status"] == 200).all() for trial in trials)
 
 
+def test_a_document_and_a_health_check_at_paths_of_their_own_are_found(poolbench) -> None:
+    (poolbench.cwd / "shop").mkdir()
+    poolbench.write("shop/main.py", ELSEWHERE)
+    done = poolbench("init", "pool", "--app", "main:app", "--dir", "shop")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "health: /api/utils/health-check/" in done.stdout
+    assert "OpenAPI: 2 operations, of which 2 can be sent as they are" in done.stdout
+    assert "self.client.get('/api/orders')" in (poolbench.cwd / "pool_scenario.py").read_text()
+
+
 def test_a_service_that_does_not_start_says_why_and_writes_nothing(poolbench) -> None:
     (poolbench.cwd / "shop").mkdir()
     poolbench.write("shop/main.py", 'import os\nKEY = os.environ["SHOP_KEY"]\n')
     done = poolbench("init", "pool", "--app", "main:app", "--dir", "shop")
     assert done.returncode == 5, done.stdout + done.stderr
     assert "KeyError: 'SHOP_KEY'" in done.stderr
+    assert "--env NAME=VALUE" in done.stderr
     assert not (poolbench.cwd / "pool.toml").exists()

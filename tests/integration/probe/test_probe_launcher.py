@@ -269,8 +269,10 @@ def test_sigterm_writes_the_last_line(launcher: Any) -> None:
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-@pytest.mark.parametrize("app", ["no_such_module:app", "probe_app:no_such_app", "broken_app:app"])
-def test_an_app_that_cannot_be_loaded_ends_the_launcher(launcher: Any, app: str, workers: str) -> None:
+@pytest.mark.parametrize(
+    "app", ["no_such_module:app", "probe_app:no_such_app", "broken_app:app", "failing_start_app:app"]
+)
+def test_an_app_that_cannot_be_loaded_or_started_ends_the_launcher(launcher: Any, app: str, workers: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         process = launcher.spawn(app, "--fd", str(listener.fileno()), "--workers", workers, fd=listener.fileno())
     _, errors = process.communicate(timeout=30)

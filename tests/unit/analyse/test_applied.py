@@ -113,6 +113,19 @@ def test_what_was_not_seen_is_not_known(build: ModuleType) -> None:
     assert not_applied(made) == ()
 
 
+def test_a_service_that_never_made_an_engine_has_no_setting_of_a_pool(build: ModuleType) -> None:
+    made = trial(build, 1, Pool()).trial
+    own = replace(made.launch.cell, target=Target(app="shop:app"), named=("pool.pool_size", "pool.pool_class"))
+    made = replace(made, launch=replace(made.launch, cell=own))
+    without = replace(made, processes=(process(7, has_engine=False), process(8, serving=False, has_engine=False)))
+    assert [(wrong.key, wrong.found) for wrong in not_applied(without)] == [
+        ("pool.pool_class", ("no engine of SQLAlchemy's",)),
+        ("pool.pool_size", ("no engine of SQLAlchemy's",)),
+    ]
+    for has in (True, None):  # it has let go of it, or did not say
+        assert not_applied(replace(made, processes=(process(7, has_engine=has),))) == ()
+
+
 def test_an_address_that_fits_no_engine(build: ModuleType) -> None:
     others = ("1 (database a, asyncpg)",)
     made = replace(trial(build, 1, Pool()).trial, processes=(process(7, other_engines=others),))

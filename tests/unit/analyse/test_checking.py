@@ -15,11 +15,14 @@ from harness.domain.evidence import (
     ACTIVITY_COLUMNS,
     COUNT_COLUMNS,
     PROBE_COLUMNS,
+    PROBE_USER_COLUMNS,
     AppliedPool,
+    AppliedProcess,
     Context,
     Death,
     TrialEvidence,
 )
+from harness.domain.experiment import Target
 from harness.domain.load import SETUP_SEGMENT
 
 NULL_POOL = AppliedPool(
@@ -109,6 +112,17 @@ def test_a_task_that_left_no_row_was_not_sent(build: ModuleType) -> None:
     assert problems(evidence(build, {}), "get", "put") == [Problem(kind="not_sent", about="put")]
 
 
+def test_what_the_probe_user_was_answered_has_a_row_of_its_own(build: ModuleType) -> None:
+    answers = build.table(PROBE_USER_COLUMNS, started_ns=[0], finished_ns=[2_000_000], outcome="error", status=503)
+    found = replace(evidence(build, {}), probe_user=answers)
+    asked = checked(found, ("get",), asked="GET /ready")
+    assert [(task.name, len(task.requests)) for task in asked.tasks] == [("get", 1), ("probe user", 1)]
+    assert asked.tasks[-1].requests[0].latency_ms == 2.0
+    assert [(each.about, each.status) for each in asked.problems] == [("probe user, GET /ready", 503)]
+    silent = checked(evidence(build, {}), ("get",), asked="GET /ready")
+    assert silent.problems == (Problem(kind="not_sent", about="probe user"),)
+
+
 @pytest.mark.parametrize(("count", "kinds"), [(0, ["no_connection"]), (3, [])])
 def test_a_database_that_nothing_used(build: ModuleType, count: int, kinds: list[str]) -> None:
     assert [problem.kind for problem in problems(evidence(build, server=transactions(count)))] == kinds
@@ -129,6 +143,29 @@ def test_connections_beyond_what_the_engines_held(build: ModuleType, opened: lis
     )
     expected = [Problem(kind="unaccounted", count=strangers)] if strangers else []
     assert problems(found) == expected
+
+
+def test_a_pool_of_the_drivers_own_explains_them(build: ModuleType) -> None:
+    pool = "asyncpg.Pool of 4 to 4, made in db.py:7"
+    process = AppliedProcess(
+        launch_id="b1-c1",
+        pid=7,
+        serving=True,
+        threadpool_tokens=40,
+        gc_frozen=True,
+        expire_on_commit=(),
+        driver_pools=(pool,),
+    )
+    found = evidence(
+        build,
+        probe=build.table(PROBE_COLUMNS, pid=[7]),
+        activity=build.table(ACTIVITY_COLUMNS, t_ns=[1], state="idle", connections=[4]),
+    )
+    made = replace(found.trial, processes=(process,))
+    own = replace(made.launch, cell=replace(made.launch.cell, target=Target(app="shop:app")))
+    said = checked(replace(found, trial=replace(made, launch=own)), ("get",))
+    assert (said.driver_pools, said.problems) == ((pool,), ())
+    assert checked(replace(found, trial=made), ("get",)).driver_pools == ()  # the reference app's take the settings
 
 
 def test_what_the_service_itself_shows(build: ModuleType) -> None:

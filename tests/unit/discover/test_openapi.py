@@ -94,6 +94,12 @@ def test_a_scenario_sends_what_answered_and_leaves_the_rest_to_be_filled_in() ->
         assert f"# TODO: {reason}" in text
 
 
+@pytest.mark.parametrize(("has_alembic", "sent"), [(True, "/orders"), (False, "/health")])
+def test_what_failed_for_want_of_tables_is_sent_where_migrations_make_them(has_alembic: bool, sent: str) -> None:
+    text = scenario_text(found(got("/health"), got("/orders", 500), sources=Sources(has_alembic=has_alembic)))
+    assert f"        self.client.get('{sent}')" in text
+
+
 def test_without_anything_to_send_the_health_path_stands_for_it() -> None:
     text = scenario_text(found(got("/health"), got("/secret", 401)))
     assert "        self.client.get('/health')" in text
@@ -114,6 +120,16 @@ def test_sizes_lie_around_the_service_s_own(size: int | None, overflow: int | No
     assert sizes_around(found(engines=(replace(ENGINE, pool_size=size, max_overflow=overflow),))) == sizes
 
 
+def test_where_there_is_a_pool_of_the_drivers_own_alone_no_setting_of_a_pool_is_written() -> None:
+    raw = found(engines=(), driver_pools=("asyncpg.Pool of 4 to 4, made in db.py:7",))
+    assert sizes_around(replace(raw, engines=(replace(ENGINE, pool_size=None),))) == (5, 10, 20)
+    text = experiment_text("pool", sizes=sizes_around(raw), chosen=chosen_for(raw, {"app": "main:app"}, "x.py"))
+    experiment = plan.parse_experiment(text, source="pool.toml")
+    assert experiment.matrix == {}
+    assert not [key for key in experiment.named if key.startswith("pool.")]
+    assert '\n# target.env.NAME = ["5", "10", "20"]' in text
+
+
 def test_the_experiment_is_valid_and_has_what_was_found(tmp_path: Path) -> None:
     sources = Sources(env={"DB_HOST": "{db_host}", "DB_PORT": "{db_port}"}, has_alembic=True)
     target = {"app": "main:app", "env": {"DB_PORT": "1", "KEY.x": 'a "b"'}}
@@ -129,7 +145,8 @@ def test_the_experiment_is_valid_and_has_what_was_found(tmp_path: Path) -> None:
 
 
 def test_without_a_health_check_the_document_itself_tells_that_it_is_up() -> None:
-    assert chosen_for(found(got("/a"), health_path=None), {}, "x.py")["target"]["health_path"] == "/openapi.json"
+    elsewhere = found(got("/a"), health_path=None, openapi_path="/api/openapi.json")
+    assert chosen_for(elsewhere, {}, "x.py")["target"]["health_path"] == "/api/openapi.json"
     assert "health_path" not in chosen_for(found(health_path=None), {}, "x.py")["target"]
 
 

@@ -44,10 +44,12 @@ def service(tmp_path: Path) -> Path:
         "class Settings(BaseSettings):\n"
         "    postgres_server: str\n"
         "    redis_host: str\n"
+        "    max_connection_count: int = 10\n"
         'dsn = os.getenv("DATABASE_URL", "postgresql+asyncpg://localhost/shop")\n'
         "Sessions = async_sessionmaker(engine)\n"
     )
     (tmp_path / ".env.example").write_text("# of the compose file\nexport DB_PORT=5432\nSECRET=x\n")
+    (tmp_path / "app" / "local.env").write_text("DB_NAME=shop\n")
     (tmp_path / "alembic.ini").write_text("")
     for passed_over in ("venv", "tests", ".git"):
         (tmp_path / passed_over).mkdir()
@@ -60,15 +62,18 @@ def test_variables_with_their_places_and_placeholders(service: Path) -> None:
     found = scan(service)
     assert {each.text: each.place for each in found.variables} == {
         "DB_PORT": ".env.example:2",
+        "DB_NAME": "app/local.env:1",
         "POSTGRES_SERVER": "app/settings.py:2",
-        "DATABASE_URL": "app/settings.py:4",
+        "DATABASE_URL": "app/settings.py:5",
     }
+    assert [(each.text, each.place) for each in found.sizes] == [("MAX_CONNECTION_COUNT", "app/settings.py:4")]
     assert found.env == {
         "DB_PORT": "{db_port}",
+        "DB_NAME": "{db_name}",
         "POSTGRES_SERVER": "{db_host}",
         "DATABASE_URL": "{db_url:postgresql+asyncpg}",
     }
-    assert [(each.text, each.place) for each in found.makers] == [("async_sessionmaker", "app/settings.py:5")]
+    assert [(each.text, each.place) for each in found.makers] == [("async_sessionmaker", "app/settings.py:6")]
     assert found.has_alembic
 
 
@@ -76,3 +81,8 @@ def test_without_a_scheme_in_its_files_it_is_given_the_plain_address(tmp_path: P
     (tmp_path / "main.py").write_text('URL = os.environ["DATABASE_URL"], os.environ["DB_URL"]\n')
     assert scan(tmp_path).env == {"DB_URL": "{db_url}"}
     assert not scan(tmp_path).has_alembic
+
+
+def test_an_async_engine_whose_scheme_no_file_names_is_taken_for_asyncpg(tmp_path: Path) -> None:
+    (tmp_path / "main.py").write_text('engine = create_async_engine(os.environ["DATABASE_URL"])\n')
+    assert scan(tmp_path).env == {"DATABASE_URL": "{db_url:postgresql+asyncpg}"}

@@ -65,6 +65,14 @@ def test_a_row_a_request_and_once_what_a_task_took() -> None:
     assert "Each task was sent once, and nothing went wrong." in text
 
 
+def test_a_pool_of_the_drivers_own_is_a_note() -> None:
+    found = checked(driver_pools=("asyncpg.Pool of 4 to 4, made in db.py:7",))
+    assert "asyncpg.Pool of 4 to 4, made in db.py:7" in shown(found)
+    (note,) = check_dict([found])["targets"][0]["notes"]
+    assert note.startswith("A pool of the driver's own")
+    assert check_dict([found])["well"] is True
+
+
 def test_with_a_problem_it_is_said_and_nothing_is_called_well() -> None:
     found = checked(problems=(Problem(kind="silent", about="rest"),))
     assert "nothing went wrong" not in shown(found)
@@ -78,8 +86,11 @@ def test_with_a_problem_it_is_said_and_nothing_is_called_well() -> None:
     ("status", "cause"),
     [
         (400, "it was not understood, or a trusted-host check does not know 127.0.0.1: allow that host."),
-        (401, "it wants a login: log in with on_start of the scenario."),
-        (403, "it may not be asked so: log in with on_start of the scenario, or as somebody who may."),
+        (401, "it wants a login: log in as the scenario begins (test_start, or on_start)."),
+        (
+            403,
+            "it may not be asked so: log in as the scenario begins (test_start, or on_start), or as somebody who may.",
+        ),
         (404, "nothing is there: the path is another, or the database lacks it, which [database] prepare fills."),
         (405, "the path does not take this method: correct the scenario."),
         (422, "path, query or body are not as the service wants them: correct the scenario."),
@@ -124,8 +135,8 @@ def test_a_status_has_its_cause(status: int, cause: str) -> None:
         (
             Problem(kind="no_connection"),
             (
-                "The service opened no connection to the database it was given. If it finds its database elsewhere, "
-                'say so in [target] env, as { DB_HOST = "{db_host}" }.'
+                "The service opened no connection to the database it was given: nothing that was sent needs it, or it "
+                'finds its database elsewhere; then say so in [target] env, as { DB_HOST = "{db_host}" }.'
             ),
         ),
         (

@@ -32,7 +32,8 @@ def said(**changes: Any) -> tuple[str, ...]:
 
 def test_everything_that_was_found() -> None:
     variables = tuple(Found(place=f"a.py:{line}", text=f"DB_{line}") for line in range(1, 11))
-    sources = Sources(variables=variables, makers=(Found(place="a.py:9", text="sessionmaker"),))
+    sizes = (Found(place="a.py:10", text="POOL_SIZE"),)
+    sources = Sources(variables=variables, sizes=sizes, makers=(Found(place="a.py:9", text="sessionmaker"),))
     ready = Operation(method="get", path="/a", url="/a", status=200)
     operations = (ready, replace(ready, status=401), replace(ready, method="post"))
     engines, rest = (ENGINE, replace(ENGINE, pid=8), NULL), {"health_path": "/ready", "operations": operations}
@@ -44,6 +45,7 @@ def test_everything_that_was_found() -> None:
             "variables like a database's: DB_1 (a.py:1), DB_2 (a.py:2), DB_3 (a.py:3), DB_4 (a.py:4), DB_5 (a.py:5), "
             "DB_6 (a.py:6), DB_7 (a.py:7), DB_8 (a.py:8) and 2 more"
         ),
+        "variables like a pool's size: POOL_SIZE (a.py:10)",
         "health: /ready",
         "OpenAPI: 3 operations, of which 1 can be sent as they are",
     )
@@ -57,3 +59,9 @@ def test_nothing_was_found() -> None:
         "health: no path called like a health check answered 2xx; name one as health_path",
         "OpenAPI: 0 operations, of which 0 can be sent as they are",
     )
+
+
+def test_a_pool_of_the_drivers_own_is_named_with_what_can_be_varied() -> None:
+    (line,) = (line for line in said(driver_pools=("asyncpg.Pool of 4 to 4, made in db.py:7",)) if "asyncpg" in line)
+    assert line.startswith("A pool of the driver's own: asyncpg.Pool of 4 to 4, made in db.py:7.")
+    assert "target.env.NAME" in line

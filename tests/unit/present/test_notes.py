@@ -108,6 +108,12 @@ def test_connections_that_no_engine_holds(report: Report) -> None:
         "reaches them."
     )
     assert about(with_coverage(report, unaccounted=1), "no engine").startswith("1 connection was open")
+    named = with_coverage(report, unaccounted=4, driver_pools=("asyncpg.Pool of 4 to 4, made in shop/db.py:7",))
+    assert about(named, "no engine") == (
+        "4 connections were open that no engine of the service holds. A pool of the driver's own: asyncpg.Pool of 4 to "
+        "4, made in shop/db.py:7. No setting of [pool] reaches it: vary the variable that its size is read from, as "
+        "target.env.NAME in [matrix]."
+    )
     assert not about(report, "no engine")
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from harness.domain.experiment import Limits, ProbeUser
 from harness.domain.profile import MachineProfile, Rung
 from harness.present import plan_notes
 
@@ -34,6 +35,7 @@ def said(**changes: Any) -> tuple[str, ...]:
         "processes": 1,
         "cores": 2,
         "profile": profile(),
+        "probe_user": ProbeUser(),
     }
     return plan_notes(**(known | changes))
 
@@ -108,3 +110,10 @@ def test_more_generator_processes_than_cores_are_said_before() -> None:
     assert note in said(processes=3)
     assert said(processes=2) == said()
     assert "share 1 core with" in " ".join(said(processes=2, cores=1))
+
+
+def test_who_asks_beside_the_load_is_named_with_what_is_promised() -> None:
+    asks = ProbeUser(request="GET /ready", slo=Limits(p95_ms=1000))
+    beside = "Beside the load a probe user sends GET /ready, 0.2 times a second, in no other figure; promised of it: "
+    assert f"{beside}p95 at most 1000 ms." in said(probe_user=asks)
+    assert f"{beside}nothing." in said(probe_user=ProbeUser(request="GET /ready"))

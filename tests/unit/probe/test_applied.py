@@ -13,8 +13,8 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool, QueuePool
 
 from harness.probe.applied import applied_of
+from harness.probe.place import made_at
 from harness.probe.process import ProcessProbe
-from harness.probe.serve import made_at
 
 ASKED: dict[str, Any] = {"pool_size": 3, "max_overflow": 2, "pool_pre_ping": True, "pool_use_lifo": True}
 
