@@ -27,6 +27,8 @@ from harness.run import is_finished
 from harness.store import RunStore, flush
 
 MAIN = "main"
+ANCHOR = "anchor"
+"""A baseline that is promoted once and then left alone."""
 
 
 def promote(store: RunStore, name: str, folder: Path) -> RunStore:
@@ -72,6 +74,18 @@ def find_baseline(name_or_run: str, folder: Path) -> RunStore:
     if Path(name_or_run).is_dir():
         return RunStore.open(Path(name_or_run))
     raise UsageError(f"There is no baseline {name_or_run} in {folder}.", next_step=_offer(name_or_run, names, folder))
+
+
+def held_against(name_or_run: str, folder: Path) -> dict[str, RunStore]:
+    """The baseline meant, and beside it the one called ANCHOR if there is one: against it a slow drift shows.
+
+    Raises:
+        UsageError: there is no such baseline or run.
+    """
+    found = {name_or_run: find_baseline(name_or_run, folder)}
+    if ANCHOR in _names(folder):
+        found[ANCHOR] = RunStore.open(folder / ANCHOR)
+    return found
 
 
 def baselines_in(folder: Path) -> tuple[Baseline, ...]:

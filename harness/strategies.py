@@ -48,6 +48,13 @@ def comparison(experiment: Experiment) -> Experiment:
     return replace(sides, design=replace(sides.design, launches=schedule.most_blocks(sides, cells)))
 
 
+def head_alone(experiment: Experiment) -> Experiment:
+    """The experiment without its base, to be held against a run that was measured before."""
+    if HEAD not in experiment.arms:
+        return experiment
+    return replace(experiment, arms={HEAD: experiment.arms[HEAD]})
+
+
 def searchable(experiment: Experiment) -> Experiment:
     """The experiment, if a capacity can be searched for in each of its cells.
 

@@ -20,7 +20,7 @@ from harness.analyse.power import smallest_findable
 from harness.analyse.priors import prior_of
 from harness.analyse.probe_user import with_probe_user
 from harness.analyse.ranking import Kind, kind_of, ranked
-from harness.analyse.runs import compare_runs, outcomes_of, unknown_endpoints
+from harness.analyse.runs import compare_runs, outcomes_of, refuse_another_machine, unknown_endpoints
 from harness.analyse.series import figure_tables
 from harness.analyse.summary import P95, compare_percentiles, summarise_cell
 from harness.analyse.tables import summary_rows
@@ -41,6 +41,7 @@ __all__ = [
     "judges_of",
     "launch_rows",
     "outcome_of",
+    "refuse_another_machine",
     "smallest_findable",
     "smallest_visible_before",
     "summary_rows",

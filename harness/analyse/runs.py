@@ -44,11 +44,7 @@ def compare_runs(base: Run, head: Run) -> Mapping[str, GateVerdict]:
     Raises:
         UsageError: they were measured on different machines or servers, under different loads, or share no cell.
     """
-    if differing := _differing(base.info.environment, head.info.environment):
-        raise UsageError(
-            f"{base.info.run_id} and {head.info.run_id} were not measured on the same machine: {differing} differ.",
-            next_step="Measure both sides in one run: poolbench compare EXPERIMENT.",
-        )
+    refuse_another_machine(base.info, head.info.environment)
     gate = head.info.experiment.gate
     sides = [measure_launches(run).counted for run in (base, head)]
     judged = {}
@@ -63,6 +59,19 @@ def compare_runs(base: Run, head: Run) -> Mapping[str, GateVerdict]:
     return judged
 
 
+def refuse_another_machine(base: RunInfo, now: Mapping[str, Any]) -> None:
+    """Raise UsageError where a run was measured on another machine, server or set of versions than these.
+
+    `now` is a fingerprint; without a server in it (None) that of the run is not asked for.
+    """
+    known = {key: value for key, value in now.items() if value is not None}
+    if differing := _differing({key: base.environment.get(key) for key in known}, known):
+        raise UsageError(
+            f"{base.run_id} was not measured on the same machine: {differing} differ.",
+            next_step="Measure both sides in one run: poolbench compare EXPERIMENT.",
+        )
+
+
 def _differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> str:
     keys = sorted(key for key in {*one, *other} if one.get(key) != other.get(key))
     return ", ".join(f"{key} ({one.get(key)} and {other.get(key)})" for key in keys)
@@ -70,10 +79,11 @@ def _differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> str:
 
 def _pairs(base: RunInfo, head: RunInfo) -> Iterator[tuple[Cell, Cell]]:
     """Cells of one label; where each run has but one cell, those."""
-    by_label = {cell.label: cell for cell in base.cells}
-    found = [(by_label[cell.label], cell) for cell in head.cells if cell.label in by_label]
-    if not found and len(base.cells) == len(head.cells) == 1:
-        found = [(base.cells[0], head.cells[0])]
+    bases, heads = _new_side(base), _new_side(head)
+    by_label = {cell.label: cell for cell in bases}
+    found = [(by_label[cell.label], cell) for cell in heads if cell.label in by_label]
+    if not found and len(bases) == len(heads) == 1:
+        found = [(bases[0], heads[0])]
     if not found:
         raise UsageError(
             f"{base.run_id} and {head.run_id} share no cell: {', '.join(by_label)} and "
@@ -81,6 +91,12 @@ def _pairs(base: RunInfo, head: RunInfo) -> Iterator[tuple[Cell, Cell]]:
             next_step="Compare runs of one experiment, or of one cell each.",
         )
     return iter(found)
+
+
+def _new_side(info: RunInfo) -> Sequence[Cell]:
+    """The cells of a run; of a comparison only its head: its base was somebody else's to judge."""
+    heads = [cell for cell in info.cells if cell.arm == HEAD]
+    return heads if info.strategy == "two_stage" else info.cells
 
 
 def _refuse_other_load(one: Cell, other: Cell) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,10 @@ from harness.errors import (
 )
 
 if TYPE_CHECKING:
+    from harness.domain.experiment import Gate
+    from harness.domain.gate import GateVerdict
     from harness.domain.verdict import Report
+    from harness.present.ci import Gated
     from harness.store import RunStore
 
 
@@ -98,12 +102,22 @@ def answer(report: Report) -> int:
     return Inconclusive.exit_code if "unclear" in promises else AnswerIsNo.exit_code
 
 
+def gate_code(gated: Gated) -> int:
+    """The exit code of a gate: 1 where a head is worse, 3 or 0 without a proof either way, 4 without a figure."""
+    return MeasurementError.exit_code if gated.unusable else _worst(gated.verdicts.values(), gated.gate)
+
+
 def gate_answer(report: Report) -> int:
-    """The exit code of a gate: 1 where the head is worse, 3 or 0 without a proof either way, 4 without a figure."""
-    verdict = report.gate
-    if verdict is None or verdict.verdict == "invalid" or report.summary.verdict.state == "not_applied":
+    """The same of a comparison's report."""
+    if report.gate is None or report.summary.verdict.state == "not_applied":
         return MeasurementError.exit_code
-    if verdict.verdict == "regressed":
+    return _worst([report.gate], report.info.experiment.gate)
+
+
+def _worst(judged: Iterable[GateVerdict], gate: Gate) -> int:
+    verdicts = {own.verdict for own in judged}
+    if not verdicts or "invalid" in verdicts:
+        return MeasurementError.exit_code
+    if "regressed" in verdicts:
         return AnswerIsNo.exit_code
-    strict = report.info.experiment.gate.on_inconclusive == "fail"
-    return Inconclusive.exit_code if strict and verdict.verdict == "inconclusive" else 0
+    return Inconclusive.exit_code if gate.on_inconclusive == "fail" and "inconclusive" in verdicts else 0

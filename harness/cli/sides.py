@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,15 +13,18 @@ from rich.console import Console
 
 from harness.cli.ending import warn
 from harness.cli.measuring import measure
-from harness.cli.options import Events, Json, Overrides, Quiet, Results
-from harness.cli.showing import gate_answer, open_run, print_json, show_report
+from harness.cli.options import Baselines, Events, Json, Overrides, Quiet, Results
+from harness.cli.showing import gate_answer, gate_code, open_run, print_json, show_report
 from harness.errors import (
     MeasurementError,
     UsageError,
 )
 
 if TYPE_CHECKING:
+    from harness.domain.experiment import Gate
+    from harness.domain.gate import GateVerdict
     from harness.domain.verdict import Report
+    from harness.present.ci import Gated
     from harness.store import RunStore
 
 
@@ -29,7 +33,7 @@ def compare(  # noqa: PLR0917 -- typer calls it by keyword; one parameter an opt
         list[Path],
         typer.Argument(
             metavar="EXPERIMENT | BASE_RUN HEAD_RUN",
-            help="An experiment with [arms.base] and [arms.head], or two runs that were measured before.",
+            help="An experiment with the arms base and head, or two runs that were measured before.",
         ),
     ],
     overrides: Overrides = None,
@@ -51,9 +55,14 @@ def compare(  # noqa: PLR0917 -- typer calls it by keyword; one parameter an opt
 
 
 def gate(  # noqa: PLR0917 -- likewise
-    experiment: Annotated[Path, typer.Argument(help="An experiment with [arms.base] and [arms.head].")],
+    experiment: Annotated[Path, typer.Argument(help="An experiment with the arms base and head.")],
     overrides: Overrides = None,
     results: Results = Path("results"),
+    against: Annotated[
+        str | None,
+        typer.Option("--baseline", metavar="NAME|RUN", help="Measure the head alone, and hold it against a baseline."),
+    ] = None,
+    baselines: Baselines = Path("baselines"),
     junit: Annotated[
         Path | None, typer.Option("--junit", metavar="FILE", help="Write a case for each rule as JUnit XML.")
     ] = None,
@@ -65,12 +74,49 @@ def gate(  # noqa: PLR0917 -- likewise
     quiet: Quiet = False,
 ) -> None:
     """Compare two sides as `compare` does, for CI: exit code 1 if the head is worse (docs/gate.md)."""
+    from harness import present
+    from harness.baselines import held_against
+
     for path in filter(None, (junit, markdown)):
         if not os.access(path.parent, os.W_OK):
             raise UsageError(f"{path} cannot be written.", next_step="Name a file in a folder that exists.")
-    report = _two_sides(experiment, overrides or (), results, events, as_json=as_json, quiet=quiet)
-    tell_ci(report, str(results / report.info.run_id), junit, markdown)
-    raise typer.Exit(gate_answer(report))
+    if against is not None:
+        base = held_against(against, baselines)
+        gated = _against(experiment, overrides or (), results, base, events, as_json=as_json, quiet=quiet)
+    else:
+        report = _two_sides(experiment, overrides or (), results, events, as_json=as_json, quiet=quiet)
+        gated = present.gated_of(report, str(results / report.info.run_id))
+    tell_ci(gated, junit, markdown)
+    raise typer.Exit(gate_code(gated))
+
+
+def _against(
+    path: Path,
+    overrides: Sequence[str],
+    results: Path,
+    base: Mapping[str, RunStore],
+    events: Path | None,
+    *,
+    as_json: bool,
+    quiet: bool,
+) -> Gated:
+    """Measure the head alone, hold it against each of the runs in `base`, and show what comes of it."""
+    from harness import analyse, environment, plan, present
+    from harness import run as sequencing
+    from harness.strategies import head_alone
+
+    head = head_alone(plan.load_experiment(path, overrides))
+    for own in base.values():
+        analyse.refuse_another_machine(own.read_info(), environment.fingerprint(None))  # before, not after minutes
+    store = measure(head, "fixed", results, events, as_json=as_json, quiet=quiet)
+    report = sequencing.publish(store, lambda name, error: warn(f"{name} was not written: {error.strerror}."))
+    judged = {
+        f"{label} against {name}": verdict
+        for name, own in base.items()
+        for label, verdict in analyse.compare_runs(own.read(), store.read()).items()
+    }
+    _show_judged(judged, head.gate, as_json=as_json, run=str(store.path))
+    return dataclasses.replace(present.gated_of(report, str(store.path)), verdicts=judged, unusable="")
 
 
 def _two_sides(
@@ -89,21 +135,27 @@ def _two_sides(
 
 def _show_two_runs(base: RunStore, head: RunStore, *, as_json: bool) -> None:
     """Judge two runs that were measured before, cell by cell."""
-    from harness import analyse, present
+    from harness import analyse
 
     judged = analyse.compare_runs(base.read(), head.read())
+    _show_judged(judged, head.read_info().experiment.gate, as_json=as_json)
+
+
+def _show_judged(judged: Mapping[str, GateVerdict], gate: Gate, *, as_json: bool, **beside: str) -> None:
+    from harness import present
+
     if as_json:
-        print_json({"cells": [{"cell": label, **present.gate_dict(verdict)} for label, verdict in judged.items()]})
+        cells = [{"cell": label, **present.gate_dict(verdict)} for label, verdict in judged.items()]
+        print_json({**beside, "cells": cells})
         return
     for label, verdict in judged.items():
-        present.print_gate(label, verdict, head.read_info().experiment.gate, Console())
+        present.print_gate(label, verdict, gate, Console())
 
 
-def tell_ci(report: Report, run: str, junit: Path | None, markdown: Path | None) -> None:
+def tell_ci(gated: Gated, junit: Path | None, markdown: Path | None) -> None:
     """Write what CI shows of a gate. What cannot be written is told, and changes nothing of the answer."""
     from harness import present
 
-    gated = present.gated_of(report, run)
     summary = os.environ.get("GITHUB_STEP_SUMMARY")
     wanted = [(junit, "wb", present.junit_xml), (markdown, "wb", present.gate_markdown)]
     wanted += [(Path(summary), "ab", present.gate_markdown)] if summary else []

@@ -75,6 +75,15 @@ def test_one_more_statement_fails_the_gate_in_the_time_of_a_single_block(
     assert (read["base"], read["head"], read["verdict"]) == (1, 1, "equivalent")
     resumed = poolbench("run", "--resume", str(folder))
     assert (resumed.returncode, "is complete" in resumed.stderr) == (2, True)
+    assert poolbench("baseline", "promote", str(folder)).returncode == 0
+    held = poolbench("gate", "sides.toml", "--baseline", "main", "--set", "design.launches=1", "--json")
+    assert held.returncode == 0, held.stderr
+    (cell,) = json.loads(held.stdout)["cells"]
+    assert (cell["cell"], cell["paired"], cell["verdict"]) == ("head against main", False, "inconclusive")
+    counted = [own["verdict"] for own in cell["metrics"] if own["metric"] == "statements_per_request"]
+    assert set(counted) == {"equivalent"}
+    unknown = poolbench("gate", "sides.toml", "--baseline", "mian")
+    assert (unknown.returncode, "There is no baseline mian" in unknown.stderr) == (2, True)
 
 
 def test_the_action_in_the_docs_goes_from_an_installed_poolbench_to_a_verdict(poolbench) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 import harness.run
 from harness.cli import ending, main
-from harness.cli.showing import answer
+from harness.cli.showing import answer, gate_code
 from harness.domain.experiment import Gate
 from harness.domain.gate import Decision
 from harness.domain.verdict import Promise
@@ -52,6 +52,26 @@ def judged(verdict: Decision, on_inconclusive: Literal["pass", "fail"] = "pass",
 )
 def test_the_exit_code_of_a_gate(found: Any, code: int) -> None:
     assert answer(found) == code
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "on_inconclusive", "unusable", "code"),
+    [
+        (("equivalent", "improved"), "fail", "", 0),
+        (("equivalent", "regressed"), "pass", "", 1),
+        (("inconclusive", "equivalent"), "pass", "", 0),
+        (("inconclusive", "equivalent"), "fail", "", 3),
+        (("regressed", "invalid"), "pass", "", 4),
+        ((), "pass", "", 4),
+        (("equivalent",), "pass", "a setting took no effect", 4),
+    ],
+)
+def test_of_several_baselines_the_worst_counts(
+    verdicts: tuple[Decision, ...], on_inconclusive: Literal["pass", "fail"], unusable: str, code: int
+) -> None:
+    judged_: Any = {str(place): SimpleNamespace(verdict=verdict) for place, verdict in enumerate(verdicts)}
+    gated = SimpleNamespace(verdicts=judged_, gate=Gate(on_inconclusive=on_inconclusive), unusable=unusable)
+    assert gate_code(gated) == code  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,7 @@ def _not_in_ci(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_what_was_asked_for_is_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     report = compared("regressed")
-    tell_ci(report, "results/x", tmp_path / "junit.xml", tmp_path / "gate.md")
+    tell_ci(gated_of(report, "results/x"), tmp_path / "junit.xml", tmp_path / "gate.md")
     assert (tmp_path / "junit.xml").read_bytes() == junit_xml(gated_of(report, "results/x"))
     page = (tmp_path / "gate.md").read_text()
     assert page.startswith("### \u274c regressed: ")
@@ -66,12 +66,12 @@ def test_on_github_the_summary_grows_and_lines_go_to_standard_error(
 ) -> None:
     (tmp_path / "summary").write_text("what a step before said\n")
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary"))
-    tell_ci(compared("regressed"), "", None, None)
+    tell_ci(gated_of(compared("regressed"), ""), None, None)
     assert capsys.readouterr().err == "", "only a runner reads such lines"
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
-    tell_ci(compared("equivalent"), "", None, None)
+    tell_ci(gated_of(compared("equivalent"), ""), None, None)
     assert capsys.readouterr().err == ""
-    tell_ci(compared("regressed"), "", None, None)
+    tell_ci(gated_of(compared("regressed"), ""), None, None)
     said = capsys.readouterr()
     assert said.out == ""
     assert said.err.startswith("::error title=poolbench%3A ")
@@ -87,7 +87,7 @@ def test_on_github_the_summary_grows_and_lines_go_to_standard_error(
 def test_what_cannot_be_written_is_told_and_the_rest_is_written(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    tell_ci(compared("improved"), "", tmp_path / "no" / "folder.xml", tmp_path / "gate.md")
+    tell_ci(gated_of(compared("improved"), ""), tmp_path / "no" / "folder.xml", tmp_path / "gate.md")
     assert "warning: " in (said := capsys.readouterr().err)
     assert "no/folder.xml was not written: No such file or directory." in said
     assert (tmp_path / "gate.md").exists()
