@@ -1,6 +1,6 @@
 """How many round trips an operation of the service costs, with every driver: counted by the relay, and felt as time.
 
-The answer to a read leaves before its ROLLBACK; with a pool of one connection, the next request waits for that too.
+Sessions are closed before the answer leaves: when it is there, so is everything that the operation cost.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def far_away(postgres_server: Server, seeded: str, tmp_path: Path) -> Callable[.
             label=driver,
             factors=(),
             pool=Pool(pool_size=1, max_overflow=0, pool_pre_ping=pre_ping),
-            session=Session(**session),  # type: ignore[arg-type]  # any field may be given
+            session=Session(session_scope="function", **session),  # type: ignore[arg-type]  # any field may be given
             target=Target(driver=driver),  # type: ignore[arg-type]  # one of DRIVERS
             database=DatabaseSpec(),
             load=Load(),
@@ -121,7 +121,7 @@ def test_a_read_costs_three_and_a_change_four(driver: str, far_away) -> None:
         assert_cost(service, service.patch, 4)
         readings = service.readings()
     assert readings.rtt_ms == RTT_MS
-    assert RTT_MS <= readings.rtt_ms_measured < RTT_MS + 2
+    assert RTT_MS / 2 < readings.rtt_ms_measured < RTT_MS * 2
     assert readings.round_trips >= (WARM_UPS + OPERATIONS) * 7
     assert readings.connections >= 2  # the measuring one, and the pool's
     assert readings.cpu_s > 0
