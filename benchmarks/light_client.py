@@ -29,7 +29,6 @@ Model = Literal["open", "closed"]
 Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 _CONTENT_LENGTH = re.compile(rb"content-length: (\d+)", re.IGNORECASE)
-_WARMUP_SEGMENTS = 40
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +42,7 @@ class Task:
     """in the open model"""
     users: int
     """in the closed model; the open one has as many connections, and an arrival that finds none idle waits"""
+    warmup_segments: int
     rounds: Mapping[Model, int]
     guard_s: float
     """after a switch the load runs for so long before anything counts"""
@@ -83,7 +83,7 @@ async def _run(task: Task) -> None:
         await _ask(switch, f"POST /observed/{'on' if observed else 'off'}")
         return await {"open": _median_latency_ms, "closed": _answers_per_s}[model](task, connections)
 
-    for _ in range(_WARMUP_SEGMENTS):
+    for _ in range(task.warmup_segments):
         await segment("closed", observed=True)
     for model, rounds in task.rounds.items():
         for round_ in range(rounds):

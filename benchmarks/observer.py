@@ -51,7 +51,6 @@ rate_rps = 300
 USERS = 4
 LOAD_SHARE = 0.4
 """in the open model, of what the worker carries: a pilot finds that, since a given rate saturates a slower machine"""
-PILOT_ROUNDS = 40
 SEGMENT_S = 0.1
 INTERVAL_S = 0.1
 """between two readings, as in a run"""
@@ -64,6 +63,9 @@ class Workload:
 
     path: str
     rounds: Mapping[Model, int]
+    pilot_rounds: int = 40
+    warmup_segments: int = 40
+    """before the pilot's rounds and before these"""
 
 
 PAGE = Workload(path="/heroes?offset=0&limit=100", rounds={"open": 1500, "closed": 3500})
@@ -119,7 +121,8 @@ def _measure_launch(workload: Workload, folder: Path) -> tuple[float, Sequence[T
             path=workload.path,
             rate_rps=0.0,
             users=USERS,
-            rounds={"closed": PILOT_ROUNDS},
+            warmup_segments=workload.warmup_segments,
+            rounds={"closed": workload.pilot_rounds},
             guard_s=GUARD_S,
             segment_s=SEGMENT_S,
         )

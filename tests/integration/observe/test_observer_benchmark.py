@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from benchmarks import observer
 
 
+def short(path: str) -> observer.Workload:
+    return observer.Workload(path=path, rounds={"open": 2, "closed": 3}, pilot_rounds=2, warmup_segments=2)
+
+
 def test_it_measures_both_models() -> None:
-    figures = observer._measure_workload(replace(observer.PAGE, rounds={"open": 2, "closed": 3}))
+    figures = observer._measure_workload(short(observer.PAGE.path))
     assert (figures["p50_rounds"], figures["throughput_rounds"]) == (2, 3)
     for effect, interval in (("p50_effect", "p50_ci"), ("throughput_effect", "throughput_ci")):
         low, high = figures[interval]
@@ -21,4 +23,4 @@ def test_it_measures_both_models() -> None:
 
 def test_an_answer_but_200_ends_it() -> None:
     with pytest.raises(RuntimeError, match="before its work was done, with exit code 1"):
-        observer._measure_workload(observer.Workload(path="/nothing", rounds={"open": 2}))
+        observer._measure_workload(short("/nothing"))
