@@ -84,11 +84,14 @@ def docker_problem() -> str | None:
 
 def remove_containers() -> None:
     """Remove the containers of runs that are gone, by their label. Raises InfrastructureError without an engine."""
+    from docker.errors import APIError
+
     with _engine() as engine:
-        for container in engine.containers.list(all=True, filters={"label": OWNER_LABEL}):
+        for container in engine.containers.list(all=True, filters={"label": OWNER_LABEL}, ignore_removed=True):
             owner = Owner.from_text(container.labels[OWNER_LABEL])
             if owner is not None and owner.is_gone():
-                container.remove(force=True, v=True)
+                with contextlib.suppress(APIError):  # another start or a guard is removing it, too
+                    container.remove(force=True, v=True)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -9,15 +10,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import docker
 import psutil
 import pytest
-from docker.errors import NotFound
+from containers import containers_of
 
 from harness.deploy import start_database
 from harness.deploy.connection import admin
-from harness.deploy.container import OWNER_LABEL
-from harness.deploy.leftovers import current_owner
 from harness.domain.experiment import DatabaseSpec
 from harness.errors import InfrastructureError, UsageError
 
@@ -35,20 +33,6 @@ with start_database(DatabaseSpec(provider="container", image=sys.argv[1])):
 """
 
 
-def ours(label: str = OWNER_LABEL) -> dict[str, str]:
-    """Containers with our label, of this process or any other: id -> status."""
-    client = docker.from_env(timeout=10)
-    try:
-        return {each.id: each.status for each in client.containers.list(all=True, filters={"label": label})}
-    finally:
-        client.close()
-
-
-def mine() -> str:
-    """The label of containers of this very process."""
-    return f"{OWNER_LABEL}={current_owner().to_text()}"
-
-
 def test_settings_reach_the_server_and_its_processes_are_seen(container_image: str) -> None:
     spec = DatabaseSpec(provider="container", image=container_image, settings={"work_mem": "9MB", "autovacuum": True})
     with start_database(spec) as server, admin(server) as connection:
@@ -56,8 +40,8 @@ def test_settings_reach_the_server_and_its_processes_are_seen(container_image: s
         assert connection.execute("SHOW autovacuum").fetchone() == ("on",)
         assert connection.execute("SHOW fsync").fetchone() == ("on",)
         assert server.pid is None or psutil.Process(server.pid).name() == "postgres"
-        assert len(ours(mine())) == 1
-    assert ours(mine()) == {}
+        assert len(containers_of(os.getpid())) == 1
+    assert containers_of(os.getpid()) == set()
 
 
 def test_a_refused_setting_is_told_soon_and_leaves_no_container(container_image: str) -> None:
@@ -68,7 +52,7 @@ def test_a_refused_setting_is_told_soon_and_leaves_no_container(container_image:
         start_database(spec),
     ):
         pass
-    assert ours(mine()) == {}
+    assert containers_of(os.getpid()) == set()
     assert time.monotonic() - began < 60  # testcontainers alone would wait for two minutes
 
 
@@ -82,39 +66,35 @@ def test_an_image_that_cannot_be_had_is_named(container_image: str) -> None:
 
 
 @contextmanager
-def killed_run(container_image: str, tmp_path: Path, *, guard: bool) -> Iterator[str]:
-    """The container of a run that was killed, and whose guard was killed before it unless it has one."""
-    before = ours()
+def killed_run(container_image: str, tmp_path: Path, *, guard: bool) -> Iterator[int]:
+    """A run that was killed with a container up, its guard before it unless it has one; gone in the end."""
     run = subprocess.Popen([sys.executable, "-c", RUN, container_image, str(tmp_path / "up")])
     try:
         while not (tmp_path / "up").exists():
             assert run.poll() is None
             time.sleep(0.05)
-        (left,) = set(ours()) - set(before)
+        assert len(containers_of(run.pid)) == 1
         for child in psutil.Process(run.pid).children():
             if not guard and "poolbench-guard" in child.cmdline():
                 child.kill()
     finally:
         run.kill()
         run.wait()
-    yield left
-    client = docker.from_env(timeout=10)
-    with pytest.raises(NotFound):
-        client.containers.get(left)
-    client.close()
+    yield run.pid
+    assert containers_of(run.pid) == set()
 
 
 def test_the_container_of_a_killed_run_goes_by_itself(container_image: str, tmp_path: Path) -> None:
-    with killed_run(container_image, tmp_path, guard=True) as left:
+    with killed_run(container_image, tmp_path, guard=True) as killed:
         deadline_s = time.monotonic() + 30
-        while left in ours():
+        while containers_of(killed):
             assert time.monotonic() < deadline_s
             time.sleep(0.1)
 
 
 def test_the_container_of_a_killed_run_is_removed_by_the_next_start(container_image: str, tmp_path: Path) -> None:
     with (
-        killed_run(container_image, tmp_path, guard=False) as left,
+        killed_run(container_image, tmp_path, guard=False) as killed,
         start_database(DatabaseSpec(provider="container", image=container_image)),
     ):
-        assert left not in ours()
+        assert containers_of(killed) == set()
