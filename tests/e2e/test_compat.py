@@ -161,7 +161,7 @@ def interpreter_with(row: Row, lacking: Callable[[str], NoReturn]) -> Path:
     """The interpreter of an environment with these packages."""
     python, sqlalchemy, uvicorn, fastapi, driver, _form = row
     packages = [f"sqlalchemy[asyncio]{sqlalchemy}", f"uvicorn{uvicorn}", f"fastapi{fastapi}"]
-    return environment_with(python, [*packages, PACKAGES.get(driver, driver)], lacking) / "bin" / "python"
+    return environment_with(python, [*packages, PACKAGES.get(str(driver), str(driver))], lacking) / "bin" / "python"
 
 
 @pytest.mark.timeout(400)

@@ -209,9 +209,9 @@ def test_the_worker_profile_lends_a_machine_to_a_run(compose: Compose, poolbench
 
 
 def test_the_harness_measures_with_the_same_server(compose: Compose) -> None:
-    settings = ("database.provider=url", "target.driver=asyncpg", "pool.pool_size=2,5", "load.rate_rps=20")
-    settings += ("design.launches=1", "load.warmup_s=0.5", "load.measure_s=1.0", "database.rows=500")
-    settings += ("target.start_timeout_s=120",)
+    settings = ["database.provider=url", "target.driver=asyncpg", "pool.pool_size=2,5", "load.rate_rps=20"]
+    settings += ["design.launches=1", "load.warmup_s=0.5", "load.measure_s=1.0", "database.rows=500"]
+    settings += ["target.start_timeout_s=120"]
     command = ["run", "experiments/quickstart.toml", *(part for each in settings for part in ("--set", each))]
     check = (
         'poolbench "$@"; code=$?; [ $code = 0 ] || [ $code = 4 ] || exit $code; '  # 4: a busy machine

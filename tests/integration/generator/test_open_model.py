@@ -7,6 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from load_stub import Answer, Run, Seen, segment
 
 from harness.generator.arrivals import schedule
@@ -21,12 +22,12 @@ READ = """
 """
 
 
-def latency_ms(rows):
+def latency_ms(rows: pd.DataFrame) -> pd.Series[float]:
     return (rows.finished_ns - rows.intended_ns) / 1e6
 
 
-def outcomes(rows) -> dict[str, int]:
-    return {name: n for name, n in rows.outcome.value_counts().items() if n}
+def outcomes(rows: pd.DataFrame) -> dict[str, int]:
+    return {str(name): n for name, n in rows.outcome.value_counts().items() if n}
 
 
 def test_a_constant_delay_is_measured_from_the_intended_time(run: Run) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness import scenario
+from harness.domain.load import ScenarioOutline
 from harness.errors import InfrastructureError, UsageError
 from harness.outline import outline
 from harness.plan import expand, parse_experiment
@@ -47,7 +48,7 @@ SHOP = """
 """
 
 
-def looked_at(tmp_path: Path, source: str, load: str) -> tuple[scenario.ScenarioOutline, ...]:
+def looked_at(tmp_path: Path, source: str, load: str) -> tuple[ScenarioOutline, ...]:
     (tmp_path / "shop.py").write_text(textwrap.dedent(source))
     head = 'schema_version = 1\nname = "x"\n[load]\nscenario = "shop.py"\n'
     experiment = parse_experiment(head + textwrap.dedent(load), source="x.toml", folder=tmp_path)

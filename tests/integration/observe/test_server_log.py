@@ -94,8 +94,14 @@ def test_autovacuum_at_work_is_seen() -> None:
 def test_the_log_waits_until_targets_have_disconnected(postgres_server: Server, scratch_database: str) -> None:
     connection = psycopg.connect(scratch_database)
     connection.execute("SELECT 1")
+
+    def end() -> None:
+        time.sleep(0.5)
+        connection.commit()
+        connection.close()
+
     with ThreadPoolExecutor(1) as thread, server_log(postgres_server, {database_of(scratch_database): "b1-c1"}) as log:
-        thread.submit(lambda: (time.sleep(0.5), connection.commit(), connection.close()))
+        thread.submit(end)
     last = log.table().groupby("key", observed=True)["value"].last()
     assert last["idle_in_transaction_s"] >= 0.4
 

@@ -337,14 +337,15 @@ def test_a_detached_and_a_forgotten_connection_are_no_longer_used(make_service: 
 
 def test_off_restores_everything_and_on_finds_what_is_out(make_service: Make) -> None:
     service = make_service(pool_size=2, max_overflow=0)
-    plain_class, plain_queue = type(service.engine.pool).__base__, type(service.engine.pool._pool).__base__
+    plain_class = type(service.engine.pool).__base__
+    plain_queue = type(service.engine.pool._pool).__base__  # type: ignore[attr-defined]  # a queue pool's
     service.run(use(0.0))
 
     def across(engine: Engine) -> list[Any]:
         held_before = engine.connect()
         service.probe.toggle(False)
         assert type(engine.pool) is plain_class
-        assert type(engine.pool._pool) is plain_queue
+        assert type(engine.pool._pool) is plain_queue  # type: ignore[attr-defined]
         assert not {"do_execute", "do_commit", "do_begin", "do_ping"} & set(vars(engine.dialect))
         off = service.probe.read()
         held_while_off = engine.connect()

@@ -8,12 +8,14 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import requests
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 from schemathesis.checks import not_a_server_error
+from schemathesis.core.result import Ok
 from schemathesis.specs.openapi.checks import content_type_conformance, response_schema_conformance
 
 from target_app.prepare import prepare
@@ -53,6 +55,7 @@ def test_no_request_makes_the_service_fail(base_url: str) -> None:
     asked = 0
     with requests.Session() as session:
         for result in schema.get_all_operations():
+            assert isinstance(result, Ok)
             operation = result.ok()
 
             @settings(
@@ -64,7 +67,7 @@ def test_no_request_makes_the_service_fail(base_url: str) -> None:
                 suppress_health_check=list(HealthCheck),
             )
             @given(case=operation.as_strategy())
-            def ask(case: schemathesis.Case) -> None:
+            def ask(case: schemathesis.Case[Any]) -> None:
                 case.call_and_validate(session=session, checks=CHECKS)
 
             ask()
