@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 UV := $(BIN)/uv pip install --quiet --python $(BIN)/python
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 # Where this is set, each of the many processes that tests and runs start would compile pandas anew: a second each.
 unexport PYTHONDONTWRITEBYTECODE
@@ -14,10 +15,10 @@ demo: $(STAMP)            ## measure the quickstart: embedded Postgres, six cell
 	$(BIN)/poolbench run experiments/quickstart.toml
 
 unit: $(STAMP)            ## the unit tests, on both cores
-	$(BIN)/python -m pytest tests/unit -n 2 --dist loadfile -p no:schemathesis
+	$(PYTEST) tests/unit
 
-test: $(STAMP)            ## every test there is for this machine
-	$(BIN)/python -m pytest
+test: $(STAMP)            ## every test there is for this machine, on both cores
+	$(PYTEST)
 
 check: $(STAMP)           ## lint, format, types and import contracts
 	$(BIN)/ruff check .

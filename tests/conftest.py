@@ -31,6 +31,12 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "thorough" if CI else
 gc.disable()  # all that collecting the tests imports stays: to look through it again and again took a third of the time
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put whole runs first and unit tests last, so that of several processes none ends with a long file alone."""
+    here = Path(__file__).parent
+    items.sort(key=lambda item: ("e2e", "integration", "unit").index(item.path.relative_to(here).parts[0]))
+
+
 def pytest_collection_finish() -> None:
     """Leave out of every collection of garbage what the tests themselves did not make."""
     gc.freeze()
