@@ -18,6 +18,8 @@ def exact_of(counts: pd.DataFrame, segments: Sequence[Segment]) -> Mapping[str, 
     Endpoints are "*", each as the app spells it ("GET /heroes/{hero_id}"), and each with a status behind it ("GET
     /heroes/{hero_id} 404"). Empty where none was counted, NaN where the driver does not show it.
     """
+    if counts.empty:
+        return {}
     own = counts[counts["segment"].isin([segment.index for segment in segments])]
     if not own["requests"].sum():
         return {}

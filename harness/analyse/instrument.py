@@ -15,7 +15,7 @@ import numpy as np
 
 from harness.analyse.estimate import quantile
 from harness.analyse.judged import Judged
-from harness.analyse.littles_law import SHARE_MAX, held, postgres_share, probe_share
+from harness.analyse.littles_law import SHARE_MAX, postgres_share, probe_share
 from harness.analyse.reasons import above, first_death, last_reading, longest_standstill, percent
 from harness.domain.evidence import Reason, SamplerGap
 from harness.domain.profile import CEILING_SHARE_MAX
@@ -157,7 +157,7 @@ def relay_late(evidence: Judged) -> Reason | None:
 
 def littles_law_probe(evidence: Judged) -> Reason | None:
     """The probe's integral of connections in use is not the sum of its hold times."""
-    counted = held(evidence.probe_life)
+    counted = evidence.held
     if counted is None:
         return None
     message = (
@@ -173,7 +173,7 @@ def littles_law_postgres(evidence: Judged) -> Reason | None:
     Not looked at where a process died: what it had counted and not yet written, or kept in memory, went with it. Where
     Postgres was stopped, what was sent to it waited outside, as before a PgBouncer.
     """
-    counted = None if evidence.deaths else held(evidence.probe_life)
+    counted = None if evidence.deaths else evidence.held
     postgres_s = sum(last_reading(evidence, key) for key in ("active_s", "idle_in_transaction_s"))
     if counted is None or math.isnan(postgres_s):
         return None

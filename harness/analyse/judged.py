@@ -9,16 +9,19 @@ import numpy as np
 import pandas as pd
 
 from harness.analyse.applied import NotApplied
-from harness.analyse.arrays import Bools, Codes, Floats
+from harness.analyse.arrays import Bools, Codes, Floats, Times
+from harness.analyse.littles_law import Held, held
 from harness.analyse.measured import OUTCOME_PLACES, Arrivals, arrivals_of, is_in, rows_of
 from harness.analyse.resources import Neighbours
 from harness.analyse.steady import bin_medians_ms
 from harness.analyse.windows import Windows, measured_segments, windows
-from harness.domain.evidence import PROBE_COLUMNS, SERVER_COLUMNS, Death, RelayReadings, SamplerGap, Standstill
+from harness.domain.columns import names_and_codes
+from harness.domain.evidence import PROBE_COLUMNS, Death, RelayReadings, SamplerGap, Standstill
 from harness.domain.experiment import Slo
 from harness.domain.load import Ledger, Segment
 
 PROBE_INTERVAL_MS = 100.0
+_UNREAD = (np.zeros(0, np.int64), np.zeros(0))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,10 +62,10 @@ class Judged:
     generator_unseen: bool
     """it wrote down how it fared, but not once meanwhile"""
     probe: pd.DataFrame
-    probe_life: pd.DataFrame
-    """the probe's lines from the start of the target's processes on"""
-    server: pd.DataFrame
-    """from the launch's start to the readings after its end"""
+    held: Held | None
+    """by the probe's lines from the start of the target's processes on"""
+    server: Mapping[str, tuple[Times, Floats]]
+    """each figure's readings in the order of time, from the launch's start to those after its end"""
     slo: Slo
     lost_workers: tuple[str, ...]
     clock_uncertainty_ms: float
@@ -100,9 +103,8 @@ class Judged:
 
     def readings(self, key: str) -> Floats:
         """The figures of one key of the server table during that time, in the order of time."""
-        t_ns = self.server["t_ns"].to_numpy()
-        own = (self.server["key"] == key).to_numpy() & (t_ns >= self.start_ns) & (t_ns <= self.end_ns)
-        return self.server["value"].to_numpy(dtype=np.float64)[own]
+        t_ns, values = self.server.get(key, _UNREAD)
+        return values[(t_ns >= self.start_ns) & (t_ns <= self.end_ns)]
 
 
 def judged(evidence: Evidence) -> Judged:
@@ -122,8 +124,8 @@ def judged(evidence: Evidence) -> Judged:
         generator=(generator := _from_first_to_last(evidence.generator, spans)),
         generator_unseen=evidence.generator is not None and generator.empty,
         probe=_within(evidence.probe, spans),
-        probe_life=_empty(PROBE_COLUMNS) if evidence.probe is None else evidence.probe,
-        server=_empty(SERVER_COLUMNS) if evidence.server is None else evidence.server,
+        held=None if evidence.probe is None else held(evidence.probe),
+        server={} if evidence.server is None else _by_key(evidence.server),
         slo=evidence.slo,
         lost_workers=evidence.lost_workers,
         clock_uncertainty_ms=evidence.clock_uncertainty_ms,
@@ -146,6 +148,14 @@ def judged(evidence: Evidence) -> Judged:
         warmup_s=loaded.seconds - spans.seconds,
         bins_ms=bin_medians_ms(arrivals) if measured_segments(evidence.segments) else np.zeros(0),
     )
+
+
+def _by_key(server: pd.DataFrame) -> Mapping[str, tuple[Times, Floats]]:
+    """Times and values of each figure of the server table, in the order of time."""
+    keys, codes = names_and_codes(server["key"])
+    t_ns, values = server["t_ns"].to_numpy(), server["value"].to_numpy(dtype=np.float64)
+    order = np.argsort(t_ns, kind="stable")
+    return {key: (t_ns[own], values[own]) for code, key in enumerate(keys) if len(own := order[codes[order] == code])}
 
 
 def _answered_by(rows: pd.DataFrame, spans: Windows) -> Mapping[int, int]:
@@ -184,6 +194,8 @@ def _within(probe: pd.DataFrame | None, spans: Windows) -> pd.DataFrame:
     """
     if probe is None or len(spans.start_ns) == 0:
         return _empty(PROBE_COLUMNS)
+    if probe.empty:
+        return probe
     t_ns = probe["t_ns"].to_numpy()
     longest_ms = probe[["loop_lag_max_ms", "gc_pause_max_ms"]].max(axis=1).to_numpy(dtype=np.float64)
     since_ns = t_ns - (1e6 * np.maximum(np.nan_to_num(longest_ms), PROBE_INTERVAL_MS)).astype(np.int64)

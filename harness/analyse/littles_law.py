@@ -47,6 +47,8 @@ class Held:
 
 def held(probe: pd.DataFrame) -> Held | None:
     """None without two lines, or when connections were hardly used."""
+    if len(probe) < 2:
+        return None
     lines = [own.sort_values("t_ns") for _, own in probe.groupby("pid", observed=True)]
     lines = [own for own in lines if len(own) > 1]
     last = pd.DataFrame([own.iloc[-1] for own in lines], columns=probe.columns).sum()

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from harness.analyse.arrays import NEVER, Bools, Codes, Floats, Times, Where
 from harness.analyse.windows import Windows
+from harness.domain.columns import names_and_codes
 from harness.domain.evidence import OUTCOMES
 from harness.domain.rows import SAMPLE
 
@@ -292,10 +293,9 @@ def endpoint_owners(tables: Iterable[pd.DataFrame]) -> dict[str, str]:
     """The endpoint of each task whose first requests all go to the same one, over all the tables of a run."""
     seen: defaultdict[str, set[str]] = defaultdict(set)
     for rows in tables:
-        tasks, endpoints = as_category(rows["task"]), as_category(rows["endpoint"])
-        task_names, endpoint_names = list(tasks.cat.categories), list(endpoints.cat.categories)
+        task_names, task = names_and_codes(rows["task"])
+        endpoint_names, endpoint = names_and_codes(rows["endpoint"])
         first = rows["sequence"].to_numpy() == 0
-        task, endpoint = tasks.cat.codes.to_numpy(), endpoints.cat.codes.to_numpy()
         known = first & (task >= 0) & (endpoint >= 0)
         for pair in np.flatnonzero(np.bincount(task[known] * np.int64(len(endpoint_names)) + endpoint[known])):
             seen[task_names[pair // len(endpoint_names)]].add(endpoint_names[pair % len(endpoint_names)])
@@ -303,17 +303,12 @@ def endpoint_owners(tables: Iterable[pd.DataFrame]) -> dict[str, str]:
     return {task: next(iter(names)) for task, names in sent.items() if len(names) == 1}
 
 
-def as_category(column: pd.Series) -> pd.Series:
-    """The column as a categorical, whatever wrote it."""
-    return column if isinstance(column.dtype, pd.CategoricalDtype) else column.astype("category")
-
-
 def category_codes(column: pd.Series, places: Mapping[str, int]) -> Codes:
     """The place that each value's name has in `places`, -1 for other names."""
-    column = as_category(column)
-    found = [places.get(name, -1) for name in column.cat.categories]
+    names, codes = names_and_codes(column)
     # a missing value has code -1, which picks the last entry
-    return np.array([*found, -1], dtype=np.int16)[column.cat.codes.to_numpy()]
+    found: Codes = np.array([*(places.get(name, -1) for name in names), -1], dtype=np.int16)[codes]
+    return found
 
 
 def is_in(segment: NDArray[np.uint32], windows: Windows) -> Bools:
@@ -327,7 +322,7 @@ def is_in(segment: NDArray[np.uint32], windows: Windows) -> Bools:
 
 
 def _endpoints(rows: Rows, owners: Mapping[str, str]) -> tuple[Codes, tuple[str, ...]]:
-    own = {str(name) for name in as_category(rows.table["endpoint"]).cat.categories} - {""}
+    own = set(names_and_codes(rows.table["endpoint"])[0]) - {""}
     names = tuple(sorted(own | set(owners.values())))
     places = {name: place for place, name in enumerate(names)}
     endpoint = category_codes(rows.table["endpoint"], places)

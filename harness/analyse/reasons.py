@@ -101,5 +101,4 @@ def increase(evidence: Judged, key: str) -> float:
 
 def last_reading(evidence: Judged, key: str) -> float:
     """The last reading of a cumulative figure, made when the targets had stopped; NaN without one."""
-    values = evidence.server[(evidence.server["key"] == key).to_numpy()].sort_values("t_ns")["value"]
-    return float(values.iloc[-1]) if len(values) else math.nan
+    return float(evidence.server[key][1][-1]) if key in evidence.server else math.nan

@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 
 from harness.analyse.arrays import Floats, Times
-from harness.analyse.measured import as_category, category_codes
+from harness.analyse.measured import category_codes
 from harness.analyse.windows import Windows
+from harness.domain.columns import names_and_codes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,9 +43,8 @@ def connection_readings(activity: pd.DataFrame, windows: Windows) -> ConnectionR
 
     A state that a reading does not name had no connection then; the state "" stands for a reading without any.
     """
-    column = as_category(activity["state"])
-    states = tuple(sorted(str(state) for state in column.cat.categories if state))
-    state = category_codes(column, {name: place for place, name in enumerate(states)})
+    states = tuple(sorted(state for state in names_and_codes(activity["state"])[0] if state))
+    state = category_codes(activity["state"], {name: place for place, name in enumerate(states)})
     inside, time_s = windows.locate(activity["t_ns"].to_numpy(dtype=np.int64))
     readings, reading = np.unique(time_s[inside], return_inverse=True)
     counts = np.zeros((len(readings), len(states) + 1), dtype=np.int64)  # the last column takes the state ""
@@ -72,6 +72,8 @@ BESIDE_THE_TARGET = ("generator", "harness", "relay", "postgres")
 
 def neighbours(process: pd.DataFrame, server: pd.DataFrame, windows: Windows) -> Neighbours | None:
     """None where the machine did not tell what of its cores' time was used, or nothing was measured."""
+    if server.empty:
+        return None
     host = {
         key: _increase(server[(server["key"] == key).to_numpy()], "value", windows)
         for key in ("host_cpu_s", "host_idle_s")

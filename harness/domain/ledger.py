@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from harness.domain.columns import names_and_codes
 from harness.domain.evidence import OUTCOMES
 from harness.domain.load import SETUP_SEGMENT, Ledger
 
@@ -77,10 +78,13 @@ def _counted_arrivals(ledger: Ledger) -> Counts:
 
 def _written_arrivals(rows: pd.DataFrame) -> Counts:
     """Every arrival has one row with sequence 0; a dropped or unfinished one has a row, or several, that say so."""
-    segments = rows["segment"].to_numpy()
-    arrivals = _sizes(rows[(rows["sequence"].to_numpy() == 0) & (segments != SETUP_SEGMENT)], "task")
-    lost = rows[rows["outcome"].isin(LOST).to_numpy() & (segments != SETUP_SEGMENT)]
-    states = dict(_sizes(lost.drop_duplicates(["segment", "arrival"]), "task"))
+    import numpy as np
+
+    offered = rows["segment"].to_numpy() != SETUP_SEGMENT
+    arrivals = _sizes(rows, "task", offered & (rows["sequence"].to_numpy() == 0))
+    outcomes, codes = names_and_codes(rows["outcome"])
+    lost = rows[offered & np.isin(codes, [code for code, name in enumerate(outcomes) if name in LOST])]
+    states = dict(_sizes(lost.drop_duplicates(["segment", "arrival"]), "task")) if len(lost) else {}
     for (segment, task, _), number in arrivals.items():
         done = (segment, task, "done")
         states[done] = states.get(done, 0) + number
@@ -90,15 +94,15 @@ def _written_arrivals(rows: pd.DataFrame) -> Counts:
     return {key: number for key, number in states.items() if number}
 
 
-def _sizes(rows: pd.DataFrame, name: str) -> Counts:
-    """How many rows there are of each segment, `name` and outcome."""
+def _sizes(rows: pd.DataFrame, name: str, kept: Any = slice(None)) -> Counts:
+    """How many of the rows that are kept there are of each segment, `name` and outcome."""
     import numpy as np
 
-    names, name_codes = _codes(rows[name])
-    outcomes, outcome_codes = _codes(rows["outcome"])
+    names, name_codes = names_and_codes(rows[name])
+    outcomes, outcome_codes = names_and_codes(rows["outcome"])
     segments = rows["segment"].to_numpy().astype(np.int64)
     segments = np.where(segments == SETUP_SEGMENT, -1, segments) + 1  # close together, to be counted without sorting
-    keys = (segments * len(names) + name_codes) * len(outcomes) + outcome_codes
+    keys = ((segments * len(names) + name_codes) * len(outcomes) + outcome_codes)[kept]
     if len(keys) == 0 or keys.max() > SPARSE * len(keys):
         found, counts = np.unique(keys, return_counts=True)
     else:
@@ -111,11 +115,6 @@ def _sizes(rows: pd.DataFrame, name: str) -> Counts:
         (int(s) - 1 if s else SETUP_SEGMENT, names[n], outcomes[o]): int(count)
         for s, n, o, count in zip(segment, own, outcome, counts, strict=True)
     }
-
-
-def _codes(column: pd.Series) -> tuple[Sequence[str], Any]:
-    category: Any = column.astype("category").cat
-    return [str(name) for name in category.categories], category.codes.to_numpy()
 
 
 def _differences(what: str, counted: Counts, written: Counts) -> list[str]:

@@ -94,9 +94,14 @@ def _column(value: Any, kind: str, count: int) -> Any:
     """A scalar or a sequence as a column: what `astype` of a whole frame makes of it, in a third of the time."""
     if kind != "category":
         return np.broadcast_to(np.asarray(value), count).astype(kind)
-    if isinstance(value, str) and count:
-        return pd.Categorical.from_codes(np.zeros(count, np.int8), categories=pd.Index([value]))
-    return pd.Categorical(np.broadcast_to(np.asarray(value, dtype=object), count))
+    names = np.broadcast_to(np.asarray(value, dtype=object), count).tolist()
+    places = {name: place for place, name in enumerate(sorted(set(names)))}
+    return pd.Categorical.from_codes([places[name] for name in names], dtype=_kind(tuple(places)))
+
+
+@cache
+def _kind(names: tuple[str, ...]) -> pd.CategoricalDtype:
+    return pd.CategoricalDtype(pd.Index(names, dtype=str))
 
 
 def request_rows(requests: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
@@ -192,16 +197,19 @@ def ledger(segments: Sequence[Segment], turns: Sequence[TurnRun] | None = None, 
 
 def numbered(rows: pd.DataFrame) -> pd.DataFrame:
     """Arrivals numbered within their segment, each from a row of sequence 0 on: rows may come from several draws."""
-    first = rows["sequence"].eq(0).astype(int)
-    return rows.assign(arrival=(first.groupby(rows["segment"]).cumsum() - 1).clip(lower=0).astype("uint32"))
+    first, segment = rows["sequence"].to_numpy() == 0, rows["segment"].to_numpy()
+    arrival = np.zeros(len(rows), np.uint32)
+    for each in np.unique(segment):
+        arrival[segment == each] = np.maximum(np.cumsum(first[segment == each]) - 1, 0)
+    return rows.assign(arrival=arrival)
 
 
 def counted(ledger: Ledger, rows: pd.DataFrame) -> Ledger:
     """The ledger with the counts that a generator would have kept of these rows."""
-    sent = rows[rows["segment"] != SETUP_SEGMENT]
+    sent = rows[rows["segment"].to_numpy() != SETUP_SEGMENT]
     ended: dict[tuple[int, str, int], str] = {}
     by_endpoint: dict[tuple[int, str], Counter[str]] = defaultdict(Counter)
-    for segment, task, arrival, endpoint, outcome in sent[_COUNTED].itertuples(index=False, name=None):
+    for segment, task, arrival, endpoint, outcome in zip(*(sent[name].tolist() for name in _COUNTED), strict=True):
         done = outcome if outcome in ("dropped", "unfinished") else "done"
         ended[segment, task, arrival] = max(done, ended.get((segment, task, arrival), ""))  # alphabetical: done first
         if outcome in ("ok", "error", "timeout"):
@@ -243,7 +251,8 @@ def cell(number: int = 1, *, factors: tuple[tuple[str, Any], ...] | None = None,
 
 def _planned_as_offered(segment: Segment, rows: pd.DataFrame) -> Segment:
     """The segment, at the rate of its rows where these are few: a certificate would call the plan not kept."""
-    offered = int(((rows["segment"] == segment.index) & (rows["sequence"] == 0)).sum())
+    own = (rows["segment"].to_numpy() == segment.index) & (rows["sequence"].to_numpy() == 0)
+    offered = int(np.count_nonzero(own))
     few = segment.rate_rps is not None and offered and offered < 0.9 * segment.rate_rps * segment.duration_s
     return replace(segment, rate_rps=offered / segment.duration_s) if few else segment
 
