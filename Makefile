@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 UV := $(BIN)/uv pip install --quiet --python $(BIN)/python
-PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+PYTEST := $(BIN)/python -m pytest --dist loadfile --no-loadscope-reorder
 
 # Where this is set, each of the many processes that tests and runs start would compile pandas anew: a second each.
 unexport PYTHONDONTWRITEBYTECODE
@@ -15,10 +15,10 @@ demo: $(STAMP)            ## measure the quickstart: embedded Postgres, six cell
 	$(BIN)/poolbench run experiments/quickstart.toml
 
 unit: $(STAMP)            ## the unit tests, on both cores
-	$(PYTEST) tests/unit
+	$(PYTEST) -n 2 tests/unit
 
 test: $(STAMP)            ## every test there is for this machine, on both cores
-	$(PYTEST)
+	$(PYTEST) -n 4  # they wait for half of their time
 
 check: $(STAMP)           ## lint, format, types and import contracts
 	$(BIN)/ruff check .

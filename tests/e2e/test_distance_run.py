@@ -45,7 +45,7 @@ def test_a_run_at_two_distances(poolbench) -> None:
     assert json.loads((near / "trial.json").read_text())["relay"] is None
     relay = json.loads((far / "trial.json").read_text())["relay"]
     assert relay["rtt_ms"] == 10
-    assert 5 < relay["rtt_ms_measured"] < 20
+    assert 5 < relay["rtt_ms_measured"] < 50
 
     def answered_ms(folder) -> pd.Series:
         rows = pd.read_parquet(folder / "requests.parquet")

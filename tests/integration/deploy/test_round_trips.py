@@ -121,7 +121,7 @@ def test_a_read_costs_three_and_a_change_four(driver: str, far_away) -> None:
         assert_cost(service, service.patch, 4)
         readings = service.readings()
     assert readings.rtt_ms == RTT_MS
-    assert RTT_MS / 2 < readings.rtt_ms_measured < RTT_MS * 2
+    assert RTT_MS / 2 < readings.rtt_ms_measured < RTT_MS * 5
     assert readings.round_trips >= (WARM_UPS + OPERATIONS) * 7
     assert readings.connections >= 2  # the measuring one, and the pool's
     assert readings.cpu_s > 0

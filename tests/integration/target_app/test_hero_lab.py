@@ -207,8 +207,8 @@ async def test_computing_on_the_event_loop_stops_the_heart(serve: Any, driver: s
 @pytest.mark.parametrize(
     ("path", "settings"),
     [
-        ("/lab/sleep?ms=3000", {"statement_timeout_ms": 50}),
-        ("/lab/idle?ms=400", {"idle_in_transaction_session_timeout_ms": 50}),
+        ("/lab/sleep?ms=3000", {"statement_timeout_ms": 150}),
+        ("/lab/idle?ms=400", {"idle_in_transaction_session_timeout_ms": 150}),
     ],
 )
 async def test_the_servers_timeouts_end_what_takes_too_long(
