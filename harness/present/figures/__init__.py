@@ -100,7 +100,7 @@ FIGURES: tuple[FigureKind, ...] = (
         series="connections",
         title="Connections by state",
         caption="What Postgres saw of each cell's connections in the launch in the middle by p95, with the limits that "
-        "settings ask for and the server sets; every panel has its own scale, and an arrow names a limit above it.",
+        "settings ask for and the server sets; an arrow names a limit above a panel's scale.",
         draw=connections,
         missing=_no_connections,
     ),

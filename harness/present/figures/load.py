@@ -45,16 +45,19 @@ _TIMES = "\u00d7"
 
 
 def connections(report: Report, frame: pd.DataFrame) -> Figure:
-    """A panel per cell: connections stacked by state, with the limits that apply to it."""
+    """A panel per cell: connections stacked by state, with the limits that apply to it; two sides on one scale."""
     cells = seen_cells(report, frame)
     panels = style.Panels([titled(cell) for cell in cells], height_in=1.3, gap_in=0.42)
     known = [state for state, _, _ in _STATES]
     others = sorted(set(frame["state"].astype(str)) - {*known, ""})
     looks = (*_STATES, *((state, GREEN, "\\\\\\\\") for state in others))
+    limits = {cell.cell.id: limit_lines(cell, max_connections(report, cell.cell)) for cell in cells}
+    owns = {cell.cell.id: frame[frame["cell_id"] == cell.cell.id] for cell in cells}
+    common = max(_top(limits[name], _peak(own)) for name, own in owns.items()) if report.gate is not None else 0.0
     for index, (cell, axes) in enumerate(zip(cells, panels, strict=True)):
-        own = frame[frame["cell_id"] == cell.cell.id]
-        peak = _stack(axes, own, looks)
-        _limits(axes, limit_lines(cell, max_connections(report, cell.cell)), peak)
+        own = owns[cell.cell.id]
+        _stack(axes, own, looks)
+        _limits(axes, limits[cell.cell.id], _peak(own), at_least=common)
         if panels.is_left(index):
             axes.set_ylabel("connections")
         if panels.is_bottom(index):
@@ -122,8 +125,13 @@ def outcomes(report: Report, frame: pd.DataFrame) -> Figure | None:
     return rows.figure
 
 
-def _stack(axes: Axes, own: pd.DataFrame, looks: tuple[tuple[str, str, str], ...]) -> float:
-    """Draw the states of one cell on top of each other; the peak of their sum."""
+def _peak(own: pd.DataFrame) -> float:
+    """Most connections of one cell at once, whatever their state."""
+    return float(own.groupby("t_s")["connections"].sum().max())
+
+
+def _stack(axes: Axes, own: pd.DataFrame, looks: tuple[tuple[str, str, str], ...]) -> None:
+    """Draw the states of one cell on top of each other."""
     table = own.pivot_table(index="t_s", columns="state", values="connections", aggfunc="sum", observed=True)
     table.columns = table.columns.astype(str)
     table = table.reindex(columns=[state for state, _, _ in looks], fill_value=0).fillna(0).sort_index()
@@ -139,18 +147,27 @@ def _stack(axes: Axes, own: pd.DataFrame, looks: tuple[tuple[str, str, str], ...
             band.set_hatch(hatch)
     first_s = float(table.index.min())
     axes.set_xlim(first_s, max(float(table.index.max()), first_s + 1))
-    return float(table.sum(axis=1).max())
 
 
-def _limits(axes: Axes, limits: Sequence[Limit], peak: float) -> None:
+def _near(limits: Sequence[Limit], peak: float) -> list[Limit]:
+    """Limits that are drawn to scale."""
+    return [limit for limit in limits if limit.value <= _FAR * max(peak, 1)]
+
+
+def _top(limits: Sequence[Limit], peak: float) -> float:
+    """Where a panel ends, so that its limits' labels have room."""
+    near = _near(limits, peak)
+    above = len(limits) - len(near) + max(0, len(near) - 1) + (len(near) == 1)
+    return max([peak, 1.0, *(limit.value for limit in near)]) / (1 - 0.03 - _LABEL_HEIGHT * above)
+
+
+def _limits(axes: Axes, limits: Sequence[Limit], peak: float, *, at_least: float) -> None:
     """Lines at the limits near the data, labels with an arrow at the top edge for those far above it."""
     from matplotlib.ticker import MaxNLocator
 
-    near = [limit for limit in limits if limit.value <= _FAR * max(peak, 1)]
+    near = _near(limits, peak)
     far = [limit for limit in limits if limit not in near]
-    tallest = max([peak, 1.0, *(limit.value for limit in near)])
-    above = len(far) + max(0, len(near) - 1) + (len(near) == 1)
-    top = tallest / (1 - 0.03 - _LABEL_HEIGHT * above)
+    top = max(at_least, _top(limits, peak))
     axes.set_ylim(0, top)
     axes.yaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
     free = 0.0  # axes fraction above which no label stands yet

@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from harness.domain.experiment import Pool, Target
+from harness.domain.gate import GateVerdict, RuleVerdict
 from harness.domain.verdict import Report
 from harness.present.figures import FIGURES, Picture, draw
 from harness.present.figures.load import limit_lines
@@ -120,6 +121,38 @@ def test_connections_have_lines_at_the_limits_near_the_data(make_report: MakeRep
         assert labels == ["pool_size 2", "pool_size + max_overflow = 3", "max_connections 100 ↑"]
         assert figure.axes[0].get_ylim()[1] < 6, "a limit far above does not squash the picture"
         assert len(figure.axes[0].collections) == 4
+
+
+def test_two_sides_have_their_connections_on_one_scale(make_report: MakeReport) -> None:
+    alone = make_report(drivers=1, sizes=2)
+    with drawn(alone, "connections") as figure:
+        assert len({axes.get_ylim() for axes in figure.axes}) == 2
+    rule: Any = RuleVerdict(
+        kind="exact",
+        metric="x",
+        endpoint="*",
+        scale="difference",
+        base=1,
+        head=1,
+        effect=0,
+        low=None,
+        high=None,
+        verdict="equivalent",
+    )
+    gate = GateVerdict(
+        verdict="equivalent",
+        primary=rule,
+        rules=(rule,),
+        blocks=1,
+        fresh_blocks=0,
+        planned_blocks=1,
+        alarm=False,
+        noise=None,
+        paired=True,
+        identical=False,
+    )
+    with drawn(replace(alone, gate=gate), "connections") as figure:
+        assert len({axes.get_ylim() for axes in figure.axes}) == 1
 
 
 def test_connections_name_what_is_far_above_without_a_line(make_report: MakeReport) -> None:
