@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from harness import analyse, environment, plan, present, schedule
+from harness import analyse, environment, plan, present, schedule, strategies
 from harness.domain.design import design_kind
 from harness.domain.experiment import Cell, Experiment
+from harness.domain.gate import BASE, HEAD
 from harness.domain.load import ScenarioOutline, Sitting
 from harness.domain.profile import MachineProfile
+from harness.errors import UsageError
 
 PERCENTILES: tuple[schedule.Percentile, ...] = ("p50", "p95")
 
@@ -30,6 +32,8 @@ class Outline:
     """why its launches run one at a time although the experiment leaves the choice"""
     profile: MachineProfile | None = None
     """what calibration found of this machine; None: typical figures stand in"""
+    compared: tuple[str, ...] = ()
+    """what `poolbench compare` would make of it, where it has two sides"""
     scenarios: tuple[ScenarioOutline, ...] = ()
     """what the cells' scenarios consist of, where they were looked at"""
 
@@ -39,7 +43,7 @@ class Outline:
         measured = [sitting for sitting in self.sittings if sitting.purpose == "measure"]
         shared = {o.id for s in measured for o in s.launches if o.cell.load.has_several_generators}
         rates_rps = [s.rate_rps or 0.0 for sitting in measured for s in sitting.segments if s.launch_id not in shared]
-        return present.plan_notes(
+        return self.compared + present.plan_notes(
             cells=len(self.cells),
             detectable=self.detectable,
             why_blocked=self.why_blocked,
@@ -102,8 +106,20 @@ def outline(
         },
         why_blocked=why_blocked,
         profile=profile,
+        compared=tuple(_as_comparison(experiment, profile)),
         scenarios=tuple(scenarios),
     )
+
+
+def _as_comparison(experiment: Experiment, profile: MachineProfile | None) -> Iterator[str]:
+    """What is to be known of an experiment that has a base and a head."""
+    if not {BASE, HEAD} <= experiment.arms.keys():
+        return
+    yield present.RUN_OR_COMPARE
+    try:
+        yield from strategies.foreseen(strategies.comparison(experiment), profile)
+    except UsageError as error:
+        yield f"{error.cause} {error.next_step}"
 
 
 def _ceiling(sitting: Sitting) -> int:

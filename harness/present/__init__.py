@@ -15,7 +15,7 @@ from harness.present.check_text import check_dict, check_table
 from harness.present.ci import GATE_SCHEMA, gate_markdown, gated_of, github_lines, junit_xml
 from harness.present.discovered_text import discovered_texts
 from harness.present.export import benchmark_entries, left_out_text
-from harness.present.gate_text import FROZEN, comparison_text
+from harness.present.gate_text import FROZEN, RUN_OR_COMPARE, comparison_text
 from harness.present.html import render_capacity, render_html
 from harness.present.plan_notes import crowded_text, plan_notes, working_tree_text
 from harness.present.progress import rate_text
@@ -29,6 +29,7 @@ __all__ = [
     "FROZEN",
     "GATE_SCHEMA",
     "RENDERERS",
+    "RUN_OR_COMPARE",
     "as_dict",
     "baseline_table",
     "baselines_dict",

@@ -147,6 +147,9 @@ def comparison_text(blocks: int, smallest_visible: float | None, *, calibrated: 
     return f"A stage has time for {stage}: from {least} % on a regression is likely found, {known}."
 
 
+RUN_OR_COMPARE = (
+    "`poolbench run` ranks the sides like any cells; `poolbench compare` judges the head, and measures the base twice:"
+)
 FROZEN = (
     "Both sides run with gc.freeze() after their start, which makes p95 steadier; "
     "target.gc_freeze = false leaves it out."

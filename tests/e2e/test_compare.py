@@ -80,8 +80,8 @@ def test_one_more_statement_fails_the_gate_in_the_time_of_a_single_block(
     assert held.returncode == 0, held.stderr
     (cell,) = json.loads(held.stdout)["cells"]
     assert (cell["cell"], cell["paired"], cell["verdict"]) == ("head against main", False, "inconclusive")
-    counted = [own["verdict"] for own in cell["metrics"] if own["metric"] == "statements_per_request"]
-    assert set(counted) == {"equivalent"}
+    found_equal = [own["verdict"] for own in cell["metrics"] if own["metric"] == "statements_per_request"]
+    assert set(found_equal) == {"equivalent"}
     unknown = poolbench("gate", "sides.toml", "--baseline", "mian")
     assert (unknown.returncode, "There is no baseline mian" in unknown.stderr) == (2, True)
 

@@ -10,6 +10,7 @@ from harness.domain.experiment import Experiment
 from harness.domain.gate import BASE, BASE_AGAIN, HEAD
 from harness.domain.strategy import Outcome
 from harness.errors import UsageError
+from harness.outline import outline
 from harness.plan import expand, parse_experiment
 from harness.schedule import TwoStage, most_blocks
 from harness.schedule.two_stage import BlocksWanted
@@ -136,3 +137,15 @@ def test_both_sides_freeze_their_heap_unless_it_is_unwanted_and_that_is_said() -
         )
         assert said[1:] == [freezing] * frozen
         assert "at most 7 launches of each side" in said[0]
+
+
+def test_a_plan_says_what_a_comparison_would_find() -> None:
+    two = outline(experiment()).notes
+    assert two[0] == (
+        "`poolbench run` ranks the sides like any cells; "
+        "`poolbench compare` judges the head, and measures the base twice:"
+    )
+    assert "at most 7 launches of each side" in two[1]
+    assert not any("poolbench compare" in note for note in outline(experiment(arms="[arms.one]\n[arms.two]")).notes)
+    varied = outline(experiment(arms=ARMS + "\n[matrix]\npool.pool_size = [1, 2]")).notes
+    assert any("[matrix] varies pool.pool_size" in note for note in varied)
