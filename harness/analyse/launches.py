@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from harness.analyse.applied import NotApplied, beyond_ceiling, not_applied
+from harness.analyse.applied import NotApplied, beyond_ceiling, has_no_engine, not_applied
 from harness.analyse.arrays import NEVER, Floats, Times, Where
 from harness.analyse.certificate import certificate_of
 from harness.analyse.estimate import quantile, quantile_of, quantiles
@@ -250,6 +250,10 @@ def latency_limit_ms(slo: Slo, endpoint: str = ALL) -> float:
 def launch_figures(evidence: Evidence, rows: pd.DataFrame, owners: Mapping[str, str], slo: Slo) -> LaunchFigures:
     """The figures of one launch over all arrivals, and over the requests of each endpoint, with its certificate."""
     trial = evidence.trial
+    if has_no_engine(
+        trial
+    ):  # its pool and its statements were seen by nobody: their time is not known, rather than none
+        rows = rows.assign(pool_ms=np.nan, db_ms=np.nan)
     loaded = windows(loaded_segments(trial.segments), trial.ledger.turns)
     spans = windows(measured_segments(trial.segments), trial.ledger.turns)
     kept = rows_of(rows, loaded, spans)

@@ -421,13 +421,14 @@ def slo_text(experiment: Experiment) -> str:
     )
 
 
-def driver_pool_texts(pools: Sequence[str]) -> Iterator[str]:
-    """Of each pool that a driver made for the service: how its size is swept all the same."""
-    for pool in pools:
-        yield (
-            f"A pool of the driver's own: {pool}. No setting of [pool] reaches it: vary the variable that its size is "
-            "read from, as target.env.NAME in [matrix]."
-        )
+def driver_pool_texts(pools: Sequence[str]) -> tuple[str, ...]:
+    """Of the pools that a driver made for the service, if any: how their size is swept all the same."""
+    named, reached = ("A pool", "it") if len(pools) == 1 else ("Pools", "them")
+    text = (
+        f"{named} of the driver's own: {listed(pools)}. No setting of [pool] reaches {reached}: vary the variable that "
+        "its size is read from, as target.env.NAME in [matrix]."
+    )
+    return (text,) if pools else ()
 
 
 def not_sent(cell: CellSummary, slo: Slo) -> list[str]:

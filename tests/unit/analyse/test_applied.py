@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from types import ModuleType
 from typing import Any
@@ -124,6 +125,18 @@ def test_a_service_that_never_made_an_engine_has_no_setting_of_a_pool(build: Mod
     ]
     for has in (True, None):  # it has let go of it, or did not say
         assert not_applied(replace(made, processes=(process(7, has_engine=has),))) == ()
+
+
+def test_what_a_pool_that_nobody_saw_takes_is_not_known_rather_than_nothing(build: ModuleType) -> None:
+    made = trial(build, 1, Pool())
+    rows = made.requests.assign(pool_ms=0.0, db_ms=0.0)
+    shares = []
+    for has_engine in (True, False):
+        processes = (process(7, has_engine=has_engine),)
+        seen = replace(made, requests=rows, trial=replace(made.trial, processes=processes))
+        shares.append(analyse(build.run([seen])).summary.cells[0].all.pool_share)
+    assert shares[0] == 0
+    assert math.isnan(shares[1])
 
 
 def test_an_address_that_fits_no_engine(build: ModuleType) -> None:

@@ -114,6 +114,8 @@ def test_connections_that_no_engine_holds(report: Report) -> None:
         "4, made in shop/db.py:7. No setting of [pool] reaches it: vary the variable that its size is read from, as "
         "target.env.NAME in [matrix]."
     )
+    two = with_coverage(report, unaccounted=4, driver_pools=("asyncpg.Pool of 1 to 4", "asyncpg.Pool of 1 to 9"))
+    assert "Pools of the driver's own: asyncpg.Pool of 1 to 4; asyncpg.Pool of 1 to 9. No" in about(two, "no engine")
     assert not about(report, "no engine")
 
 
