@@ -9,6 +9,7 @@ from typing import Literal
 
 from harness import analyse, plan, present, schedule
 from harness.domain.design import design_kind
+from harness.domain.evidence import Run
 from harness.domain.experiment import Cell, Experiment
 from harness.domain.gate import BASE, BASE_AGAIN, HEAD
 from harness.domain.profile import MachineProfile
@@ -18,6 +19,7 @@ from harness.errors import UsageError
 
 StrategyName = Literal["fixed", "two_stage", "capacity"]
 
+_FROZEN = "target.gc_freeze"
 _EXAMPLE = 'Write [arms.base] with target.ref = "main", and an empty [arms.head].'
 
 
@@ -42,17 +44,29 @@ def comparison(experiment: Experiment) -> Experiment:
         )
     analyse.judges_of(experiment.gate)
     base, head = experiment.arms[BASE], experiment.arms[HEAD]
-    named = tuple(dict.fromkeys((*experiment.named, "target.gc_freeze")))  # of an own app too: it halves the noise
+    named = tuple(dict.fromkeys((*experiment.named, _FROZEN)))  # of an own app too: it halves the noise
     sides = replace(experiment, arms={BASE: base, BASE_AGAIN: base, HEAD: head}, named=named)
     cells = plan.expand(sides)
     return replace(sides, design=replace(sides.design, launches=schedule.most_blocks(sides, cells)))
 
 
-def head_alone(experiment: Experiment) -> Experiment:
-    """The experiment without its base, to be held against a run that was measured before."""
-    if HEAD not in experiment.arms:
-        return experiment
-    return replace(experiment, arms={HEAD: experiment.arms[HEAD]})
+def head_alone(experiment: Experiment, base: Run) -> Experiment:
+    """The experiment without its base, to be held against a run that was measured before, as that was measured.
+
+    A share of a capacity is the rate that it led to then: found anew it would be another load. A comparison freezes
+    what a service has in memory after its start, whatever its file names, so a head beside one does.
+    """
+    cells = analyse.as_measured(base)
+    load, rates = experiment.load, {cell.rate_rps for cell in cells}
+    if load.rate is not None and load.rate == base.info.experiment.load.rate and len(rates) == 1:
+        load = replace(load, rate=None, rate_rps=next(iter(rates)))
+    frozen = [key for key in (_FROZEN,) if any(key in cell.named for cell in cells)]
+    return replace(
+        experiment,
+        arms={HEAD: experiment.arms[HEAD]} if HEAD in experiment.arms else experiment.arms,
+        load=load,
+        named=tuple(dict.fromkeys((*experiment.named, *frozen))),
+    )
 
 
 def searchable(experiment: Experiment) -> Experiment:

@@ -20,19 +20,19 @@ from harness.analyse.power import smallest_findable
 from harness.analyse.priors import prior_of
 from harness.analyse.probe_user import with_probe_user
 from harness.analyse.ranking import Kind, kind_of, ranked
-from harness.analyse.runs import compare_runs, outcomes_of, refuse_another_machine, unknown_endpoints
+from harness.analyse.runs import as_measured, compare_runs, outcomes_of, refuse_unlike, unknown_endpoints
 from harness.analyse.series import figure_tables
 from harness.analyse.summary import P95, compare_percentiles, summarise_cell
 from harness.analyse.tables import summary_rows
 from harness.analyse.verdict import conclude
 from harness.domain.evidence import Run
-from harness.domain.experiment import Cell
 from harness.domain.gate import BASE, BASE_AGAIN, HEAD, GateVerdict
 from harness.domain.rate import chosen_rate
 from harness.domain.verdict import CellSummary, Report, Summary
 
 __all__ = [
     "analyse",
+    "as_measured",
     "blocks_wanted",
     "capacities",
     "certify",
@@ -41,7 +41,7 @@ __all__ = [
     "judges_of",
     "launch_rows",
     "outcome_of",
-    "refuse_another_machine",
+    "refuse_unlike",
     "smallest_findable",
     "smallest_visible_before",
     "summary_rows",
@@ -52,7 +52,7 @@ __all__ = [
 def analyse(run: Run) -> Report:
     """The report of a run, complete or not: every cell ranked, the verdict, the doubts and the figures' data."""
     measured = measure_launches(run)
-    info = replace(run.info, cells=_as_measured(run))
+    info = replace(run.info, cells=as_measured(run))
     profile = run.info.profile
     slo = run.info.experiment.slo
     judged = _gate(run, measured) if run.info.strategy == "two_stage" else None
@@ -112,12 +112,3 @@ def _saturated(cells: Sequence[CellSummary]) -> tuple[str, ...]:
 def _planned(run: Run, judged: GateVerdict) -> int:
     """Launches of a comparison: as many as its first stage turned out to need, and as many again after an alarm."""
     return len(run.info.cells) * judged.planned_blocks
-
-
-def _as_measured(run: Run) -> tuple[Cell, ...]:
-    """The run's cells; where the load is a share of a capacity, with the rate that it led to."""
-    rates = {own.trial.launch.cell.id: own.trial.launch.cell.load.rate_rps for own in run.trials}
-    return tuple(
-        replace(cell, load=replace(cell.load, rate_rps=rates.get(cell.id, cell.load.rate_rps)))
-        for cell in run.info.cells
-    )

@@ -44,22 +44,51 @@ def compare_runs(base: Run, head: Run) -> Mapping[str, GateVerdict]:
     Raises:
         UsageError: they were measured on different machines or servers, under different loads, or share no cell.
     """
-    refuse_another_machine(base.info, head.info.environment)
+    _refuse_another_machine(base.info, head.info.environment)
     gate = head.info.experiment.gate
     sides = [measure_launches(run).counted for run in (base, head)]
     judged = {}
-    for one, other in _pairs(base.info, head.info):
-        _refuse_other_load(one, other)
+    for one, other in _pairs(base.info, as_measured(base), head.info, as_measured(head)):
         outcomes = [
             replace(own, launch=replace(own.launch, cell=replace(own.launch.cell, arm=arm)))
             for arm, cell, launches in ((BASE, one, sides[0]), (HEAD, other, sides[1]))
             for own in outcomes_of((launch for launch in launches if launch.cell_id == cell.id), gate)
         ]
-        judged[other.label] = judge(gate, outcomes, paired=False, identical=_settings(one) == _settings(other))
+        identical = _settings(one) == _settings(other) and _is_same_code(base, one, head, other)
+        judged[other.label] = judge(gate, outcomes, paired=False, identical=identical)
     return judged
 
 
-def refuse_another_machine(base: RunInfo, now: Mapping[str, Any]) -> None:
+def refuse_unlike(base: Run, name: str, cells: Sequence[Cell], now: Mapping[str, Any]) -> None:
+    """Raise what `compare_runs` would of a run of these cells, called `name`, before it is measured.
+
+    `now` is a fingerprint; without a server in it (None) that of the run is not asked for.
+    """
+    _refuse_another_machine(base.info, now)
+    planned = replace(base.info, run_id=name, strategy="fixed", cells=tuple(cells))
+    list(_pairs(base.info, as_measured(base), planned, cells))
+
+
+def as_measured(run: Run) -> tuple[Cell, ...]:
+    """The run's cells; where the load is a share of a capacity, with the rate that it led to."""
+    rates = {own.trial.launch.cell.id: own.trial.launch.cell.load.rate_rps for own in run.trials}
+    return tuple(
+        replace(cell, load=replace(cell.load, rate_rps=rates.get(cell.id, cell.load.rate_rps)))
+        for cell in run.info.cells
+    )
+
+
+def _is_same_code(base: Run, one: Cell, head: Run, other: Cell) -> bool:
+    """Whether both cells surely started the same: of a service that git does not know, nobody can say."""
+    started = [
+        {own.trial.context.version for own in run.trials if own.trial.launch.cell.id == cell.id}
+        for run, cell in ((base, one), (head, other))
+    ]
+    reference = other.target.is_reference and base.info.poolbench_version == head.info.poolbench_version
+    return started[0] == started[1] and len(started[0]) == 1 and (reference or None not in started[0])
+
+
+def _refuse_another_machine(base: RunInfo, now: Mapping[str, Any]) -> None:
     """Raise UsageError where a run was measured on another machine, server or set of versions than these.
 
     `now` is a fingerprint; without a server in it (None) that of the run is not asked for.
@@ -77,9 +106,11 @@ def _differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> str:
     return ", ".join(f"{key} ({one.get(key)} and {other.get(key)})" for key in keys)
 
 
-def _pairs(base: RunInfo, head: RunInfo) -> Iterator[tuple[Cell, Cell]]:
-    """Cells of one label; where each run has but one cell, those."""
-    bases, heads = _new_side(base), _new_side(head)
+def _pairs(
+    base: RunInfo, base_cells: Sequence[Cell], head: RunInfo, head_cells: Sequence[Cell]
+) -> Iterator[tuple[Cell, Cell]]:
+    """Cells of one label, and of one load; where each run has but one cell, those."""
+    bases, heads = _new_side(base, base_cells), _new_side(head, head_cells)
     by_label = {cell.label: cell for cell in bases}
     found = [(by_label[cell.label], cell) for cell in heads if cell.label in by_label]
     if not found and len(bases) == len(heads) == 1:
@@ -90,13 +121,14 @@ def _pairs(base: RunInfo, head: RunInfo) -> Iterator[tuple[Cell, Cell]]:
             f"{', '.join(cell.label for cell in head.cells)}.",
             next_step="Compare runs of one experiment, or of one cell each.",
         )
-    return iter(found)
+    for one, other in found:
+        _refuse_other_load(one, other)
+        yield one, other
 
 
-def _new_side(info: RunInfo) -> Sequence[Cell]:
+def _new_side(info: RunInfo, cells: Sequence[Cell]) -> Sequence[Cell]:
     """The cells of a run; of a comparison only its head: its base was somebody else's to judge."""
-    heads = [cell for cell in info.cells if cell.arm == HEAD]
-    return heads if info.strategy == "two_stage" else info.cells
+    return [cell for cell in cells if cell.arm == HEAD] if info.strategy == "two_stage" else cells
 
 
 def _refuse_other_load(one: Cell, other: Cell) -> None:
@@ -106,12 +138,21 @@ def _refuse_other_load(one: Cell, other: Cell) -> None:
             next_step="Measure both sides with load.rate_rps.",
         )
     for section in ("load", "database", "network"):
-        mine, theirs = asdict(getattr(one, section)), asdict(getattr(other, section))
-        if differing := [f"{section}.{key}" for key in mine if mine[key] != theirs[key]]:
+        mine, theirs = _conditions(one, section), _conditions(other, section)
+        both = [(key, mine.get(key), theirs.get(key)) for key in dict.fromkeys((*mine, *theirs))]
+        if differing := [f"{section}.{key} ({this} and {that})" for key, this, that in both if this != that]:
             raise UsageError(
                 f"{other.label} was not measured under the same conditions: {', '.join(differing)} differ.",
                 next_step="Measure both sides in one run: poolbench compare EXPERIMENT.",
             )
+
+
+def _conditions(cell: Cell, section: str) -> dict[str, Any]:
+    """What both sides must share; a share of a capacity is the rate that it led to, where that is known."""
+    found = asdict(getattr(cell, section))
+    if found.get("rate_rps") is not None:
+        del found["rate"]
+    return found
 
 
 def _settings(cell: Cell) -> tuple[Any, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -105,18 +104,19 @@ def _against(
     from harness import run as sequencing
     from harness.strategies import head_alone
 
-    head = head_alone(plan.load_experiment(path, overrides))
-    for own in base.values():
-        analyse.refuse_another_machine(own.read_info(), environment.fingerprint(None))  # before, not after minutes
+    runs = {name: own.read() for name, own in base.items()}
+    head = head_alone(plan.load_experiment(path, overrides), next(iter(runs.values())))
+    for own in runs.values():  # before, not after minutes
+        analyse.refuse_unlike(own, head.name, plan.expand(head), environment.fingerprint(None))
     store = measure(head, "fixed", results, events, as_json=as_json, quiet=quiet)
     report = sequencing.publish(store, lambda name, error: warn(f"{name} was not written: {error.strerror}."))
     judged = {
         f"{label} against {name}": verdict
-        for name, own in base.items()
-        for label, verdict in analyse.compare_runs(own.read(), store.read()).items()
+        for name, own in runs.items()
+        for label, verdict in analyse.compare_runs(own, store.read()).items()
     }
     _show_judged(judged, head.gate, as_json=as_json, run=str(store.path))
-    return dataclasses.replace(present.gated_of(report, str(store.path)), verdicts=judged, unusable="")
+    return present.gated_of(report, str(store.path), judged)
 
 
 def _two_sides(

@@ -53,13 +53,14 @@ class Gated:
         return "skipped" if rule.why else "passed"
 
 
-def gated_of(report: Report, run: str) -> Gated:
-    """The gate of a run whose folder is `run`."""
-    usable = report.gate is not None and report.summary.verdict.state != "not_applied"
+def gated_of(report: Report, run: str, against: Mapping[str, GateVerdict] | None = None) -> Gated:
+    """The gate of a run whose folder is `run`; `against` is what its cells come to beside a run measured before."""
+    judged = against or ({} if report.gate is None else {"": report.gate})
+    usable = judged and report.summary.verdict.state != "not_applied"
     return Gated(
         experiment=report.info.experiment.name,
         gate=report.info.experiment.gate,
-        verdicts={} if report.gate is None else {"": report.gate},
+        verdicts=judged,
         created_utc=report.info.created_utc,
         run=run,
         code=code_text(report),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -14,7 +16,7 @@ from harness.outline import outline
 from harness.plan import expand, parse_experiment
 from harness.schedule import TwoStage, most_blocks
 from harness.schedule.two_stage import BlocksWanted
-from harness.strategies import are_identical, comparison, foreseen
+from harness.strategies import are_identical, comparison, foreseen, head_alone
 
 TEXT = """
 schema_version = 1
@@ -149,3 +151,26 @@ def test_a_plan_says_what_a_comparison_would_find() -> None:
     assert not any("poolbench compare" in note for note in outline(experiment(arms="[arms.one]\n[arms.two]")).notes)
     varied = outline(experiment(arms=ARMS + "\n[matrix]\npool.pool_size = [1, 2]")).notes
     assert any("[matrix] varies pool.pool_size" in note for note in varied)
+
+
+def baseline(rate: str, rate_rps: float) -> SimpleNamespace:
+    """A run of one cell, as far as it is looked at: the share that was asked for, and the rate of its launch."""
+    asked = experiment(load=f'rate = "{rate}"')
+    cells = expand(asked)[:1]
+    ran = replace(cells[0], load=replace(cells[0].load, rate_rps=rate_rps))
+    trial = SimpleNamespace(trial=SimpleNamespace(launch=SimpleNamespace(cell=ran)))
+    return SimpleNamespace(info=SimpleNamespace(experiment=asked, cells=cells), trials=(trial,))
+
+
+def test_beside_a_baseline_the_head_is_measured_alone_as_that_was() -> None:
+    head = head_alone(experiment(load='rate = "40%"'), baseline("40%", 123.0))
+    (cell,) = expand(head)
+    assert (cell.arm, cell.session.refresh_after_write, cell.load.rate, cell.rate_rps) == ("head", True, None, 123.0)
+    assert "target.gc_freeze" not in cell.named
+    beside_comparison = baseline("40%", 123.0)
+    beside_comparison.info.cells = expand(comparison(experiment(load='rate = "40%"')))
+    assert "target.gc_freeze" in expand(head_alone(experiment(), beside_comparison))[0].named
+    other = head_alone(experiment(load='rate = "50%"'), baseline("40%", 123.0))
+    assert (other.load.rate, other.load.rate_rps) == ("50%", None), "another share is another load"
+    given = head_alone(experiment(arms=""), baseline("40%", 123.0))
+    assert [(own.arm, own.rate_rps) for own in expand(given)] == [("", 10.0)]
