@@ -110,11 +110,6 @@ def foreseen(sides: Experiment, profile: MachineProfile | None) -> Iterator[str]
         yield present.FROZEN
 
 
-def are_identical(experiment: Experiment) -> bool:
-    """Whether both sides are configured alike."""
-    return experiment.arms[BASE] == experiment.arms[HEAD]
-
-
 def strategy_of(name: StrategyName, experiment: Experiment, cells: Sequence[Cell]) -> Strategy:
     """The strategy of that name."""
     strategies: dict[StrategyName, Callable[[], Strategy]] = {

@@ -20,7 +20,14 @@ from harness.analyse.power import smallest_findable
 from harness.analyse.priors import prior_of
 from harness.analyse.probe_user import with_probe_user
 from harness.analyse.ranking import Kind, kind_of, ranked
-from harness.analyse.runs import as_measured, compare_runs, outcomes_of, refuse_unlike, unknown_endpoints
+from harness.analyse.runs import (
+    as_measured,
+    compare_runs,
+    outcomes_of,
+    refuse_unlike,
+    sides_are_alike,
+    unknown_endpoints,
+)
 from harness.analyse.series import figure_tables
 from harness.analyse.summary import P95, compare_percentiles, summarise_cell
 from harness.analyse.tables import summary_rows
@@ -94,7 +101,7 @@ def _gate(run: Run, measured: Launches) -> GateVerdict:
         experiment.gate,
         outcomes_of(measured.counted, experiment.gate),
         most=experiment.design.launches,
-        identical=experiment.arms[BASE] == experiment.arms[HEAD],
+        identical=sides_are_alike(run),
     )
     return replace(
         verdict,

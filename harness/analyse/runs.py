@@ -11,7 +11,7 @@ from harness.analyse.gate import judge, wanted_figures
 from harness.analyse.launches import LaunchFigures, measure_launches
 from harness.analyse.measured import ALL
 from harness.analyse.sides import figures_of
-from harness.domain.evidence import Run, RunInfo
+from harness.domain.evidence import Run, RunInfo, Version
 from harness.domain.experiment import Cell, Gate
 from harness.domain.gate import BASE, HEAD, GateVerdict
 from harness.domain.strategy import Outcome
@@ -78,14 +78,31 @@ def as_measured(run: Run) -> tuple[Cell, ...]:
     )
 
 
+def sides_are_alike(run: Run) -> bool:
+    """Whether both sides of a comparison are configured alike and started the same, under whichever name."""
+    base, head = (next(cell for cell in run.info.cells if cell.arm == arm) for arm in (BASE, HEAD))
+    started = _started(run, base) | _started(run, head)
+    # where git knows nothing, only an edit could tell two launches from one folder apart
+    from_one_place = (base.target.dir, base.commit) == (head.target.dir, head.commit)
+    return _configured(base) == _configured(head) and len(started) == 1 and (from_one_place or None not in started)
+
+
+def _configured(cell: Cell) -> Cell:
+    """A cell without what names it, and without the name of its commit: what that means is known from what started."""
+    named = tuple(sorted({*cell.named} - {"target.ref"}))
+    target = replace(cell.target, ref=None)
+    return replace(cell, id="", label="", arm="", factors=(), commit="", named=named, target=target)
+
+
 def _is_same_code(base: Run, one: Cell, head: Run, other: Cell) -> bool:
     """Whether both cells surely started the same: of a service that git does not know, nobody can say."""
-    started = [
-        {own.trial.context.version for own in run.trials if own.trial.launch.cell.id == cell.id}
-        for run, cell in ((base, one), (head, other))
-    ]
+    started = _started(base, one) | _started(head, other)
     reference = other.target.is_reference and base.info.poolbench_version == head.info.poolbench_version
-    return started[0] == started[1] and len(started[0]) == 1 and (reference or None not in started[0])
+    return len(started) == 1 and (reference or None not in started)
+
+
+def _started(run: Run, cell: Cell) -> set[Version | None]:
+    return {own.trial.context.version for own in run.trials if own.trial.launch.cell.id == cell.id}
 
 
 def _refuse_another_machine(base: RunInfo, now: Mapping[str, Any]) -> None:
@@ -156,4 +173,4 @@ def _conditions(cell: Cell, section: str) -> dict[str, Any]:
 
 
 def _settings(cell: Cell) -> tuple[Any, ...]:
-    return tuple(getattr(cell, section) for section in MAY_DIFFER)
+    return tuple(getattr(_configured(cell), section) for section in MAY_DIFFER)

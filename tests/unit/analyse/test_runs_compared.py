@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from harness.analyse import as_measured, compare_runs, refuse_unlike
+from harness.analyse.runs import sides_are_alike
 from harness.domain.evidence import Context, Run, Version
 from harness.domain.experiment import Load, Target
 from harness.errors import UsageError
@@ -88,6 +89,44 @@ def test_sides_are_alike_only_if_their_code_is(
 ) -> None:
     (verdict,) = compare_runs(measured(**one), measured(**other)).values()
     assert verdict.identical is alike
+
+
+@pytest.mark.parametrize(
+    ("base", "head", "alike"),
+    [
+        ((Target(), (None,)), (Target(), (None,)), True),
+        ((Target(), (None,)), (replace(Target(), workers=2), (None,)), False),
+        ((OWN, (None, None)), (OWN, (None, None)), True),
+        ((OWN, (None,)), (replace(OWN, dir="/srv/other"), (None,)), False),
+        ((replace(OWN, ref="main"), (ONE,)), (OWN, (ONE,)), True),
+        ((replace(OWN, ref="main"), (ONE,)), (OWN, (OTHER,)), False),
+        ((replace(OWN, ref="main"), (ONE, ONE)), (OWN, (ONE, replace(ONE, changes="ab"))), False),
+        ((OWN, (ONE, ONE)), (OWN, (ONE, OTHER)), False),
+    ],
+    ids=[
+        *("reference", "settings", "no git", "other folder without git", "clean tree at the commit", "other commit"),
+        *("edited meanwhile", "committed meanwhile"),
+    ],
+)
+def test_sides_of_one_run_are_alike_only_if_what_started_is(
+    build: ModuleType, base: tuple[Target, Any], head: tuple[Target, Any], alike: bool
+) -> None:
+    cells = [
+        replace(
+            build.cell(1, target=target),
+            id=f"c{number}",
+            arm=arm,
+            named=("pool.pool_size", *(["target.ref"] if target.ref else [])),
+            commit="1" * 40 if target.ref else "",
+        )
+        for number, (arm, (target, _)) in enumerate((("base", base), ("head", head)), start=1)
+    ]
+    trials = [
+        build.trial(cell, block, build.rows([10.0] * 100), context=Context(clock_uncertainty_ms=0.001, version=version))
+        for cell, (_, versions) in zip(cells, (base, head), strict=True)
+        for block, version in enumerate(versions, start=1)
+    ]
+    assert sides_are_alike(build.run(trials, cells=cells)) is alike
 
 
 def test_runs_of_different_machines_are_refused_with_the_difference(measured: Any) -> None:

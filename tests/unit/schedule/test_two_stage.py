@@ -16,7 +16,7 @@ from harness.outline import outline
 from harness.plan import expand, parse_experiment
 from harness.schedule import TwoStage, most_blocks
 from harness.schedule.two_stage import BlocksWanted
-from harness.strategies import are_identical, comparison, foreseen, head_alone
+from harness.strategies import comparison, foreseen, head_alone
 
 TEXT = """
 schema_version = 1
@@ -118,11 +118,6 @@ def test_a_stage_has_time_for_so_many_blocks(measure_s: float, expected: int) ->
 def test_what_has_no_two_sides_is_refused(changed: dict[str, str], cause: str) -> None:
     with pytest.raises(UsageError, match=cause):
         comparison(experiment(**changed))  # type: ignore[arg-type]
-
-
-def test_equal_sides_are_known_as_such() -> None:
-    assert are_identical(experiment(arms="[arms.base]\n[arms.head]"))
-    assert not are_identical(experiment())
 
 
 def test_both_sides_freeze_their_heap_unless_it_is_unwanted_and_that_is_said() -> None:
