@@ -8,6 +8,7 @@ from typing import Any
 
 from harness.domain.verdict import Bounds, CellSummary, EndpointSummary, Report
 from harness.present.numbers import UNKNOWN, interval
+from harness.present.view import quantity
 
 Entry = Mapping[str, Any]
 
@@ -56,5 +57,5 @@ def _entry(
     if (known := interval(bounds)) != UNKNOWN:
         entry["range"] = known
     if launches is not None:
-        entry["extra"] = f"{launches} launches"
+        entry["extra"] = quantity(launches, "launch")
     return entry

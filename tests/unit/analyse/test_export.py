@@ -57,6 +57,8 @@ def test_figures_for_another_program_are_numbers(made: Run) -> None:
     assert known["pool_size 5: p95"]["value"] == pytest.approx(math.sqrt(120.0))
     assert known["pool_size 5: p95"]["unit"] == "ms"
     assert known["pool_size 5: p95"]["extra"] == "2 launches"
+    once, _ = benchmark_entries(analyse(replace(made, trials=made.trials[:1])))
+    assert once[0]["extra"] == "1 launch"
     assert known["pool_size 5: p95 of GET /heroes/{id}"]["value"] == pytest.approx(math.sqrt(120.0))
     assert known["pool_size 10: failed"]["value"] == pytest.approx(10.0)
     assert all(math.isfinite(entry["value"]) for entry in entries)
