@@ -60,11 +60,15 @@ def head_alone(experiment: Experiment, base: Run) -> Experiment:
     load, rates = experiment.load, {cell.rate_rps for cell in cells}
     if load.rate is not None and load.rate == base.info.experiment.load.rate and len(rates) == 1:
         load = replace(load, rate=None, rate_rps=next(iter(rates)))
+    design = experiment.design
+    if "design.launches" not in experiment.named:
+        design = replace(design, launches=max(design.launches, analyse.FIRST_BLOCKS))  # fewer show no change of a clock
     frozen = [key for key in (_FROZEN,) if any(key in cell.named for cell in cells)]
     return replace(
         experiment,
         arms={HEAD: experiment.arms[HEAD]} if HEAD in experiment.arms else experiment.arms,
         load=load,
+        design=design,
         named=tuple(dict.fromkeys((*experiment.named, *frozen))),
     )
 

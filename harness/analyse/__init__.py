@@ -9,7 +9,7 @@ from harness.analyse.budget import weigh
 from harness.analyse.capacity import capacities
 from harness.analyse.certificate import certify
 from harness.analyse.coverage import coverage_of
-from harness.analyse.gate import blocks_wanted, judge, judges_of, smallest_visible_before
+from harness.analyse.gate import FIRST_BLOCKS, blocks_wanted, judge, judges_of, smallest_visible_before
 from harness.analyse.launch_rows import launch_rows
 from harness.analyse.launches import Launches, measure_launches
 from harness.analyse.measured import ALL
@@ -38,6 +38,7 @@ from harness.domain.rate import chosen_rate
 from harness.domain.verdict import CellSummary, Report, Summary
 
 __all__ = [
+    "FIRST_BLOCKS",
     "analyse",
     "as_measured",
     "blocks_wanted",

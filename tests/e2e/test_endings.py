@@ -50,8 +50,10 @@ def test_of_two_that_resume_a_run_one_is_refused(copied: Path, poolbench) -> Non
     shutil.rmtree(copied / "sittings" / "2")
     kept = fingerprint(copied / "trials" / "b1-c1")
     first = poolbench.start("run", "--resume", str(copied))
-    wait_for(poolbench, "results/*/sittings/2/go.json", first)
+    wait_for(poolbench, "results/*/sittings/2/loadplan.json", first)
+    first.send_signal(signal.SIGSTOP)  # on a busy machine it might be through before the second has begun
     second = poolbench("run", "--resume", str(copied))
+    first.send_signal(signal.SIGCONT)
     assert second.returncode == 2, second.stderr
     assert f"another poolbench (process {first.pid})" in second.stderr
     assert "Traceback" not in second.stderr

@@ -167,5 +167,10 @@ def test_beside_a_baseline_the_head_is_measured_alone_as_that_was() -> None:
     assert "target.gc_freeze" in expand(head_alone(experiment(), beside_comparison))[0].named
     other = head_alone(experiment(load='rate = "50%"'), baseline("40%", 123.0))
     assert (other.load.rate, other.load.rate_rps) == ("50%", None), "another share is another load"
+    assert head.design.launches == 5, "fewer would show no change of a clock"
+    said = parse_experiment(
+        TEXT.format(arms=ARMS, load="rate_rps = 10", measure_s=10), source="x", overrides=["design.launches=2"]
+    )
+    assert head_alone(said, baseline("40%", 123.0)).design.launches == 2
     given = head_alone(experiment(arms=""), baseline("40%", 123.0))
     assert [(own.arm, own.rate_rps) for own in expand(given)] == [("", 10.0)]
