@@ -186,7 +186,8 @@ def test_interrupt_keeps_what_is_finished_and_resume_goes_on(poolbench, small: C
 
     done = poolbench("run", "--resume", str(folder), "--quiet")
     assert done.returncode in MEASURED, done.stderr
-    assert len(RunStore.open(folder).complete()) == 6
+    complete = RunStore.open(folder).complete()
+    assert len({name.removesuffix("-again") for name in complete}) == 6  # a busy machine may spoil a sitting
     again = poolbench("run", "--resume", str(folder))
     assert again.returncode == 2
     assert "complete" in again.stderr
