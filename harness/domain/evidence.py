@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -172,46 +173,46 @@ SERVER_KEYS = (
 )
 
 
-def no_server_readings() -> pd.DataFrame:
-    """The server table of a trial that has none: it was saved before there was one."""
+def _empty(columns: tuple[tuple[str, str], ...]) -> pd.DataFrame:
+    """A table without rows."""
+    return _made_once(columns).copy()
+
+
+@cache
+def _made_once(columns: tuple[tuple[str, str], ...]) -> pd.DataFrame:
     import pandas as pd
 
-    return pd.DataFrame({name: [] for name in SERVER_COLUMNS}).astype(dict(SERVER_COLUMNS))
+    return pd.DataFrame({name: [] for name, _ in columns}).astype(dict(columns))
+
+
+def no_server_readings() -> pd.DataFrame:
+    """The server table of a trial that has none: it was saved before there was one."""
+    return _empty(tuple(SERVER_COLUMNS.items()))
 
 
 def no_generator_readings() -> pd.DataFrame:
     """The generator table of a trial whose load was over within a second."""
-    import pandas as pd
-
-    return pd.DataFrame({name: [] for name in GENERATOR_COLUMNS}).astype(dict(GENERATOR_COLUMNS))
+    return _empty(tuple(GENERATOR_COLUMNS.items()))
 
 
 def no_null_requests() -> pd.DataFrame:
     """The null table of a load beside which no service that does nothing was asked."""
-    import pandas as pd
-
-    return pd.DataFrame({name: [] for name in NULL_COLUMNS}).astype(dict(NULL_COLUMNS))
+    return _empty(tuple(NULL_COLUMNS.items()))
 
 
 def no_probe_user() -> pd.DataFrame:
     """The probe user's table of a launch that has none."""
-    import pandas as pd
-
-    return pd.DataFrame({name: [] for name in PROBE_USER_COLUMNS}).astype(dict(PROBE_USER_COLUMNS))
+    return _empty(tuple(PROBE_USER_COLUMNS.items()))
 
 
 def no_log_readings() -> pd.DataFrame:
     """The log table of a service that was not started here."""
-    import pandas as pd
-
-    return pd.DataFrame({name: [] for name in LOG_COLUMNS}).astype(dict(LOG_COLUMNS))
+    return _empty(tuple(LOG_COLUMNS.items()))
 
 
 def no_counts() -> pd.DataFrame:
     """The counts of what was not observed with the probe, without rows."""
-    import pandas as pd
-
-    return pd.DataFrame({name: [] for name in COUNT_COLUMNS}).astype(dict(COUNT_COLUMNS))
+    return _empty(tuple(COUNT_COLUMNS.items()))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 from jobs import CELLS, figures, lognormal, outcome, run_job
+from lengths import length
 
 from harness.analyse.gate import FIRST_BLOCKS, blocks_wanted, judge, judges_of, smallest_visible_before
 from harness.domain.experiment import Gate, Rule
@@ -25,23 +26,26 @@ def verdicts(*, jobs: int, noise: float, effect: float, head_noise: float | None
 
 
 def test_jobs_without_a_difference_fail_once_in_a_hundred_at_most() -> None:
-    # binomial: of 400 jobs with a true rate of 1 % more than 10 fail in 0.3 % of cases
-    assert verdicts(jobs=400, noise=RATIO_8, effect=0.0).count("regressed") <= 10
+    # binomial: of 400 jobs with a true rate of 1 % more than 10 fail in 0.3 % of cases, of 100 more than 4
+    found = verdicts(jobs=length(400, 100), noise=RATIO_8, effect=0.0)
+    assert found.count("regressed") <= length(10, 4)
 
 
 def test_a_head_that_is_noisier_than_the_base_is_not_taken_for_a_slower_one() -> None:
-    assert verdicts(jobs=400, noise=0.05, effect=0.0, head_noise=0.15).count("regressed") <= 10
+    found = verdicts(jobs=length(400, 100), noise=0.05, effect=0.0, head_noise=0.15)
+    assert found.count("regressed") <= length(10, 4)
 
 
 def test_ten_percent_more_is_found_by_nine_of_ten_jobs_where_the_noise_allows_it() -> None:
-    # of 200 jobs with a true power of 90 % fewer than 168 find it in 0.3 % of cases
-    assert verdicts(jobs=200, noise=RATIO_8, effect=0.10).count("regressed") >= 168
+    # of 200 jobs with a true power of 90 % fewer than 168 find it in 0.3 % of cases, of 60 fewer than 47
+    found = verdicts(jobs=length(200, 60), noise=RATIO_8, effect=0.10)
+    assert found.count("regressed") >= length(168, 47)
 
 
 def test_ten_percent_less_is_no_regression() -> None:
-    found = verdicts(jobs=100, noise=RATIO_8, effect=-0.10)
+    found = verdicts(jobs=length(100, 40), noise=RATIO_8, effect=-0.10)
     assert found.count("regressed") == 0
-    assert found.count("improved") >= 30
+    assert found.count("improved") >= length(30, 10)
 
 
 def test_what_is_said_to_be_visible_is_found_by_nine_of_ten_such_jobs() -> None:
@@ -50,11 +54,11 @@ def test_what_is_said_to_be_visible_is_found_by_nine_of_ten_such_jobs() -> None:
     assert visible is not None
     # the job decides how many launches it takes, so the stage is held to them from both sides
     found = 0
-    for seed in range(200):
+    for seed in range(length(200, 60)):
         draw = lognormal(seed, noise=noise, effect=visible)
         outcomes = [outcome(arm, block, draw(arm, block)) for block in range(1, 2 * blocks + 1) for arm in CELLS]
         found += judge(Gate(margin="1%"), outcomes, most=blocks).verdict == "regressed"
-    assert 168 <= found <= 194
+    assert length(168, 47) <= found <= length(194, 60)
 
 
 def test_a_stage_grows_with_the_noise_and_ends_where_its_time_does() -> None:
