@@ -13,6 +13,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -129,10 +130,18 @@ def test_a_busy_port_is_named(make_start: MakeStart) -> None:
     assert "port = 0" in raised.value.next_step
 
 
+def two_free_ports() -> int:
+    """The first of two that follow each other, below those that the system gives to whoever asks for any."""
+    for port in range(20_000 + os.getpid() % 5_000, 32_000):
+        with socket.socket() as first, socket.socket() as second, suppress(OSError):
+            first.bind(("127.0.0.1", port))
+            second.bind(("127.0.0.1", port + 1))
+            return port
+    raise AssertionError("no two ports are free")
+
+
 def test_a_fixed_port_counts_up_over_the_launches(make_start: MakeStart) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = two_free_ports()
     with launch_all([make_start(port=port), make_start(port=port)], probe=False) as targets:
         assert [target.host for target in targets] == [f"http://127.0.0.1:{port + step}" for step in range(2)]
 
