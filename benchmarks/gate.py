@@ -54,6 +54,7 @@ name = "gate"
 [arms.head]
 [target]
 app = "benchmarks.slowed_app:create_app"
+gc_freeze = true # as a comparison does of itself
 [database]
 prepare = ["{{python}}", "-m", "target_app.prepare", "--rows", "10000"]
 [pool]
