@@ -94,6 +94,7 @@ from locust import FastHttpUser, task
 class Visitor(FastHttpUser):
 """
 TODO = "    # TODO: "
+"""What is left to the user in the scenario that is written for a service; nothing of poolbench's own."""
 
 
 def scenario_text(found: Discovered) -> str:

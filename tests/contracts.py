@@ -151,7 +151,7 @@ class DriverContract:
 
     def is_gone(self, generator: Any) -> bool:
         """Whether nothing of it is left."""
-        raise NotImplementedError
+        raise NotImplementedError  # a process, or a fake: each knows by itself
 
 
 class SamplerContract:

@@ -334,6 +334,8 @@ class _Job:
                 return "inconclusive", "unconfirmed"
             if _alarms(rule, found, self.level):
                 return "regressed", ""
+        if found.both_failed:  # no proof can come of what is left: which blocks are left depends on how they went
+            return "inconclusive", "both_failed"
         said = _not_worse(rule, found)
         if said != "inconclusive":
             return said, ""

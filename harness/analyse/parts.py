@@ -9,6 +9,8 @@ from statistics import fmean
 import numpy as np
 
 from harness.analyse.launches import EndpointFigures, LaunchFigures
+from harness.analyse.measured import ALL
+from harness.analyse.metrics import METRICS
 from harness.domain.gate import BASE, BASE_AGAIN, HEAD, Part
 
 INTERVAL = 0.975
@@ -18,7 +20,7 @@ def parts_of(launches: Sequence[LaunchFigures]) -> tuple[Part, ...]:
     """Mean ms of a served request, by part, with the 95 % interval of head - base over blocks; none without the probe.
 
     "elsewhere" is what neither pool nor database nor application code took: the way there and back, waiting for the
-    event loop or a thread, and the generator's lateness. "cpu" is the service's CPU time, and no part of the others.
+    event loop or a thread, and the generator's lateness. "cpu" is the service's CPU time, which lies within the others.
     """
     readers: Mapping[str, Callable[[LaunchFigures], float]] = {
         "pool": lambda own: _mean(own.all, own.all.pool_sum_ms),
@@ -27,7 +29,7 @@ def parts_of(launches: Sequence[LaunchFigures]) -> tuple[Part, ...]:
         "elsewhere": lambda own: _mean(
             own.all, own.all.latency_sum_ms - own.all.pool_sum_ms - own.all.db_sum_ms - own.all.app_sum_ms
         ),
-        "cpu": lambda own: 1000 * own.target_cpu_s / own.all.answered if own.all.answered else math.nan,
+        "cpu": lambda own: METRICS["cpu_ms_per_request"].of(own, ALL),
     }
     found = (_part(name, read, launches) for name, read in readers.items())
     return tuple(part for part in found if part is not None)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
 
 import numpy as np
@@ -61,6 +61,8 @@ class Contrast:
     raised_head: float
     """by how much the instrument can have raised the head's figure alone, at most; 0 where differences are compared"""
     raised_base: float
+    both_failed: int = 0
+    """blocks beside these in which no side has a figure: what they would say of the effect is not known"""
 
     @property
     def error(self) -> float:
@@ -139,17 +141,18 @@ def _sound(found: Figure) -> bool:
 
 
 def _paired(values: Mapping[str, Mapping[int, _Value]], metric: Metric, *, log: bool) -> Contrast | None:
-    blocks = []
+    blocks, both_failed = [], 0
     for block, head in values[HEAD].items():
         bases = [values[arm][block] for arm in (BASE, BASE_AGAIN) if block in values[arm]]
-        both_failed = all(math.isinf(own.y) and own.y > 0 for own in (head, *bases))  # nothing to compare
-        if bases and not both_failed:
+        if bases and all(math.isinf(own.y) and own.y > 0 for own in (head, *bases)):
+            both_failed += 1
+        elif bases:
             blocks.append((head, bases))
     if not blocks:
         return None
     differences = [_difference(head.y, fmean(own.y for own in bases)) for head, bases in blocks]
     heads, bases = [head for head, _ in blocks], [own for _, several in blocks for own in several]
-    return _contrast(
+    found = _contrast(
         heads,
         bases,
         metric,
@@ -159,6 +162,7 @@ def _paired(values: Mapping[str, Mapping[int, _Value]], metric: Metric, *, log: 
         blocks=len(differences),
         freedom=len(differences) - 1,
     )
+    return replace(found, both_failed=both_failed)
 
 
 def _apart(values: Mapping[str, Mapping[int, _Value]], metric: Metric, *, log: bool) -> Contrast | None:

@@ -14,9 +14,10 @@ BASE, BASE_AGAIN, HEAD = "base", "base'", "head"
 Decision = Literal["improved", "equivalent", "regressed", "inconclusive", "invalid"]
 RuleKind = Literal["statistical", "exact", "absolute"]
 Scale = Literal["ratio", "difference"]
-Why = Literal["", "instrument", "too_few_launches", "unconfirmed", "varies", "not_counted", "no_figure"]
+Why = Literal["", "instrument", "too_few_launches", "unconfirmed", "varies", "not_counted", "no_figure", "both_failed"]
 """What keeps a rule from a decision. unconfirmed: an alarm of the first stage without fresh launches that could confirm
-it. varies: of the base's own launches no two need to agree, so that one launch's count says nothing."""
+it. varies: of the base's own launches no two need to agree, so that one launch's count says nothing. both_failed: in
+some blocks neither side has a figure."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -103,6 +103,11 @@ def _primary(verdict: GateVerdict, gate: Gate) -> Iterator[str]:
                 f"Inconclusive (instrument): {_named(own)} {changed(own)}; the launches alone would decide, if the "
                 "instrument were known to have added nothing."
             )
+        case "inconclusive", "both_failed":
+            yield (
+                f"No proof: in some blocks both sides failed too often for {_named(own)}, and what the others say is "
+                f"not all of it: {_named(own)} {changed(own)}; lower the rate, or see why the base fails."
+            )
         case "inconclusive", "no_figure":
             yield f"Nothing can be judged: a side has no {_named(own)}; the certificates say why."
         case "inconclusive", _:
@@ -208,6 +213,7 @@ _NOTES = {
     "varies": "differs between equal launches too",
     "not_counted": "not counted",
     "no_figure": "a side has no figure",
+    "both_failed": "in some blocks both sides fail",
 }
 
 

@@ -257,7 +257,10 @@ def test_two_sides_that_both_fail_are_not_alike() -> None:
     assert (found.verdict, found.primary.why) == ("invalid", "no_figure")
     side = [*failing[:2], *steady(20)]
     some = judge(Gate(), blocks(side, side, side))
-    assert (some.verdict, some.primary.base) == ("equivalent", pytest.approx(20, rel=0.01))
+    assert (some.primary.verdict, some.primary.why) == ("inconclusive", "both_failed")
+    assert some.primary.base == pytest.approx(20, rel=0.01)
+    worse = judge(Gate(), blocks(side, side, [*failing[:2], *steady(40)]))
+    assert worse.verdict == "regressed", "what is left is enough for that: a failing base speaks for the head"
 
 
 def test_fresh_launches_count_once_there_are_five_of_each_side() -> None:

@@ -117,6 +117,11 @@ def test_many_regressions_are_counted() -> None:
             "3 launches of each side, and five are needed; raise gate.stage_limit_s, or lower load.measure_s.",
         ),
         ("unconfirmed", "and fresh launches are missing."),
+        (
+            "both_failed",
+            "No proof: in some blocks both sides failed too often for p95_ms, and what the others say is not all",
+        ),
+        ("both_failed", "; lower the rate, or see why the base fails."),
         ("instrument", "the launches alone would decide, if the instrument were known to have added nothing."),
         ("no_figure", "Nothing can be judged: a side has no p95_ms; the certificates say why."),
     ],
@@ -177,6 +182,7 @@ def test_rows_show_what_differs_and_count_what_agrees() -> None:
         ("unconfirmed", "an alarm; fresh launches would have to confirm it"),
         ("varies", "differs between equal launches too"),
         ("no_figure", "a side has no figure"),
+        ("both_failed", "in some blocks both sides fail"),
         ("", ""),
     ],
 )
