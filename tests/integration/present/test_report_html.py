@@ -7,10 +7,11 @@ from html.parser import HTMLParser
 
 import pandas as pd
 import pytest
+from gated import P95
 
 from harness.domain.evidence import Certificate, Reason
 from harness.domain.experiment import Limits, Load, Slo, Target
-from harness.domain.gate import GateVerdict, Part, RuleVerdict
+from harness.domain.gate import GateVerdict, Part
 from harness.domain.verdict import Failure, Report, Verdict
 from harness.present import render_html
 
@@ -285,18 +286,6 @@ EXACT = {"statements_per_request": 2.0, "transactions_per_request": 1.0, "checko
 BROKEN, FOUND = (
     Certificate(valid=kind == "finding", reasons=(Reason(kind=kind, code="stall", message="", value=1, threshold=0),))  # type: ignore[arg-type]
     for kind in ("instrument", "finding")
-)
-P95 = RuleVerdict(
-    kind="statistical",
-    metric="p95_ms",
-    endpoint="*",
-    scale="ratio",
-    base=20.0,
-    head=21.0,
-    effect=0.05,
-    low=-0.02,
-    high=0.12,
-    verdict="inconclusive",
 )
 POOL = Part(name="pool", base_ms=1.0, head_ms=3.0, low_ms=1.5, high_ms=2.5)
 

@@ -13,6 +13,7 @@ from xml.etree import ElementTree as Xml
 
 import jsonschema_rs
 import pytest
+from gated import P95, STATEMENTS
 
 from harness.domain.experiment import Gate
 from harness.domain.gate import Decision, GateVerdict, Part, RuleVerdict, Why
@@ -21,32 +22,7 @@ from harness.present import gate_dict
 from harness.present.ci import GATE_SCHEMA, Gated, gate_markdown, github_lines, junit_xml
 from harness.present.gate_text import gate_text, rule_text
 
-P95 = RuleVerdict(
-    kind="statistical",
-    metric="p95_ms",
-    endpoint="*",
-    scale="ratio",
-    base=20.0,
-    head=21.0,
-    effect=0.05,
-    low=-0.02,
-    high=0.12,
-    verdict="inconclusive",
-    smallest_visible=0.11,
-)
 SLOWER = replace(P95, head=30.0, effect=0.5, low=0.4, high=0.6, verdict="regressed")
-STATEMENTS = RuleVerdict(
-    kind="exact",
-    metric="statements_per_request",
-    endpoint="GET /teams 200",
-    scale="difference",
-    base=2.0,
-    head=4.0,
-    effect=2.0,
-    low=None,
-    high=None,
-    verdict="regressed",
-)
 LIMIT = replace(P95, kind="absolute", metric="p99_ms", head=612.0, effect=112.0, limit=500.0, verdict="regressed")
 UNKNOWN = replace(P95, base=math.nan, head=math.nan, effect=math.nan, low=None, high=None, smallest_visible=None)
 POOL = Part(name="pool", base_ms=1.0, head_ms=4.0, low_ms=2.5, high_ms=3.5)

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from gated import P95, STATEMENTS
 from rich.console import Console
 
 from harness.domain.experiment import Gate
@@ -15,31 +16,6 @@ from harness.domain.gate import GateVerdict, Part, RuleVerdict
 from harness.present.gate_text import comparison_text, gate_text, part_rows, rule_rows
 from harness.present.terminal import part_table, rule_table
 
-P95 = RuleVerdict(
-    kind="statistical",
-    metric="p95_ms",
-    endpoint="*",
-    scale="ratio",
-    base=20.0,
-    head=21.0,
-    effect=0.05,
-    low=-0.02,
-    high=0.12,
-    verdict="inconclusive",
-    smallest_visible=0.11,
-)
-STATEMENTS = RuleVerdict(
-    kind="exact",
-    metric="statements_per_request",
-    endpoint="GET /teams 200",
-    scale="difference",
-    base=2.0,
-    head=4.0,
-    effect=2.0,
-    low=None,
-    high=None,
-    verdict="regressed",
-)
 ERRORS = replace(P95, metric="error_rate", scale="difference", base=0.0, head=0.02, effect=0.02, low=0.01, high=0.03)
 LIMIT = replace(P95, kind="absolute", metric="p99_ms", head=612.0, effect=112.0, limit=500.0, verdict="regressed")
 
