@@ -74,6 +74,16 @@ def judges_of(gate: Gate) -> tuple[Judge, ...]:
         UsageError: a rule names an unknown metric, or a margin that is no percentage.
     """
     primary = metric_named(gate.primary)
+    for rule in gate.rule:
+        if rule.max is not None and rule.min is not None:
+            raise UsageError(
+                f"The rule for {rule.metric} has both max and min, and judges one.", next_step="Write a rule for each."
+            )
+        if rule.max_increase is not None and not metric_named(rule.metric).exact:
+            raise UsageError(
+                f"max_increase is of exact counts, and {rule.metric} is none.",
+                next_step='Give it a margin instead, such as margin = "5%".',
+            )
     given = [
         Judge(
             metric=metric_named(rule.metric),

@@ -281,6 +281,8 @@ def test_runs_measured_apart_are_judged_at_once_and_with_the_spread_of_each() ->
         (Gate(primary="p95"), "There is no metric 'p95'"),
         (Gate(rule=(Rule(metric="statement_per_request"),)), "There is no metric 'statement_per_request'"),
         (Gate(margin="ten"), 'The margin "ten" is no percentage'),
+        (Gate(rule=(Rule(metric="p99_ms", max=5, min=1),)), "The rule for p99_ms has both max and min"),
+        (Gate(rule=(Rule(metric="p99_ms", max_increase=1),)), "max_increase is of exact counts, and p99_ms is none"),
     ],
 )
 def test_rules_that_name_what_there_is_not(rule: Gate, cause: str) -> None:
