@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from harness.analyse.budget import weigh
 from harness.analyse.capacity import capacities
+from harness.analyse.capacity_plan import plan_capacity
 from harness.analyse.certificate import certify
 from harness.analyse.coverage import coverage_of
 from harness.analyse.gate import FIRST_BLOCKS, blocks_wanted, judge, judges_of, smallest_visible_before
@@ -49,6 +50,7 @@ __all__ = [
     "judges_of",
     "launch_rows",
     "outcome_of",
+    "plan_capacity",
     "refuse_unlike",
     "smallest_findable",
     "smallest_visible_before",

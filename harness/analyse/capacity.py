@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator
 
+from harness.analyse.applied import read_back
 from harness.analyse.findings import BREAKDOWNS
 from harness.analyse.launches import SHARES, Launches, LaunchFigures, measure_launches
 from harness.analyse.measured import ALL
 from harness.analyse.queueing import judge_queue
+from harness.domain.budget import Service
 from harness.domain.capacity import CellCapacity, Found, MeasuredStep, Result, Step
-from harness.domain.evidence import Run
+from harness.domain.evidence import Run, Trial
 from harness.domain.experiment import Cell, Limits, Slo
 from harness.domain.search import replayed
 from harness.domain.strategy import Outcome
@@ -73,7 +76,36 @@ def _of_cell(run: Run, cell: Cell, launches: Launches) -> CellCapacity:
         cell=cell,
         steps=tuple(_measured(counted[outcome.launch.id], step, experiment.slo) for outcome, step in steps),
         found=state if isinstance(state, Found) else None,
+        replica=replica_of(trials[0]) if trials else None,
         spoilt=tuple(dict.fromkeys(code for own in launches.excluded_of(cell.id) for code in own.codes)),
+    )
+
+
+def replica_of(trial: Trial) -> Service | None:
+    """What a launch started, as a replica of a fleet: as its processes said, else as the cell has it.
+
+    None where its pools differ in size, where nothing limits one, or where their size is not known.
+    """
+    cell, engines = trial.launch.cell, trial.applied
+    if cell.decides_pool and (not engines or cell.pool.pool_class == "psycopg_pool"):  # which no engine shows
+        sizes = {(cell.pool.pool_size, cell.pool.max_overflow)} if cell.pool.ceiling is not None else set()
+    else:
+        sizes = {
+            (engine.pool_size or 0, -1 if engine.max_overflow is None else engine.max_overflow) for engine in engines
+        }
+    if len(sizes) != 1:
+        return None
+    ((pool_size, max_overflow),) = sizes
+    if pool_size < 1 or max_overflow < 0:  # to SQLAlchemy, any number
+        return None
+    workers, *_ = (*read_back(trial)["target.workers"], cell.target.workers)
+    return Service(
+        replicas=1,
+        workers=workers,
+        engines=max(Counter(engine.pid for engine in engines).values(), default=1),
+        pool_size=pool_size,
+        max_overflow=max_overflow,
+        pgbouncer=cell.target.pgbouncer,
     )
 
 

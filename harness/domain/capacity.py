@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from harness.domain.budget import Service
 from harness.domain.experiment import Cell
 
 Result = Literal["pass", "fail", "unsettled"]
@@ -159,3 +160,5 @@ class CellCapacity:
     """None while it goes on"""
     spoilt: tuple[str, ...] = ()
     """codes of what failed in the instrument of launches that were therefore no steps"""
+    replica: Service | None = None
+    """what was measured, as a replica of a fleet; None where the size of its pools is not known, or has no limit"""
