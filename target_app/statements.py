@@ -65,6 +65,8 @@ ROSTERS: Mapping[Loader, Select[Team]] = {
 
 NOTHING = text("SELECT 1")
 SLEEP = text("SELECT pg_sleep(:seconds)")
+LOCK = text("SELECT pg_advisory_xact_lock(:key)")
+"""Held until the transaction ends."""
 
 
 @cache

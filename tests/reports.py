@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from harness.domain.binding import Binding
 from harness.domain.events import RateChosen
 from harness.domain.evidence import Certificate, Reason, RunInfo
 from harness.domain.experiment import Cell, DatabaseSpec, Design, Experiment, Load, Pool, Session, Slo, Target
@@ -228,6 +229,7 @@ def summarise(cell: Cell, rank: int, *, launches: int, failing: bool, invalid: b
         connections_active_mean=1.234,
         pool_used_share=0.4 if probe else math.nan,
         cpu_ms_per_request=1.41,
+        binding=Binding(resource="load"),
         slo=None if invalid else "not_met" if failing else "met",
         failing=failing,
         saturated=False,

@@ -45,9 +45,10 @@ from harness.analyse.resources import (
     most_open,
     neighbours,
     pool_used_mean,
-    target_cpu_s,
+    role_cpu_s,
     unaccounted,
 )
+from harness.analyse.waits import Waits, waits_of
 from harness.analyse.windows import Windows, loaded_segments, measured_segments, windows
 from harness.domain.evidence import OUTCOMES, Certificate, Evidence, Run, Trial
 from harness.domain.experiment import Slo
@@ -142,6 +143,8 @@ class LaunchFigures:
     """NaN where the target's processes were not seen"""
     not_applied: tuple[NotApplied, ...]
     """settings of the cell that its service does not have"""
+    waits: Waits
+    """what its slow requests waited for"""
     probe_user_ms: Floats
     """latencies of the probe user's requests, ascending, failures infinite; in no other figure"""
 
@@ -259,7 +262,7 @@ def launch_figures(evidence: Evidence, rows: pd.DataFrame, owners: Mapping[str, 
     kept = rows_of(rows, loaded, spans)
     requests, arrivals = requests_of(kept, owners), arrivals_of(kept, loaded, spans)
     process, probe = evidence.process, evidence.probe
-    cpu_s = target_cpu_s(process, spans)
+    cpu_s = role_cpu_s(process, "target", spans)
     order = np.argsort(requests.endpoint, kind="stable")
     bounds = np.searchsorted(requests.endpoint[order], np.arange(-1, len(requests.endpoints) + 1))
     groups = [order[start:end] for start, end in pairwise(bounds)]  # the first: of no known endpoint
@@ -285,6 +288,9 @@ def launch_figures(evidence: Evidence, rows: pd.DataFrame, owners: Mapping[str, 
     failures = failures_of(rows, spans)
     connections = connection_readings(evidence.activity, spans)
     wrong = (*not_applied(trial), *beyond_ceiling(trial, most_open(probe), connections))
+    beside = neighbours(process, evidence.server, spans)
+    logged = logged_around(rows, spans, evidence.target_log, evidence.log) if failures else Counter()
+    exact = exact_of(evidence.counts, measured_segments(trial.segments))
     return LaunchFigures(
         trial=trial,
         certificate=certificate_of(
@@ -294,7 +300,7 @@ def launch_figures(evidence: Evidence, rows: pd.DataFrame, owners: Mapping[str, 
             probe,
             slo,
             wrong_settings=wrong,
-            beside=neighbours(process, evidence.server, spans),
+            beside=beside,
         ),
         seconds=spans.seconds,
         by_endpoint=by_endpoint,
@@ -304,9 +310,9 @@ def launch_figures(evidence: Evidence, rows: pd.DataFrame, owners: Mapping[str, 
         late_p99_ms=quantile_of(arrivals.late_ns[arrivals.measured] / 1e6, 0.99),
         leg_ms=tuple(map(leg.at_most_ms, SHARES)),
         leg_p95_ms=leg.at_most_ms(0.95) if leg.known else math.nan,
-        exact=exact_of(evidence.counts, measured_segments(trial.segments)),
+        exact=exact,
         failures=failures,
-        logged=logged_around(rows, spans, evidence.target_log, evidence.log) if failures else Counter(),
+        logged=logged,
         empty=arrivals.empty,
         unaccounted=0 if trial.launch.cell.target.is_reference else unaccounted(probe, evidence.activity),
         own_mean_ms=float(np.nanmean(task_ms)) if np.isfinite(task_ms).any() else math.nan,
@@ -315,6 +321,17 @@ def launch_figures(evidence: Evidence, rows: pd.DataFrame, owners: Mapping[str, 
         pool_used_mean=pool_used_mean(probe, spans),
         target_cpu_s=cpu_s,
         not_applied=wrong,
+        waits=waits_of(
+            evidence,
+            requests,
+            kept.table,
+            spans,
+            probe=probe,
+            beside=beside,
+            way_ms=quantile(leg.ascending_ms, 0.5) if leg.known else 0.0,
+            round_trips=exact.get(ALL, {}).get("round_trips_per_request", math.nan),
+            logged=logged,
+        ),
         probe_user_ms=probe_user_ms(evidence.probe_user, spans),
     )
 

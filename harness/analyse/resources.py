@@ -52,15 +52,12 @@ def connection_readings(activity: pd.DataFrame, windows: Windows) -> ConnectionR
     return ConnectionReadings(time_s=readings, states=states, counts=counts[:, :-1])
 
 
-def target_cpu_s(process: pd.DataFrame, windows: Windows) -> float:
-    """CPU time of the target's processes over the measured stretches; NaN without a reading."""
-    return _role_cpu_s(process, "target", windows)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Neighbours:
     """What ran beside the target on its machine while it was measured, as shares of all its cores' time."""
 
+    cores: float
+    """that the machine has"""
     busy: float
     """used by anybody"""
     by_role: Mapping[str, float]
@@ -75,37 +72,27 @@ def neighbours(process: pd.DataFrame, server: pd.DataFrame, windows: Windows) ->
     if server.empty:
         return None
     host = {
-        key: _increase(server[(server["key"] == key).to_numpy()], "value", windows)
+        key: increase(server[(server["key"] == key).to_numpy()], "value", windows)
         for key in ("host_cpu_s", "host_idle_s")
     }
     if not host["host_cpu_s"] > 0 or math.isnan(host["host_idle_s"]):
         return None
-    used_s = {role: _role_cpu_s(process, role, windows) for role in BESIDE_THE_TARGET}
+    used_s = {role: role_cpu_s(process, role, windows) for role in BESIDE_THE_TARGET}
     return Neighbours(
+        cores=host["host_cpu_s"] / windows.seconds,
         busy=1 - host["host_idle_s"] / host["host_cpu_s"],
         by_role={role: own_s / host["host_cpu_s"] for role, own_s in used_s.items() if own_s > 0},
     )
 
 
-def _role_cpu_s(process: pd.DataFrame, role: str, windows: Windows) -> float:
-    readings = process[(process["role"] == role).to_numpy()]
-    if readings.empty or len(windows.start_ns) == 0:
-        return math.nan
-    return sum(_increase(own, "cpu_s", windows) for _, own in readings.groupby("pid", observed=True))
+def role_cpu_s(process: pd.DataFrame, role: str, windows: Windows) -> float:
+    """CPU time of the processes of a role over the measured stretches; NaN without a reading."""
+    return increase(process[(process["role"] == role).to_numpy()], "cpu_s", windows)
 
 
 def pool_used_mean(probe: pd.DataFrame, windows: Windows) -> float:
     """Connections that were out on average over the measured stretches, all processes together; NaN without a probe."""
-    if probe.empty or not windows.seconds:
-        return math.nan
-    used_s = 0.0
-    for _, own in probe.groupby("pid", observed=True):
-        ordered = own.sort_values("t_ns")
-        t_ns, integral_s = ordered["t_ns"].to_numpy(dtype=np.float64), ordered["connection_used_integral_s"].to_numpy()
-        used_s += float(
-            (np.interp(windows.end_ns, t_ns, integral_s) - np.interp(windows.start_ns, t_ns, integral_s)).sum()
-        )
-    return used_s / windows.seconds
+    return increase(probe, "connection_used_integral_s", windows) / windows.seconds if windows.seconds else math.nan
 
 
 def most_open(probe: pd.DataFrame) -> int | None:
@@ -126,10 +113,16 @@ def unaccounted(probe: pd.DataFrame, activity: pd.DataFrame) -> int:
     return max(0, int(opened.quantile(0.5, interpolation="lower")) - most_held)
 
 
-def _increase(readings: pd.DataFrame, column: str, windows: Windows) -> float:
-    """By how much a cumulative figure grew over the stretches, interpolated at their bounds; NaN without a reading."""
-    if readings.empty:
+def increase(readings: pd.DataFrame, column: str, windows: Windows) -> float:
+    """By how much a figure that each process counts up grew over the stretches, all processes together, interpolated
+    at the bounds; NaN without a reading."""
+    if readings.empty or len(windows.start_ns) == 0:
         return math.nan
+    processes = [own for _, own in readings.groupby("pid", observed=True)] if "pid" in readings else [readings]
+    return sum(_increase(own, column, windows) for own in processes)
+
+
+def _increase(readings: pd.DataFrame, column: str, windows: Windows) -> float:
     ordered = readings.sort_values("t_ns")
     t_ns: Floats = ordered["t_ns"].to_numpy(dtype=np.float64)
     values = ordered[column].to_numpy(dtype=np.float64)

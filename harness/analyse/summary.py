@@ -15,6 +15,7 @@ from statistics import fmean
 import numpy as np
 
 from harness.analyse.applied import CEILING, CONNECTIONS, Values, read_back
+from harness.analyse.binding import binding_of
 from harness.analyse.compare import Comparison
 from harness.analyse.estimate import over_launches
 from harness.analyse.failures import most_frequent, most_logged
@@ -23,7 +24,7 @@ from harness.analyse.launches import SHARES, EndpointFigures, Excluded, LaunchFi
 from harness.analyse.measured import ALL
 from harness.analyse.metrics import METRICS, compare_by
 from harness.analyse.promise import all_of, error_rate_promise, latency_promise
-from harness.analyse.queueing import QueueVerdict, judge_queue
+from harness.analyse.queueing import SHORTFALL_MAX, QueueVerdict, judge_queue
 from harness.analyse.spread import Prior
 from harness.domain.evidence import Trial
 from harness.domain.experiment import Cell, Limits, Slo
@@ -98,6 +99,12 @@ def summarise_cell(
         connections_active_mean=_mean([readings.active_mean for readings in used]),
         pool_used_share=_ratio(_mean([launch.pool_used_mean for launch in launches]), ceiling or 0),
         cpu_ms_per_request=_cpu_ms_per_request(launches),
+        binding=binding_of(
+            [launch.waits for launch in launches],
+            short=queue.saturated and everything.carried_rps < (1 - SHORTFALL_MAX) * (cell.rate_rps or math.inf),
+            closed=cell.load.model == "closed",
+            excluded=[code for launch in excluded for code in launch.codes],
+        ),
         slo=promised,
         slo_instrument=promised == "unclear" != _all_kept(by_launches, queue),
         failing=everything.error_rate > allowed or math.isinf(everything.p95_ms.value),

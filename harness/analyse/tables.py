@@ -99,6 +99,7 @@ def _figures(own: CellSummary, figures: EndpointSummary) -> dict[str, Any]:
         "connections_peak": own.connections_peak if seen else None,
         "connections_active_mean": own.connections_active_mean,
         "cpu_ms_per_request": own.cpu_ms_per_request,
+        "binds": own.binding.resource,
         "slo_met": {"met": True, "not_met": False}.get(promise or "", promise),
         "saturated": own.saturated,
         "from_empty": own.from_empty,

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from harness.domain.binding import Binding
 from harness.domain.events import RateChosen
 from harness.domain.evidence import Certificate, RelayReadings, RunInfo, Version
 from harness.domain.experiment import Cell
@@ -156,6 +157,8 @@ class CellSummary:
     pool_used_share: float
     """of the connections that its pools may hold, how many were out on average; NaN without the probe or a limit"""
     cpu_ms_per_request: float
+    binding: Binding
+    """which resource binds it at its load"""
     slo: Promise | None
     """of all that was promised, of everything and of each endpoint; None where nothing was, or nothing is known"""
     slo_instrument: bool

@@ -69,6 +69,7 @@ def _cell(cell: CellSummary) -> Mapping[str, Any]:
         "connections_peak": cell.connections_peak,
         "connections_active_mean": cell.connections_active_mean,
         "cpu_ms_per_request": cell.cpu_ms_per_request,
+        "binding": asdict(cell.binding),
         "slo": cell.slo,
         "broke_down": cell.broke_down,
         "slo_instrument": cell.slo_instrument,

@@ -19,7 +19,7 @@ from target_app.database import AsyncDatabase
 from target_app.models import Hero
 from target_app.repository import AUTOCOMMIT, TRANSACTION, new_hero
 from target_app.routes.dependencies import AsyncDb
-from target_app.routes.parameters import BurntMilliseconds, Events, Kibibytes, Milliseconds
+from target_app.routes.parameters import BurntMilliseconds, Events, Kibibytes, LockKey, Milliseconds
 from target_app.schemas import HeroCreate
 from target_app.sessions import get_db_and_commit
 
@@ -44,6 +44,14 @@ async def burn_cpu(ms: BurntMilliseconds = 10) -> dict[str, int]:
 @router.get("/lab/sleep")
 async def sleep_in_database(db: AsyncDb, ms: Milliseconds = 10) -> dict[str, int]:
     """A query that takes its time."""
+    await db.execute(statements.SLEEP, {"seconds": ms / 1000})
+    return {"ms": ms}
+
+
+@router.get("/lab/lock")
+async def hold_lock(db: AsyncDb, key: LockKey = 1, ms: Milliseconds = 10) -> dict[str, int]:
+    """Wait for a lock and hold it: requests for the same one come one after the other."""
+    await db.execute(statements.LOCK, {"key": key})
     await db.execute(statements.SLEEP, {"seconds": ms / 1000})
     return {"ms": ms}
 

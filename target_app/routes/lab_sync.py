@@ -18,7 +18,7 @@ from target_app.database import SyncDatabase
 from target_app.models import Hero
 from target_app.repository import AUTOCOMMIT, TRANSACTION, new_hero
 from target_app.routes.dependencies import SyncDb
-from target_app.routes.parameters import BurntMilliseconds, Events, Kibibytes, Milliseconds
+from target_app.routes.parameters import BurntMilliseconds, Events, Kibibytes, LockKey, Milliseconds
 from target_app.schemas import HeroCreate
 from target_app.sessions import get_db_and_commit_sync
 
@@ -43,6 +43,14 @@ def burn_cpu(ms: BurntMilliseconds = 10) -> dict[str, int]:
 @router.get("/lab/sleep")
 def sleep_in_database(db: SyncDb, ms: Milliseconds = 10) -> dict[str, int]:
     """A query that takes its time."""
+    db.execute(statements.SLEEP, {"seconds": ms / 1000})
+    return {"ms": ms}
+
+
+@router.get("/lab/lock")
+def hold_lock(db: SyncDb, key: LockKey = 1, ms: Milliseconds = 10) -> dict[str, int]:
+    """Wait for a lock and hold it: requests for the same one come one after the other."""
+    db.execute(statements.LOCK, {"key": key})
     db.execute(statements.SLEEP, {"seconds": ms / 1000})
     return {"ms": ms}
 

@@ -18,6 +18,7 @@ After = Annotated[
 Limit = Annotated[int, Query(ge=1, le=100)]
 Milliseconds = Annotated[int, Query(ge=0, le=10_000)]
 BurntMilliseconds = Annotated[int, Query(ge=0, le=1_000, description="of CPU time")]
+LockKey = Annotated[int, Query(ge=1, le=1_000, description="which lock")]
 Events = Annotated[int, Query(ge=1, le=1_000)]
 Kibibytes = Annotated[int, Query(ge=1, le=10_240)]
 FewTeams = Annotated[int, Query(ge=1, le=20, description="teams; each comes with all its heroes")]

@@ -35,6 +35,7 @@ async def test_every_endpoint_answers_and_returns_its_connections(
             "/lab/heartbeat",
             "/lab/burn?ms=1",
             "/lab/sleep?ms=1",
+            "/lab/lock?key=7&ms=1",
             "/lab/idle?ms=1",
             "/lab/idle?ms=1&transaction=false",
             "/lab/outside?ms=1",
@@ -79,6 +80,8 @@ async def test_everything_has_bounds(serve: Any) -> None:
             "stream?gap_ms=10001",
             "body?kib=10241",
             "two-sessions?ms=10001",
+            "lock?key=0",
+            "lock?key=1001",
         ):
             assert (await client.get(f"/lab/{query}")).status_code == 422, query
 
@@ -107,6 +110,24 @@ async def test_idling_shows_in_pg_stat_activity(  # noqa: PLR0917 -- parameters 
         )
 
     assert answer.status_code == 200
+
+
+@pytest.mark.parametrize(("other", "waiting"), [(3, [(False,), (True,)]), (4, [(True,), (True,)])])
+@pytest.mark.parametrize("driver", WAITERS)
+async def test_requests_for_one_lock_come_one_after_the_other(  # noqa: PLR0917 -- as above
+    serve: Any, driver: str, other: int, waiting: list[tuple[bool]], ask: Any, eventually: Any
+) -> None:
+    name = f"lock {driver} {other}"
+    locks = (
+        "SELECT granted FROM pg_locks JOIN pg_stat_activity USING (pid)"
+        " WHERE locktype = 'advisory' AND application_name = %s ORDER BY granted"
+    )
+    async with serve(driver=driver, lab=True, application_name=name) as client:
+        first = asyncio.create_task(client.get("/lab/lock?key=3&ms=300"))
+        second = await held_meanwhile(
+            client, "GET", f"/lab/lock?key={other}&ms=300", lambda: eventually(lambda: ask(locks, name), waiting)
+        )
+        assert (second.status_code, (await first).status_code) == (200, 200)
 
 
 @pytest.mark.parametrize(

@@ -379,7 +379,7 @@ def test_what_server_and_machine_did_beside(
 
 def test_a_busy_machine_that_the_measurement_took_cores_of(build: ModuleType) -> None:
     shares = {"generator": 0.12, "harness": 0.01, "postgres": 0.2}
-    found = certificate(build, neighbours=Neighbours(busy=0.97, by_role=shares))
+    found = certificate(build, neighbours=Neighbours(cores=2, busy=0.97, by_role=shares))
     assert found.valid
     (reason,) = found.reasons
     assert (reason.code, reason.value) == ("harness_cpu", pytest.approx(0.33))
@@ -388,7 +388,11 @@ def test_a_busy_machine_that_the_measurement_took_cores_of(build: ModuleType) ->
         "of all cores (load generator 12 %, samplers 1 %, Postgres 20 %): alone on the machine the "
         "service would have more"
     )
-    for clean in (Neighbours(busy=0.89, by_role=shares), Neighbours(busy=0.97, by_role={"generator": 0.04}), None):
+    for clean in (
+        Neighbours(cores=2, busy=0.89, by_role=shares),
+        Neighbours(cores=2, busy=0.97, by_role={"generator": 0.04}),
+        None,
+    ):
         assert certificate(build, neighbours=clean) == Certificate(valid=True)
 
 

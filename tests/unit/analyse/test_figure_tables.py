@@ -62,6 +62,7 @@ FIXED = [
     "connections_peak",
     "connections_active_mean",
     "cpu_ms_per_request",
+    "binds",
     "slo_met",
     "saturated",
     "from_empty",

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from harness.analyse.compare import Comparison, compare
 from harness.analyse.ranking import Kind, kind_of, ranked
+from harness.domain.binding import Binding
 from harness.domain.experiment import Cell, DatabaseSpec, Load, Pool, Session, Target
 from harness.domain.verdict import Bounds, CellSummary, EndpointSummary, Pair
 
@@ -105,6 +106,7 @@ def summary(cell_id: str, own: Drawn) -> CellSummary:
         connections_active_mean=math.nan,
         pool_used_share=math.nan,
         cpu_ms_per_request=math.nan,
+        binding=Binding(resource="load"),
         slo=None,
         failing=math.isinf(p95_ms),
         saturated=own.saturated and launches > 0,

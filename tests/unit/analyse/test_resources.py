@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from types import ModuleType
 
 import pandas as pd
 import pytest
 
 from harness.analyse import analyse
-from harness.analyse.resources import Neighbours, connection_readings, neighbours, target_cpu_s
+from harness.analyse.resources import connection_readings, neighbours, role_cpu_s
 from harness.analyse.windows import Windows, windows
 from harness.domain.evidence import ACTIVITY_COLUMNS, PROCESS_COLUMNS, SERVER_COLUMNS
 
@@ -42,7 +43,7 @@ def test_without_readings_nothing_is_claimed(build: ModuleType) -> None:
         readings = connection_readings(empty, two_turns(build))
         assert readings.peak == 0
         assert math.isnan(readings.active_mean)
-    assert math.isnan(target_cpu_s(build.table(PROCESS_COLUMNS), two_turns(build)))
+    assert math.isnan(role_cpu_s(build.table(PROCESS_COLUMNS), "target", two_turns(build)))
 
 
 def test_what_ran_beside_the_target_is_counted_within_its_turns_as_a_share_of_all_cores(build: ModuleType) -> None:
@@ -64,10 +65,11 @@ def test_what_ran_beside_the_target_is_counted_within_its_turns_as_a_share_of_al
     )
     found = neighbours(process, server, two_turns(build))
     assert found is not None
+    assert found.cores == pytest.approx(2.0)
     assert found.busy == pytest.approx(0.75)
     assert found.by_role == pytest.approx({"generator": 0.25, "postgres": 0.125})
     assert neighbours(process, server[server["key"] == "host_cpu_s"], two_turns(build)) is None
-    assert neighbours(build.table(PROCESS_COLUMNS), server, two_turns(build)) == Neighbours(busy=found.busy, by_role={})
+    assert neighbours(build.table(PROCESS_COLUMNS), server, two_turns(build)) == replace(found, by_role={})
 
 
 def test_cpu_is_interpolated_at_the_bounds_and_summed_over_processes(build: ModuleType) -> None:
@@ -80,7 +82,7 @@ def test_cpu_is_interpolated_at_the_bounds_and_summed_over_processes(build: Modu
         pid=[pid for pid in rates for _ in t_s] + [9, 9],
         cpu_s=[10 + rate * t for rate in rates.values() for t in t_s] + [0.0, 99.0],
     )
-    assert target_cpu_s(process, two_turns(build)) == pytest.approx((0.5 + 0.25) * 2.0)
+    assert role_cpu_s(process, "target", two_turns(build)) == pytest.approx((0.5 + 0.25) * 2.0)
 
     segments = [build.segment(0, duration_s=2.0)]
     turns = [build.turn(0.0, 1.0), build.turn(1.0, 2.0, at_s=2.0)]
