@@ -10,6 +10,7 @@ from harness.domain.capacity import CellCapacity
 from harness.domain.evidence import RunInfo
 from harness.domain.verdict import CellSummary, EndpointSummary, Report
 from harness.present import numbers, view
+from harness.present.binding_text import binding_lines, binding_rows
 from harness.present.capacity_text import capacity_text, step_rows
 from harness.present.findings import findings, own_findings, reasons
 from harness.present.gate_text import part_rows, rule_rows
@@ -39,6 +40,8 @@ def render_html(report: Report) -> bytes:
         facts=view.facts(report),
         rules=[] if report.gate is None else rule_rows(report.gate),
         parts=[] if report.gate is None else part_rows(report.gate),
+        binding=tuple(binding_lines(report)),
+        binding_rows=binding_rows(report),
         pictures=[picture for name, picture in pictures.items() if name != _BESIDE_THE_TABLE],
         outcomes=pictures[_BESIDE_THE_TABLE],
         outcome_rows=tuple(_cell_rows(report, "outcomes")),

@@ -21,6 +21,7 @@ from harness.domain.verdict import (
 )
 from harness.present.gate_text import gate_text
 from harness.present.numbers import UNKNOWN, interval, number, percent
+from harness.present.resource_names import NAMES
 
 PARTIAL = "This run is not complete: only the launches that are over are shown."
 MOST_NAMED = 3
@@ -203,13 +204,24 @@ def _undecided(
 
 
 def _cause(pick: CellSummary) -> str:
-    """How much of the latency is spent waiting for a connection, and how full the pool is."""
+    """How much of the latency is spent waiting for a connection, how full the pool is, and whether it is the pool."""
     if math.isnan(pick.all.pool_share):
-        return ""
+        return _binds(pick)
     use = (
         "" if math.isnan(pick.pool_used_share) else f"; on average {percent_text(pick.pool_used_share)} of it is in use"
     )
-    return f" Waiting for the pool takes {percent_text(pick.all.pool_share)} of its latency{use}."
+    return f" Waiting for the pool takes {percent_text(pick.all.pool_share)} of its latency{use}.{_binds(pick)}"
+
+
+def _binds(pick: CellSummary) -> str:
+    resource = pick.binding.resource
+    if resource in ("load", "unknown"):
+        return ""
+    return (
+        " What binds it is the pool."
+        if resource == "pool"
+        else f" What binds it is not the pool but {NAMES[resource]}."
+    )
 
 
 def _against_others(report: Report, cells: Mapping[str, CellSummary]) -> Iterator[str]:

@@ -22,6 +22,7 @@ from harness.domain.experiment import Cell, Gate
 from harness.domain.gate import GateVerdict
 from harness.domain.load import Sitting
 from harness.domain.verdict import CellSummary, Report
+from harness.present.binding_text import binding_lines
 from harness.present.capacity_text import StepRow, capacity_text, step_rows
 from harness.present.findings import findings
 from harness.present.gate_text import RuleRow, gate_text, part_rows, rule_rows
@@ -122,6 +123,7 @@ def print_report(report: Report, console: Console, paths: Mapping[str, str]) -> 
     if kept := promises(report):
         console.print()
         console.print(promise_table(kept))
+    _print_binding(report, console)
     _print_findings(report, console)
     for note in notes(report):
         console.print(bullet("note", note))
@@ -338,6 +340,14 @@ def _pool_text(cell: Cell) -> str:
     if not cell.decides_pool:
         return UNKNOWN
     return "no pool" if cell.pool.ceiling is None else f"{cell.pool.pool_size} + {cell.pool.max_overflow}"
+
+
+def _print_binding(report: Report, console: Console) -> None:
+    lines = list(binding_lines(report))
+    if lines:
+        console.print()
+    for which, text in lines:
+        console.print(bullet("binds", text if len(report.summary.cells) == 1 else f"{which}: {text}"))
 
 
 def _print_findings(report: Report, console: Console) -> None:

@@ -18,7 +18,18 @@ from harness.present import render_html
 MakeReport = Callable[..., Report]
 VOID = {"meta", "br", "link", "img", "input", "hr", "path", "rect", "use", "circle", "line"}
 SECTIONS_ALL = ("comparison", "errors", "endpoints", "certificates", "applied", "reading")
-SECTIONS = ["run", "ranking", "figures", "errors", "endpoints", "certificates", "notes", "environment", "reading"]
+SECTIONS = [
+    "run",
+    "ranking",
+    "binding",
+    "figures",
+    "errors",
+    "endpoints",
+    "certificates",
+    "notes",
+    "environment",
+    "reading",
+]
 
 
 def collapse(text: str) -> str:
