@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import re
 import secrets
@@ -136,7 +137,10 @@ class StoredTrial:
         import pandas as pd
 
         wanted = None if columns is None else list(columns)
-        return pd.read_parquet(self.folder / f"{name}.parquet", engine="pyarrow", columns=wanted)
+        frame = pd.read_parquet(self.folder / f"{name}.parquet", engine="pyarrow", columns=wanted)
+        for column in [] if wanted else TABLES[name].keys() - set(frame):
+            frame[column] = math.nan  # a run that was written before there was such a column
+        return frame
 
 
 @dataclass(frozen=True, slots=True)

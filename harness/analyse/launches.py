@@ -41,10 +41,12 @@ from harness.analyse.measured import (
 from harness.analyse.queueing import GAVE_UP_SHARE, Cpu, Queue, queue_of
 from harness.analyse.resources import (
     ConnectionReadings,
+    ProbeTimes,
     connection_readings,
     most_open,
     neighbours,
     pool_used_mean,
+    probe_times,
     role_cpu_s,
     unaccounted,
 )
@@ -139,6 +141,8 @@ class LaunchFigures:
     connections: ConnectionReadings
     pool_used_mean: float
     """connections out on average; NaN without the probe"""
+    probe_times: ProbeTimes | None
+    """None without the probe"""
     target_cpu_s: float
     """NaN where the target's processes were not seen"""
     not_applied: tuple[NotApplied, ...]
@@ -319,6 +323,7 @@ def launch_figures(evidence: Evidence, rows: pd.DataFrame, owners: Mapping[str, 
         queue=_queue(requests, len(arrivals.outcome), trial, loaded, _cpu(cpu_s, arrivals, trial, spans)),
         connections=connections,
         pool_used_mean=pool_used_mean(probe, spans),
+        probe_times=probe_times(probe, spans),
         target_cpu_s=cpu_s,
         not_applied=wrong,
         waits=waits_of(

@@ -95,6 +95,44 @@ def pool_used_mean(probe: pd.DataFrame, windows: Windows) -> float:
     return increase(probe, "connection_used_integral_s", windows) / windows.seconds if windows.seconds else math.nan
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeTimes:
+    """What the probe's counters grew by while a launch was measured, all its processes together."""
+
+    wait_s: float
+    """waiting in the queue of a pool"""
+    dial_s: float
+    ping_s: float
+    gc_s: float
+    """the interpreter stood still to collect garbage"""
+    loop_lag_ms: float
+    """by how much the event loop ran a timer late, on average; NaN where that was not recorded"""
+    threads_waiting: float
+    """tasks that waited for a thread, on average; NaN likewise"""
+
+
+def probe_times(probe: pd.DataFrame, windows: Windows) -> ProbeTimes | None:
+    """None without a probe, or where nothing was measured."""
+    if probe.empty or not windows.seconds:
+        return None
+
+    def grown(name: str) -> float:
+        return increase(probe, name, windows)
+
+    measured = probe[windows.contain(probe["t_ns"].to_numpy(dtype=np.int64))]
+    beats = grown("loop_beats")
+    return ProbeTimes(
+        wait_s=grown("connection_wait_time_s"),
+        dial_s=grown("connection_create_time_s"),
+        ping_s=grown("connection_ping_time_s"),
+        gc_s=grown("gc_pause_s"),
+        loop_lag_ms=1000 * grown("loop_lag_s") / beats if beats else math.nan,
+        threads_waiting=float(
+            measured.groupby("pid", observed=True)["threadpool_tasks_waiting"].mean().sum(skipna=False)
+        ),
+    )
+
+
 def most_open(probe: pd.DataFrame) -> int | None:
     """Connections that the pools of all processes may hold together, as the probe last saw them; None: any number."""
     if probe.empty:

@@ -80,8 +80,13 @@ PROBE_COLUMNS: Mapping[str, str] = {
     # over the time since the previous line:
     "gc_pause_max_ms": "float32",
     "loop_lag_max_ms": "float32",  # how late the event loop ran a timer; a blocked loop shows as it grows
+    # counters again:
+    "loop_lag_s": "float64",  # summed over the runs of that timer; NaN in runs of before
+    "loop_beats": "float64",  # how often it ran; likewise
+    # gauges:
     "threadpool_tokens_borrowed": "int32",
     "threadpool_tokens_total": "int32",
+    "threadpool_tasks_waiting": "float32",  # for a token; NaN in runs of before
 }
 """One row a line of the probe's time series. Names follow OpenTelemetry's `db.client.connection.*`."""
 

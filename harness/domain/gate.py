@@ -61,11 +61,14 @@ class RuleVerdict:
     """the regression from which on nine of ten jobs like this one find it, as a share or a difference"""
 
 
+PartName = Literal["queue", "dial", "ping", "database", "application", "elsewhere", "threads", "gc", "cpu", "loop"]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
     """Where the time of an average request went on both sides, in ms."""
 
-    name: Literal["pool", "database", "application", "elsewhere", "cpu"]
+    name: PartName
     base_ms: float
     head_ms: float
     low_ms: float | None

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.domain.experiment import Gate
-from harness.domain.gate import GateVerdict, Part, RuleVerdict
+from harness.domain.gate import GateVerdict, Part, PartName, RuleVerdict
 from harness.present.numbers import UNKNOWN, number
 
 WORDS = {
@@ -269,12 +269,17 @@ class PartRow:
     difference: str
 
 
-_PARTS = {
-    "pool": "waiting for a connection (queue, dial, ping)",
+_PARTS: Mapping[PartName, str] = {
+    "queue": "waiting for a connection of the pool",
+    "dial": "opening connections",
+    "ping": "testing connections before use (pre-ping)",
     "database": "in the database",
     "application": "in the application",
-    "elsewhere": "elsewhere (network, event loop, threads)",
-    "cpu": "CPU of the service, part of the others",
+    "elsewhere": "elsewhere (network, event loop, generator)",
+    "threads": "of these, waiting for a thread",
+    "gc": "of these, collecting garbage",
+    "cpu": "of these, CPU of the service",
+    "loop": "how late the event loop comes round, each time",
 }
 
 

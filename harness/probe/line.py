@@ -41,8 +41,11 @@ COLUMNS: Mapping[str, float] = {
     "gc_pause_s": _NS_A_SECOND,
     "gc_pause_max_ms": _NS_A_MILLISECOND,
     "loop_lag_max_ms": _NS_A_MILLISECOND,
+    "loop_lag_s": _NS_A_SECOND,
+    "loop_beats": _COUNT,
     "threadpool_tokens_borrowed": _COUNT,
     "threadpool_tokens_total": _COUNT,
+    "threadpool_tasks_waiting": _COUNT,
 }
 """What a value is divided by to be what its name says; for the meaning see `harness.domain.evidence.PROBE_COLUMNS`."""
 

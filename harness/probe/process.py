@@ -136,7 +136,7 @@ class ProcessProbe:
             self.pid,
             *self.engines.read(now_ns),
             *self.gc.read(),
-            self.lag.read(now_ns),
+            *self.lag.read(now_ns),
             *self.threadpool.read(),
         )
 

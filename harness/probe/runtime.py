@@ -64,7 +64,7 @@ class LoopLag:
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._due_ns = 0
-        self._worst_ns = 0
+        self._worst_ns = self._lag_ns = self._beats = 0
         self._beating: object | None = None
         self.busy = True
         """set by each request"""
@@ -98,14 +98,16 @@ class LoopLag:
             lag_ns = now_ns - self._due_ns
             if lag_ns > self._worst_ns:  # noqa: PLR1730 -- as in GcPauses
                 self._worst_ns = lag_ns
+            self._lag_ns += lag_ns
+            self._beats += 1
             self._schedule(loop, beating, now_ns)
 
-    def read(self, now_ns: int) -> int:
-        """The worst lag since the last reading, or that of the beat overdue now. Swaps the maximum as GcPauses does."""
+    def read(self, now_ns: int) -> Reading:
+        """From `loop_lag_max_ms` to `loop_beats`; the worst may be of a beat overdue now. Swaps it as GcPauses does."""
         worst_ns, self._worst_ns = self._worst_ns, 0
         if self._beating is not None and self.loop is not None:
             worst_ns = max(worst_ns, now_ns - self._due_ns)
-        return max(0, worst_ns)
+        return max(0, worst_ns), self._lag_ns, self._beats
 
 
 class Threadpool:
@@ -122,9 +124,10 @@ class Threadpool:
             self._limiter = to_thread.current_default_thread_limiter()
 
     def read(self) -> Reading:
-        """`threadpool_tokens_borrowed` and `threadpool_tokens_total`."""
+        """From `threadpool_tokens_borrowed` to `threadpool_tasks_waiting`."""
         limiter = self._limiter
         if limiter is None:
-            return 0, 0
+            return 0, 0, 0
         total = limiter.total_tokens
-        return limiter.borrowed_tokens, -1 if total == math.inf else int(total)
+        waiting = limiter.statistics().tasks_waiting
+        return limiter.borrowed_tokens, -1 if total == math.inf else int(total), waiting

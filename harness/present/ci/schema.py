@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, get_args
 
-from harness.domain.gate import Decision, RuleKind, Scale, Why
+from harness.domain.gate import Decision, PartName, RuleKind, Scale, Why
 from harness.present.summary_json import GATE_SCHEMA_VERSION
 
 _Schema = dict[str, Any]
@@ -46,7 +46,7 @@ _RULE = _object(
     smallest_visible=_FIGURE,
 )
 _PART = _object(
-    name={"enum": ["pool", "database", "application", "elsewhere", "cpu"]},
+    name={"enum": list(get_args(PartName))},
     base_ms=_FIGURE,
     head_ms=_FIGURE,
     low_ms=_FIGURE,

@@ -298,7 +298,7 @@ BROKEN, FOUND = (
     Certificate(valid=kind == "finding", reasons=(Reason(kind=kind, code="stall", message="", value=1, threshold=0),))  # type: ignore[arg-type]
     for kind in ("instrument", "finding")
 )
-POOL = Part(name="pool", base_ms=1.0, head_ms=3.0, low_ms=1.5, high_ms=2.5)
+POOL = Part(name="queue", base_ms=1.0, head_ms=3.0, low_ms=1.5, high_ms=2.5)
 
 
 def gate(*parts: Part) -> GateVerdict:

@@ -199,6 +199,20 @@ def test_collections_and_threads_show(launcher: Any) -> None:
     assert lines[0]["threadpool_tokens_total"] == 40
 
 
+def test_tasks_that_wait_for_a_thread_show(launcher: Any) -> None:
+    def told(lines: list[dict[str, Any]]) -> list[int]:
+        waiting = [line["threadpool_tasks_waiting"] for line in lines]
+        return waiting if any(waiting) and waiting[-1] == 0 else []
+
+    with (
+        launcher.start(APP, POOLBENCH_OVERRIDES='{"threadpool_tokens": 2}') as served,
+        ThreadPoolExecutor(5) as threads,
+    ):
+        list(threads.map(served.get, ["/thread?seconds=0.4"] * 5))
+        waiting = served.until(told)
+    assert max(waiting) == 3
+
+
 def test_a_failing_request_passes_through(launcher: Any) -> None:
     with launcher.start(APP) as served:
         response = served.client.get("/fail", headers={"connection": "close"})

@@ -147,15 +147,18 @@ def test_lag_grows_while_the_loop_is_blocked_and_is_told_once() -> None:
     async def run() -> tuple[list[float], float, float]:
         lag.start(asyncio.get_running_loop())
         await asyncio.sleep(0.05)
-        lag.read(time.monotonic_ns())
+        worst(lag)
         growing = []
         for _ in range(3):
             time.sleep(0.1)  # noqa: ASYNC251 -- the block
-            growing.append(lag.read(time.monotonic_ns()) / 1e6)
+            growing.append(worst(lag))
         await asyncio.sleep(0.05)
-        after = lag.read(time.monotonic_ns()) / 1e6
+        after = worst(lag)
         lag.stop()
-        return growing, after, lag.read(time.monotonic_ns() + 10**9) / 1e6
+        return growing, after, worst(lag, 10**9)
+
+    def worst(lag: LoopLag, later_ns: int = 0) -> float:
+        return lag.read(time.monotonic_ns() + later_ns)[0] / 1e6
 
     growing, after, stopped = asyncio.run(run())
     assert growing == sorted(growing)
@@ -164,3 +167,6 @@ def test_lag_grows_while_the_loop_is_blocked_and_is_told_once() -> None:
     assert after >= growing[2]  # the beat that was late says how late it came in the end
     assert stopped == 0
     assert lag.loop is None
+    _, late_ns, beats = lag.read(time.monotonic_ns())
+    assert 2 <= beats <= 5  # 0.05 s before the block and as long after it, in beats of 0.02 s at least
+    assert late_ns >= 190e6

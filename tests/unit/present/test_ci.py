@@ -25,7 +25,7 @@ from harness.present.gate_text import gate_text, rule_text
 SLOWER = replace(P95, head=30.0, effect=0.5, low=0.4, high=0.6, verdict="regressed")
 LIMIT = replace(P95, kind="absolute", metric="p99_ms", head=612.0, effect=112.0, limit=500.0, verdict="regressed")
 UNKNOWN = replace(P95, base=math.nan, head=math.nan, effect=math.nan, low=None, high=None, smallest_visible=None)
-POOL = Part(name="pool", base_ms=1.0, head_ms=4.0, low_ms=2.5, high_ms=3.5)
+POOL = Part(name="queue", base_ms=1.0, head_ms=4.0, low_ms=2.5, high_ms=3.5)
 
 
 def verdict(*rules: RuleVerdict, decision: Decision | None = None, **more: Any) -> GateVerdict:
@@ -245,7 +245,7 @@ def test_markdown_has_the_rules_the_parts_and_the_run() -> None:
     page = gate_markdown(own).decode()
     assert "| **REGRESSED** | `p95_ms` | `*` | 20.0 | 30.0 | +50.0 % | +40.0 % to +60.0 % | +11.0 % |  |" in page
     assert "<details><summary>Where the time of an average request went, ms</summary>" in page
-    assert "| waiting for a connection (queue, dial, ping) | 1.00 | 4.00 | 2.50 to 3.50 |" in page
+    assert "| waiting for a connection of the pool | 1.00 | 4.00 | 2.50 to 3.50 |" in page
     assert "- a\\_b is busy." in page
     assert "Code: base: main, commit 1a2b. Run: `results/x`." in page
     bare = gate_markdown(gated()).decode()

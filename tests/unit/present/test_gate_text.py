@@ -12,7 +12,7 @@ from gated import P95, STATEMENTS
 from rich.console import Console
 
 from harness.domain.experiment import Gate
-from harness.domain.gate import GateVerdict, Part, RuleVerdict
+from harness.domain.gate import GateVerdict, Part, PartName, RuleVerdict
 from harness.present.gate_text import comparison_text, gate_text, part_rows, rule_rows
 from harness.present.terminal import part_table, rule_table
 
@@ -172,20 +172,27 @@ def test_a_limit_stands_in_its_rows_note() -> None:
 
 def test_parts_of_an_average_request() -> None:
     parts = (
-        Part(name="pool", base_ms=1.0, head_ms=4.0, low_ms=2.5, high_ms=3.5),
+        Part(name="queue", base_ms=1.0, head_ms=4.0, low_ms=2.5, high_ms=3.5),
         Part(name="elsewhere", base_ms=1.0, head_ms=1.0, low_ms=None, high_ms=None),
     )
     first, second = part_rows(verdict(parts=parts))
-    assert (first.name, first.difference) == ("waiting for a connection (queue, dial, ping)", "2.50 to 3.50")
-    assert (second.name, second.difference) == ("elsewhere (network, event loop, threads)", "\u2013")
-    (cpu,) = part_rows(verdict(parts=(replace(parts[0], name="cpu"),)))
-    assert cpu.name == "CPU of the service, part of the others"
+    assert (first.name, first.difference) == ("waiting for a connection of the pool", "2.50 to 3.50")
+    assert (second.name, second.difference) == ("elsewhere (network, event loop, generator)", "\u2013")
+    names: dict[PartName, str] = {
+        "dial": "opening connections",
+        "ping": "testing connections before use (pre-ping)",
+        "threads": "of these, waiting for a thread",
+        "gc": "of these, collecting garbage",
+        "cpu": "of these, CPU of the service",
+        "loop": "how late the event loop comes round, each time",
+    }
+    assert [part_rows(verdict(parts=(replace(parts[0], name=name),)))[0].name for name in names] == [*names.values()]
 
 
 def test_tables_in_a_terminal() -> None:
     console = Console(width=160, file=io.StringIO(), record=True)
     console.print(rule_table(verdict(P95, STATEMENTS)))
-    console.print(part_table(verdict(parts=(Part(name="pool", base_ms=1.0, head_ms=4.0, low_ms=2.5, high_ms=3.5),))))
+    console.print(part_table(verdict(parts=(Part(name="queue", base_ms=1.0, head_ms=4.0, low_ms=2.5, high_ms=3.5),))))
     shown = console.export_text()
     rows = [line.split()[:2] for line in shown.splitlines()]
     assert ["REGRESSED", "statements_per_request"] in rows
