@@ -321,7 +321,7 @@ def record(results: Path) -> Recording:
     """Measure the base twice and a head for each kind; the runs that it takes are kept in `results`."""
     experiment = _experiment()
     (pilot,) = _run(replace(experiment, arms={}, design=replace(experiment.design, launches=1)), results, "fixed")
-    injected = {NOTHING: {}} | {kind: _change(kind, pilot) for kind in KINDS}
+    injected: dict[str, Mapping[str, str]] = {NOTHING: {}} | {kind: _change(kind, pilot) for kind in KINDS}
     experiment = replace(experiment, arms={BASE: {}, BASE_AGAIN: {}, **injected})
     return _recorded(replace(experiment, design=replace(experiment.design, launches=2 * MOST)), injected, results)
 
