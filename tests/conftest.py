@@ -7,10 +7,12 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import NoReturn
 from uuid import uuid4
 
 import docker
+import numpy as np
 import pytest
 from docker.errors import DockerException
 from hypothesis import settings
@@ -31,10 +33,13 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "thorough" if CI else
 gc.disable()  # all that collecting the tests imports stays: to look through it again and again took a third of the time
 
 
+ORDER = ("e2e", "integration", "simulation", "unit")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put whole runs first and unit tests last, so that of several processes none ends with a long file alone."""
     here = Path(__file__).parent
-    items.sort(key=lambda item: ("e2e", "integration", "unit").index(item.path.relative_to(here).parts[0]))
+    items.sort(key=lambda item: ORDER.index(item.path.relative_to(here).parts[0]))
 
 
 def pytest_collection_finish() -> None:
@@ -112,3 +117,21 @@ def missing(what: str) -> NoReturn:
     if CI:
         pytest.fail(what, pytrace=False)
     pytest.skip(what)
+
+
+@pytest.fixture(scope="session")
+def build() -> ModuleType:
+    """The builders of synthetic evidence."""
+    import synthetic
+
+    return synthetic
+
+
+@pytest.fixture(scope="session")
+def around() -> Callable[..., np.ndarray]:
+    """Draws latencies that scatter log-normally around a median, the same for the same seed."""
+
+    def draw(median_ms: float, *, seed: int, count: int = 1000) -> np.ndarray:
+        return median_ms * np.exp(0.3 * np.random.default_rng(seed).standard_normal(count))
+
+    return draw

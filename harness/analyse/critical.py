@@ -2,7 +2,7 @@
 
 Both are roots of a double integral over z, the place of one cell's mean, and s, how far the estimated noise is from
 the true one (s^2 is chi-squared over its freedom). Gauss-Legendre takes about a millisecond where
-`scipy.stats.studentized_range` takes sixty; `tests/unit/analyse/test_critical.py` holds one against the other.
+`scipy.stats.studentized_range` takes sixty; `tests/simulation/test_critical.py` holds one against the other.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ from harness.analyse.windows import Windows
 SETTLING_SHARE_MAX = 0.05
 """The settling time, as a share of a launch's load, from which on the queue had not settled. Simulated (M/M/c, M/D/c
 and one hold in fifty 300 times as long, 1 to 10 connections, 10 s): marks 19 of 20 cases whose steady p95 is at least
-1.5 times the measured one. See tests/unit/analyse/test_queueing.py."""
+1.5 times the measured one. See tests/simulation/test_queueing.py."""
 LIGHT = 0.5
 LIGHT_SETTLING_SHARE_MAX = 0.25
 """Where utilisation is not surely above LIGHT, few holds make the settling time uncertain: a far longer one counts."""

@@ -7,7 +7,7 @@ these. So each cell's variance is shrunk towards the run's as limma's `squeezeVa
     s~^2 = (d0 s0^2 + d s^2) / (d0 + d)    (Smyth 2004, Statistical Applications in Genetics and Molecular Biology 3:3),
 
 and has d0 + d degrees of freedom. Two differences were decided by simulation (what they promise is tested, on simulated
-launches, in tests/unit/analyse/test_operating_characteristics.py):
+launches, in tests/simulation/test_operating_characteristics.py):
 
 * A run has three to twenty cells where limma has thousands of genes, too few to estimate d0, so it is a constant, small
   enough that equal cells, a quarter of them three times as noisy as the others, are told apart in at most 7 % of runs

@@ -146,8 +146,8 @@ def of_the_template() -> list[str]:
 def quoted() -> str:
     tests = [
         path
-        for folder in ("unit/present", "unit/events", "unit/analyse", "unit/schedule", "integration/present")
-        for path in sorted((TESTS / folder).glob("*.py"))
+        for folder in ("unit/present", "unit/events", "unit/analyse", "unit/schedule", "integration", "simulation")
+        for path in sorted((TESTS / folder).rglob("*.py"))
         if path != Path(__file__)
     ]
     return "\n".join(text for path in tests for text in literals(path.read_text()))
