@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness import __version__, analyse, environment, plan, present, schedule
 from harness.domain.capacity import CellCapacity
+from harness.domain.capacity_plan import CapacityPlan, Wanted
 from harness.domain.events import Emit, Note, RunStarted, SittingFinished, SittingStarted
 from harness.domain.evidence import RunInfo
 from harness.domain.experiment import Cell, Experiment
@@ -110,13 +111,18 @@ def publish(store: RunStore, on_unwritten: Callable[[str, OSError], None]) -> Re
     return report
 
 
-def publish_capacity(store: RunStore, on_unwritten: Callable[[str, OSError], None]) -> tuple[CellCapacity, ...]:
-    """The same for a search for a capacity, whose history is capacity.json."""
+def publish_capacity(
+    store: RunStore, on_unwritten: Callable[[str, OSError], None], wanted: Wanted | None = None
+) -> tuple[tuple[CellCapacity, ...], CapacityPlan | None]:
+    """The same for a search for a capacity, whose history is capacity.json; with a plan for what is wanted."""
     run = store.read()
     cells = analyse.capacities(run)
+    planned = None if wanted is None else analyse.plan_capacity(cells, wanted)
     history = strict_json(present.capacity_dict(cells), indent=1).encode()
-    _write_all(store, {"capacity.json": history, "report.html": present.render_capacity(run.info, cells)}, on_unwritten)
-    return cells
+    files = {"capacity.json": history, "report.html": present.render_capacity(run.info, cells)}
+    plan_file = {} if planned is None else {"plan.html": present.render_plan(run.info, planned)}
+    _write_all(store, {**files, **plan_file}, on_unwritten)
+    return cells, planned
 
 
 def _write_all(store: RunStore, files: Mapping[str, bytes], on_unwritten: Callable[[str, OSError], None]) -> None:

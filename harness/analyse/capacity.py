@@ -112,16 +112,20 @@ def replica_of(trial: Trial) -> Service | None:
 def _measured(launch: LaunchFigures, step: Step, slo: Slo) -> MeasuredStep:
     cell = launch.trial.launch.cell
     ceiling = cell.connection_ceiling if cell.decides_pool else None
+    p50_ms, p95_ms, p99_ms = (launch.all.quantiles_ms[SHARES.index(share)] for share in (0.5, 0.95, 0.99))
     return MeasuredStep(
         launch_id=launch.trial.id,
         rate_rps=step.probe.rate_rps,
         role=step.probe.role,
         times=step.probe.times,
         result=step.result,
-        p95_ms=launch.p95_ms,
+        p50_ms=p50_ms,
+        p95_ms=p95_ms,
+        p99_ms=p99_ms,
         error_rate=launch.all.error_rate,
         carried_rps=launch.all.carried / launch.seconds if launch.seconds else math.nan,
         connections_peak=launch.connections.peak,
+        connections=launch.connections.means,
         cpu_share=launch.target_cpu_s / (launch.seconds * cell.target.workers) if launch.seconds else math.nan,
         pool_used_share=launch.pool_used_mean / ceiling if ceiling else math.nan,
         broken_promises=result_of(launch, slo)[1],

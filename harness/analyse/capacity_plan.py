@@ -7,15 +7,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from harness.analyse.budget import weigh
-from harness.domain.budget import COUNT_MAX, Budget, Fleet, PgBouncer, Service
+from harness.domain.budget import COUNT_MAX, SERVICE, Budget, Fleet, PgBouncer, Service
 from harness.domain.capacity import CellCapacity
-from harness.domain.capacity_plan import SERVICE, CapacityPlan, FleetPlan, Wanted
+from harness.domain.capacity_plan import CapacityPlan, FleetPlan, Wanted
 
 
 def plan_capacity(cells: Sequence[CellCapacity], wanted: Wanted) -> CapacityPlan:
     """Plan a fleet of each cell that was shown to carry something, with pools whose size is known.
 
-    The one to run comes first: of those that hold the one with the fewest processes, then the fewest connections.
+    The one to run comes first: of those that hold the one that takes the fewest processes, then the fewest connections.
     """
     fleets = [
         _fleet_of(cell, cell.replica, cell.found.highest_pass_rps, wanted)
@@ -58,11 +58,11 @@ def _fleet_of(cell: CellCapacity, measured: Service, carried_rps: float, wanted:
     return FleetPlan(
         capacity=cell,
         measured=measured,
+        wanted=wanted,
         replica_rps=replica_rps,
         needed=needed,
         most=most,
         budget=_weighed(limits, service, replicas),
-        peak_rps=wanted.peak_rps,
     )
 
 
@@ -87,5 +87,7 @@ def _most_replicas(limits: Fleet, service: Service) -> int:
     return fits
 
 
-def _order(fleet: FleetPlan) -> tuple[bool, int, int]:
-    return not fleet.holds, fleet.serving * fleet.service.workers, fleet.budget.shares[0].rolling
+def _order(fleet: FleetPlan) -> tuple[bool, float, int]:
+    """Fewest processes for the peak first; without a peak what each carries tells the same."""
+    processes = -fleet.worker_rps if fleet.needed is None else fleet.needed * fleet.service.workers
+    return not fleet.holds, processes, fleet.budget.shares[0].rolling

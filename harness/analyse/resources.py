@@ -37,6 +37,11 @@ class ConnectionReadings:
             return math.nan
         return float(self.counts[:, self.states.index("active")].mean()) if "active" in self.states else 0.0
 
+    @property
+    def means(self) -> dict[str, float]:
+        """Mean number by state; empty without a reading."""
+        return dict(zip(self.states, self.counts.mean(axis=0).tolist(), strict=True)) if len(self.time_s) else {}
+
 
 def connection_readings(activity: pd.DataFrame, windows: Windows) -> ConnectionReadings:
     """The readings of pg_stat_activity within the measured stretches.

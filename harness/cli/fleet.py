@@ -8,7 +8,17 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from harness.cli.options import Json
+from harness.cli.options import (
+    Jobs,
+    Json,
+    MaxClientConn,
+    MaxConnections,
+    PgBouncerPool,
+    Replicas,
+    Reserved,
+    Surge,
+    Workers,
+)
 from harness.cli.showing import print_json
 from harness.errors import (
     AnswerIsNo,
@@ -17,23 +27,17 @@ from harness.errors import (
 
 
 def budget(  # noqa: PLR0917 -- typer calls it by keyword; one parameter an option
-    replicas: Annotated[int | None, typer.Option("--replicas", help="Instances of the service.")] = None,
-    workers: Annotated[int | None, typer.Option("--workers", help="Processes of a replica; default 1.")] = None,
+    replicas: Replicas = None,
+    workers: Workers = None,
     engines: Annotated[int | None, typer.Option("--engines", help="Engines of a process; default 1.")] = None,
     pool_size: Annotated[int | None, typer.Option("--pool-size", help="Default 5, as SQLAlchemy's.")] = None,
     max_overflow: Annotated[int | None, typer.Option("--max-overflow", help="Default 10, as SQLAlchemy's.")] = None,
-    jobs: Annotated[int | None, typer.Option("--jobs", help="Connections of jobs, straight to Postgres.")] = None,
-    surge: Annotated[
-        str | None, typer.Option("--surge", metavar="SHARE%|N", help="As a deployment's maxSurge; default 25%.")
-    ] = None,
-    max_connections: Annotated[int | None, typer.Option("--max-connections", help="Of Postgres; default 100.")] = None,
-    reserved: Annotated[int | None, typer.Option("--reserved", help="What Postgres keeps back; default 3.")] = None,
-    pgbouncer: Annotated[
-        int | None, typer.Option("--pgbouncer", metavar="POOL", help="Through PgBouncer, with this default_pool_size.")
-    ] = None,
-    max_client_conn: Annotated[
-        int | None, typer.Option("--max-client-conn", help="Through PgBouncer, with this limit; default 100.")
-    ] = None,
+    jobs: Jobs = None,
+    surge: Surge = None,
+    max_connections: MaxConnections = None,
+    reserved: Reserved = None,
+    pgbouncer: PgBouncerPool = None,
+    max_client_conn: MaxClientConn = None,
     services: Annotated[
         Path | None, typer.Option("--services", metavar="FILE", help="Several services that share a server, as TOML.")
     ] = None,
@@ -42,7 +46,7 @@ def budget(  # noqa: PLR0917 -- typer calls it by keyword; one parameter an opti
     """Count the connections a fleet may open against what Postgres and PgBouncer take; nothing is run."""
     from harness import analyse, plan, present
 
-    asked = {
+    options = {
         "replicas": replicas,
         "workers": workers,
         "engines": engines,
@@ -50,10 +54,12 @@ def budget(  # noqa: PLR0917 -- typer calls it by keyword; one parameter an opti
         "max_overflow": max_overflow,
         "jobs": jobs,
         "surge": surge,
+        "max_connections": max_connections,
+        "reserved": reserved,
+        "default_pool_size": pgbouncer,
+        "max_client_conn": max_client_conn,
     }
-    limits = {"max_connections": max_connections, "reserved": reserved}
-    pooler = {"default_pool_size": pgbouncer, "max_client_conn": max_client_conn}
-    given = {key: value for key, value in (asked | limits | pooler).items() if value is not None}
+    given = {key: value for key, value in options.items() if value is not None}
     if services is not None:
         if given:
             raise UsageError(
@@ -66,8 +72,7 @@ def budget(  # noqa: PLR0917 -- typer calls it by keyword; one parameter an opti
             "How many replicas there are is missing.", next_step="Add --replicas N, or --services FILE for several."
         )
     else:
-        parts = [{key: given[key] for key in part if key in given} for part in (limits, asked, pooler)]
-        fleet = plan.fleet_of(parts[0], parts[1], parts[2] or None)
+        fleet = plan.fleet_of(given)
     weighed = analyse.weigh(fleet)
     if as_json:
         print_json(present.budget_dict(weighed))

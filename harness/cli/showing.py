@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,8 @@ from harness.errors import (
 )
 
 if TYPE_CHECKING:
+    from harness.domain.capacity import CellCapacity
+    from harness.domain.capacity_plan import CapacityPlan, Wanted
     from harness.domain.experiment import Gate
     from harness.domain.gate import GateVerdict
     from harness.domain.verdict import Report
@@ -64,24 +66,39 @@ def show_report(store: RunStore, *, as_json: bool) -> Report:
     return report
 
 
-def show_capacity(store: RunStore, *, as_json: bool) -> int:
-    """Write the derived files, print; 1 where no cell meets the SLO at any rate, 4 where none could be measured."""
+def show_capacity(store: RunStore, wanted: Wanted | None = None, *, as_json: bool) -> int:
+    """Write the derived files, a plan for what is wanted among them, and print. Returns the exit code."""
     from harness import present
     from harness import run as sequencing
 
     unwritten: dict[str, OSError] = {}
-    cells = sequencing.publish_capacity(store, unwritten.__setitem__)
+    cells, planned = sequencing.publish_capacity(store, unwritten.__setitem__, wanted)
+    info = store.read_info()
     if as_json:
-        print_json({"run": str(store.path), **present.capacity_dict(cells)})
+        plan = {} if planned is None else {"plan": present.capacity_plan_dict(planned, info.experiment)}
+        print_json({"run": str(store.path), **present.capacity_dict(cells), **plan})
     else:
-        files = [name for name in ("report.html", "capacity.json") if name not in unwritten]
-        present.print_capacity(store.read_info(), cells, Console(), {name: str(store.path / name) for name in files})
+        names = ("plan.html",) if planned is not None else ()
+        files = {
+            name: str(store.path / name) for name in (*names, "report.html", "capacity.json") if name not in unwritten
+        }
+        present.print_capacity(info, cells, Console(), files, planned)
     for name, error in unwritten.items():
         warn(f"{store.path / name} was not written: {error.strerror}.")
+    return capacity_code(cells, planned)
+
+
+def capacity_code(cells: Sequence[CellCapacity], planned: CapacityPlan | None) -> int:
+    """The exit code of a search: 1 where no cell meets the SLO at any rate, 4 where none could be measured; with a plan
+    also 1 where no fleet of it holds, 3 where nothing is known to plan with."""
     stops = {cell.found.stop for cell in cells if cell.found is not None}
+    if stops == {"instrument"}:
+        return MeasurementError.exit_code
     if stops == {"nothing_meets"}:
         return AnswerIsNo.exit_code
-    return MeasurementError.exit_code if stops == {"instrument"} else 0
+    if planned is None or (planned.best is not None and planned.best.holds):
+        return 0
+    return Inconclusive.exit_code if planned.best is None else AnswerIsNo.exit_code
 
 
 def _numbers(version: str) -> tuple[int, ...]:

@@ -15,6 +15,8 @@ POSTGRES_MAX = 262_143
 """the most that Postgres takes for max_connections"""
 COUNT_MAX = 100_000
 """of anything that is counted; no fleet comes near"""
+SERVICE = "service"
+"""the name of the one service of a fleet that no file describes"""
 _STRICT: Mapping[str, Any] = {"extra": "forbid"}
 
 

@@ -9,7 +9,7 @@ confirmed there, so that what comes out is a bracket that launches of their own 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -137,11 +137,15 @@ class MeasuredStep:
     role: Role
     times: int
     result: Result
+    p50_ms: float
     p95_ms: float
-    """infinite where more failed than it leaves room for"""
+    p99_ms: float
+    """each infinite where more failed than it leaves room for"""
     error_rate: float
     carried_rps: float
     connections_peak: int
+    connections: Mapping[str, float]
+    """that Postgres saw on average, by state; empty where nobody looked"""
     cpu_share: float
     """of what the service's processes can use of a core each; NaN where they were not seen"""
     pool_used_share: float

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
-from harness.domain.budget import Budget, Fleet, Service
+from harness.domain.budget import SERVICE, Budget, Fleet, Service
 from harness.domain.capacity import CellCapacity
 
-SERVICE = "service"
-"""The name of the one service of a fleet that no file describes."""
+SituationName = Literal["steady", "lost", "rolling"]
+"""also what a `Demand` calls its connections then"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,7 +19,7 @@ class Wanted:
     """What a fleet is planned for."""
 
     limits: Fleet
-    """of Postgres and PgBouncer, and one service: its replicas, workers and pools hold as far as they are `named`"""
+    """of Postgres and PgBouncer, and one service: its replicas and workers hold as far as they are `named`"""
     named: frozenset[str]
     """keys that were given; all others have defaults, or the values of the replica that was measured"""
     headroom: float
@@ -27,12 +29,31 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Situation:
+    """What a fleet carries at some time, and what it may open then."""
+
+    name: SituationName
+    """in steady running, with one replica lost, while all replicas are replaced"""
+    replicas: int
+    """that take requests"""
+    carries_rps: float
+    """within the SLO"""
+    used_share: float | None
+    """of that, at the peak; None without a peak, infinite where nothing is carried"""
+    connections: int
+    """of Postgres at most, with jobs and what is reserved"""
+    clients: int | None
+    """of PgBouncer at most; None without one"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FleetPlan:
     """A fleet of one cell's service: each replica carries what the one that was measured did."""
 
     capacity: CellCapacity
     measured: Service
     """the replica that was measured"""
+    wanted: Wanted
     replica_rps: float
     """at which every fresh launch met the SLO; in proportion where replicas have other workers than the measured one"""
     needed: int | None
@@ -40,7 +61,6 @@ class FleetPlan:
     most: int
     """replicas that fit the limits at worst; 0: not even one does"""
     budget: Budget
-    peak_rps: float | None
 
     @property
     def service(self) -> Service:
@@ -53,28 +73,40 @@ class FleetPlan:
         return self.replica_rps / self.service.workers
 
     @property
-    def serving(self) -> int:
-        """Replicas that take requests in steady running."""
-        return self.service.replicas
-
-    @property
-    def serving_rolling(self) -> int:
-        """Likewise while they are replaced: without a surge one ends before the next begins."""
-        return self.serving if self.service.surge_replicas else self.serving - 1
-
-    @property
     def suffices(self) -> bool:
         """Whether there are as many replicas as the peak takes."""
-        return self.needed is None or self.serving >= self.needed
+        return self.needed is None or self.service.replicas >= self.needed
 
     @property
     def holds(self) -> bool:
         """Whether it carries the load and fits the limits."""
         return self.suffices and self.budget.fits
 
-    def carries_rps(self, replicas: int) -> float:
-        """What so many replicas carry within the SLO."""
-        return replicas * self.replica_rps
+    @property
+    def situations(self) -> tuple[Situation, ...]:
+        """Steady running, a replica lost, a rolling deploy: without a surge one replica ends before the next begins."""
+        replicas = self.service.replicas
+        deploying = replicas if self.service.surge_replicas else replicas - 1
+        return (
+            self._situation("steady", replicas),
+            self._situation("lost", replicas - 1),
+            self._situation("rolling", deploying),
+        )
+
+    def _situation(self, name: SituationName, serving: int) -> Situation:
+        carries_rps, peak_rps, clients = serving * self.replica_rps, self.wanted.peak_rps, self.budget.clients
+        return Situation(
+            name=name,
+            replicas=serving,
+            carries_rps=carries_rps,
+            used_share=None if peak_rps is None else peak_rps / carries_rps if carries_rps else math.inf,
+            connections=getattr(self.budget.server, name),
+            clients=None if clients is None else getattr(clients, name),
+        )
+
+    def peak_at_most_rps(self, replicas: int) -> float:
+        """The highest peak for which so many replicas are enough: headroom left, and carried whole when one is lost."""
+        return self.replica_rps * min(replicas * (1 - self.wanted.headroom), replicas - 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

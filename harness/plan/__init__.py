@@ -3,7 +3,7 @@
 Pydantic is used at this edge only; everything returned is a frozen value of `harness.domain`.
 """
 
-from harness.plan.budget import fleet_of, load_fleet
+from harness.plan.budget import fleet_of, load_fleet, wanted_of
 from harness.plan.ceilings import check_ceilings
 from harness.plan.cells import expand
 from harness.plan.codec import cell_without_secrets, masked_keys, without_secrets
@@ -26,6 +26,7 @@ __all__ = [
     "resolve_scenario",
     "shipped",
     "shipped_names",
+    "wanted_of",
     "with_secrets",
     "without_secrets",
 ]

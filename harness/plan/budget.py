@@ -1,22 +1,28 @@
-"""A fleet's description, from a services file or the command line, checked before it is weighed."""
+"""A fleet's description, from a services file or a command's options, checked before it is weighed or planned for."""
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from harness.domain.budget import COUNT_MAX, Fleet, PgBouncer, Service
+from harness.domain.budget import COUNT_MAX, SERVICE, Fleet, PgBouncer, Service
+from harness.domain.capacity_plan import Wanted
+from harness.domain.rate import SHARE
 from harness.errors import UsageError
 from harness.plan.lines import Source, key_lines
 from harness.plan.parse import check_depth, read_text, read_toml
 from harness.plan.rules import NAME
 from harness.plan.schema import checked
 
+SERVICE_KEYS = ("replicas", "workers", "engines", "pool_size", "max_overflow", "jobs", "surge")
+LIMIT_KEYS = ("max_connections", "reserved")
+POOLER_KEYS = ("default_pool_size", "max_client_conn")
+"""the keys of a fleet of one service that commands have options for"""
 _SURGE = re.compile(r"(\d{1,6})(%?)", re.ASCII)
-_COMMAND_LINE = Source(name="poolbench budget")
 
 
 def load_fleet(path: Path) -> Fleet:
@@ -39,14 +45,41 @@ def load_fleet(path: Path) -> Fleet:
     return fleet
 
 
-def fleet_of(server: Mapping[str, Any], service: Mapping[str, Any], pgbouncer: Mapping[str, Any] | None) -> Fleet:
-    """Return a fleet of one service, from the command line's options by their keys. Raises UsageError."""
-    through = {"pgbouncer": pgbouncer is not None}
-    only = checked(Service, {**service, **through}, _COMMAND_LINE, known=())
-    pooler = None if pgbouncer is None else checked(PgBouncer, pgbouncer, _COMMAND_LINE, known=())
-    fleet = replace(checked(Fleet, server, _COMMAND_LINE, known=()), services={"service": only}, pgbouncer=pooler)
-    _check(fleet, _COMMAND_LINE)
+def fleet_of(given: Mapping[str, Any], command: str = "poolbench budget") -> Fleet:
+    """Return a fleet of one service, from a command's options by their keys. Raises UsageError."""
+    options = Source(name=command)
+
+    def of(keys: Iterable[str]) -> dict[str, Any]:
+        return {key: given[key] for key in keys if key in given}
+
+    pgbouncer = of(POOLER_KEYS) or None
+    only = checked(Service, of(SERVICE_KEYS) | {"pgbouncer": pgbouncer is not None}, options, known=())
+    pooler = None if pgbouncer is None else checked(PgBouncer, pgbouncer, options, known=())
+    fleet = replace(checked(Fleet, of(LIMIT_KEYS), options, known=()), services={SERVICE: only}, pgbouncer=pooler)
+    _check(fleet, options)
     return fleet
+
+
+def wanted_of(given: Mapping[str, Any], *, peak_rps: float | None, headroom: str) -> Wanted:
+    """Return what a fleet is planned for, from the options of `poolbench capacity --report`. Raises UsageError."""
+    command = "poolbench capacity"
+    if peak_rps is not None and not 0 < peak_rps < math.inf:
+        raise UsageError(
+            f"{command}: peak must be a rate above 0, not {peak_rps:g}.",
+            next_step="Give the arrivals a second that the fleet is to carry: --peak 300.",
+        )
+    share = SHARE.fullmatch(headroom.strip())
+    if share is None or float(share[1]) >= 100:
+        raise UsageError(
+            f'{command}: headroom must be a percentage from 0% up to less than 100%, not "{headroom[:40]}".',
+            next_step="Give the share of what the fleet carries that is to stay free at the peak: --headroom 30%.",
+        )
+    return Wanted(
+        limits=fleet_of({"replicas": 1, **given}, command),
+        named=frozenset(given),
+        headroom=float(share[1]) / 100,
+        peak_rps=peak_rps,
+    )
 
 
 def _known(raw: Mapping[str, Any]) -> tuple[str, ...]:

@@ -10,13 +10,14 @@ from collections.abc import Callable
 from harness.domain.verdict import Report
 from harness.present.baselines_text import baseline_table, baselines_dict
 from harness.present.budget import budget_dict, budget_page
+from harness.present.capacity_plan import capacity_plan_dict
 from harness.present.capacity_text import capacity_dict
 from harness.present.check_text import check_dict, check_table
 from harness.present.ci import GATE_SCHEMA, gate_markdown, gated_of, github_lines, junit_xml
 from harness.present.discovered_text import discovered_texts
 from harness.present.export import benchmark_entries, left_out_text
 from harness.present.gate_text import FROZEN, RUN_OR_COMPARE, comparison_text
-from harness.present.html import render_capacity, render_html
+from harness.present.html import render_capacity, render_html, render_plan
 from harness.present.plan_notes import crowded_text, plan_notes, working_tree_text
 from harness.present.progress import rate_text
 from harness.present.summary_json import as_dict, gate_dict
@@ -37,6 +38,7 @@ __all__ = [
     "budget_dict",
     "budget_page",
     "capacity_dict",
+    "capacity_plan_dict",
     "check_dict",
     "check_table",
     "comparison_text",
@@ -56,5 +58,6 @@ __all__ = [
     "rate_text",
     "render_capacity",
     "render_html",
+    "render_plan",
     "working_tree_text",
 ]

@@ -7,10 +7,13 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from harness.domain.capacity import CellCapacity
+from harness.domain.capacity_plan import CapacityPlan
 from harness.domain.evidence import RunInfo
 from harness.domain.verdict import CellSummary, EndpointSummary, Report
 from harness.present import numbers, view
 from harness.present.binding_text import binding_lines, binding_rows
+from harness.present.budget import budget_lines
+from harness.present.capacity_plan import assumptions, cell_rows, measured_facts, plan_text, situation_rows
 from harness.present.capacity_text import capacity_text, step_rows
 from harness.present.findings import findings, own_findings, reasons
 from harness.present.gate_text import part_rows, rule_rows
@@ -61,14 +64,40 @@ def render_html(report: Report) -> bytes:
 
 def render_capacity(info: RunInfo, cells: Sequence[CellCapacity]) -> bytes:
     """The report of a search for a capacity, as one UTF-8 file."""
-    from harness.present.figures.capacity import capacity_figure
+    from harness.present.figures.capacity import capacity_figure, shown_percentile
 
     experiment = info.experiment
     page = _template("capacity.html.j2").render(
         info=info,
         texts=[capacity_text(cell, experiment.slo, experiment.capacity.confirmations) for cell in cells],
+        percentile=shown_percentile(experiment.slo),
         svg=capacity_figure(cells, experiment.slo),
         rows=step_rows(cells),
+        fingerprint=view.fingerprint(info.environment),
+    )
+    return page.encode("utf-8")
+
+
+def render_plan(info: RunInfo, plan: CapacityPlan) -> bytes:
+    """A capacity plan, as one UTF-8 file."""
+    from harness.present.figures.capacity import capacity_figure, connections_figure, shown_percentile
+
+    experiment, fleet = info.experiment, plan.best
+    page = _template("capacity_plan.html.j2").render(
+        info=info,
+        answer=plan_text(plan, experiment),
+        peak=plan.wanted.peak_rps,
+        limit=plan.wanted.limits.max_connections,
+        pooler=fleet is not None and fleet.budget.clients is not None,
+        situations=[] if fleet is None else situation_rows(fleet),
+        cells=cell_rows(plan, experiment),
+        budget=[] if fleet is None else list(budget_lines(fleet.budget)),
+        facts=measured_facts(plan, info),
+        percentile=shown_percentile(experiment.slo),
+        latency_svg=capacity_figure(plan.cells, experiment.slo),
+        connections_svg=connections_figure(plan.cells),
+        assumptions=assumptions(plan, info),
+        rows=step_rows(plan.cells),
         fingerprint=view.fingerprint(info.environment),
     )
     return page.encode("utf-8")

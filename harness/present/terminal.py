@@ -17,12 +17,14 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.domain.capacity import CellCapacity
+from harness.domain.capacity_plan import CapacityPlan
 from harness.domain.evidence import RunInfo
 from harness.domain.experiment import Cell, Gate
 from harness.domain.gate import GateVerdict
 from harness.domain.load import Sitting
 from harness.domain.verdict import CellSummary, Report
 from harness.present.binding_text import binding_lines
+from harness.present.capacity_plan import plan_text
 from harness.present.capacity_text import StepRow, capacity_text, step_rows
 from harness.present.findings import findings
 from harness.present.gate_text import RuleRow, gate_text, part_rows, rule_rows
@@ -132,11 +134,21 @@ def print_report(report: Report, console: Console, paths: Mapping[str, str]) -> 
         console.print(Text(f"{name}: {path}"), soft_wrap=True)
 
 
-def print_capacity(info: RunInfo, cells: Sequence[CellCapacity], console: Console, paths: Mapping[str, str]) -> None:
-    """What was found of each cell, every launch that led there, and where the files are."""
+def print_capacity(
+    info: RunInfo,
+    cells: Sequence[CellCapacity],
+    console: Console,
+    paths: Mapping[str, str],
+    plan: CapacityPlan | None = None,
+) -> None:
+    """The plan if there is one, what was found of each cell, every launch that led there, and where the files are."""
     experiment = info.experiment
+    if plan is not None:
+        console.print(Text(plan_text(plan, experiment), style="bold"))
+        console.print()
     for cell in cells:
-        console.print(Text(capacity_text(cell, experiment.slo, experiment.capacity.confirmations), style="bold"))
+        style = "bold" if plan is None else ""
+        console.print(Text(capacity_text(cell, experiment.slo, experiment.capacity.confirmations), style=style))
     rows = step_rows(cells)
 
     def values(of: Callable[[StepRow], str]) -> tuple[str, ...]:

@@ -96,8 +96,8 @@ def facts(report: Report) -> tuple[tuple[str, str], ...]:
         ("Probe user", _probe_user_fact(info)),
         ("Service", _service_fact(report)),
         ("Code", code_text(report)),
-        ("Database", _database_fact(info)),
-        ("Machine", _machine_fact(info.environment)),
+        ("Database", database_text(info)),
+        ("Machine", machine_text(info.environment)),
     )
     return tuple((name, value) for name, value in named if value)
 
@@ -205,6 +205,14 @@ def _open_load(report: Report) -> Iterator[str]:
     )
 
 
+def load_terms(cells: Sequence[Cell]) -> str:
+    """What open load is made of, whatever its rate."""
+    return (
+        f"scenario {_distinct(cells, lambda c: c.load.scenario)}, {_distinct(cells, lambda c: c.load.arrivals)} gaps, "
+        f"timeout {_distinct(cells, lambda c: duration(c.load.request_timeout_s))}"
+    )
+
+
 def _closed_load(info: RunInfo) -> Iterator[str]:
     cells = [cell for cell in info.cells if cell.load.model == "closed"]
     if cells:
@@ -275,7 +283,7 @@ def code_text(report: Report) -> str:
     return "; ".join(f"{own}: {text}" if own else text for text, own in arms.items())
 
 
-def _database_fact(info: RunInfo) -> str:
+def database_text(info: RunInfo) -> str:
     """The databases that were made for the launches; "" where the service has one of its own."""
     cells = [cell for cell in info.cells if cell.takes_settings]
     if not cells:
@@ -302,7 +310,7 @@ def _filled_text(cell: Cell) -> str:
     return f"{count(cell.database.rows)} rows" if cell.target.is_reference else "empty at first"
 
 
-def _machine_fact(environment: Mapping[str, Any]) -> str:
+def machine_text(environment: Mapping[str, Any]) -> str:
     """The few lines of the fingerprint that a reader compares first; all of it stands at the report's end."""
     machine = _section(environment, "machine")
     memory_bytes = machine.get("memory_bytes")

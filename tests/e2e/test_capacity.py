@@ -59,6 +59,12 @@ def test_the_bracket_lies_where_the_exact_queue_has_its_capacity(poolbench) -> N
     assert again.returncode == 0
     assert "within p95 \u2264 300 ms, and no longer" in " ".join(again.stdout.split())
     assert "<svg" in (folder / "report.html").read_text()
+    planned = poolbench("capacity", str(folder), "--report", "--peak", "500", "--json")
+    assert planned.returncode == 0, planned.stderr
+    (fleet,) = json.loads(planned.stdout)["plan"]["fleets"]
+    assert fleet["replica_rps"] == cell["highest_pass_rps"]
+    assert fleet["situations"][0]["connections"] == fleet["replicas"] + 3, "one connection each, as its process said"
+    assert "<svg" in (folder / "plan.html").read_text()
 
 
 def test_where_everything_tried_is_met_no_capacity_is_claimed(poolbench) -> None:

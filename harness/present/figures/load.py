@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_STATES = (
+STATES = (
     ("active", BLUE, ""),
     ("idle in transaction", ORANGE, "////"),
     ("idle in transaction (aborted)", RED, "xxxx"),
@@ -48,9 +48,9 @@ def connections(report: Report, frame: pd.DataFrame) -> Figure:
     """A panel per cell: connections stacked by state, with the limits that apply to it; two sides on one scale."""
     cells = seen_cells(report, frame)
     panels = style.Panels([titled(cell) for cell in cells], height_in=1.3, gap_in=0.42)
-    known = [state for state, _, _ in _STATES]
+    known = [state for state, _, _ in STATES]
     others = sorted(set(frame["state"].astype(str)) - {*known, ""})
-    looks = (*_STATES, *((state, GREEN, "\\\\\\\\") for state in others))
+    looks = (*STATES, *((state, GREEN, "\\\\\\\\") for state in others))
     limits = {cell.cell.id: limit_lines(cell, max_connections(report, cell.cell)) for cell in cells}
     owns = {cell.cell.id: frame[frame["cell_id"] == cell.cell.id] for cell in cells}
     common = max(_top(limits[name], _peak(own)) for name, own in owns.items()) if report.gate is not None else 0.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from types import ModuleType
 from typing import Any
@@ -12,9 +13,9 @@ from hypothesis import strategies as st
 
 from harness.analyse.capacity import replica_of
 from harness.analyse.capacity_plan import plan_capacity, replicas_needed
-from harness.domain.budget import Fleet, PgBouncer, Service
+from harness.domain.budget import SERVICE, Fleet, PgBouncer, Service
 from harness.domain.capacity import CellCapacity, Found
-from harness.domain.capacity_plan import SERVICE, CapacityPlan, FleetPlan, Wanted
+from harness.domain.capacity_plan import CapacityPlan, FleetPlan, Wanted
 from harness.domain.evidence import AppliedPool, AppliedProcess
 from harness.domain.experiment import Cell, Pool, Target
 
@@ -65,8 +66,13 @@ def test_replicas_that_a_peak_takes(peak_rps: float, replica_rps: float, headroo
 def test_a_fleet_with_its_connections_by_hand(cell: Cell) -> None:
     """300/s at 100/s a replica, 30 % free: 5 replicas; 25 % surge of 5 is 2 more; 10 connections each."""
     fleet = planned(cell, wanted(max_connections=80, jobs=2))
-    assert (fleet.needed, fleet.serving, fleet.serving_rolling) == (5, 5, 5)
-    assert (fleet.carries_rps(5), fleet.carries_rps(4), fleet.worker_rps) == (500, 400, 100)
+    assert (fleet.needed, fleet.service.replicas, fleet.worker_rps) == (5, 5, 100)
+    assert [(own.name, own.replicas, own.carries_rps, own.used_share, own.connections) for own in fleet.situations] == [
+        ("steady", 5, 500, 0.6, 5 * 10 + 5),
+        ("lost", 4, 400, 0.75, 4 * 10 + 5),
+        ("rolling", 5, 500, 0.6, 7 * 10 + 5),
+    ]
+    assert fleet.peak_at_most_rps(5) == pytest.approx(350)
     server = fleet.budget.server
     assert (server.steady, server.rolling, server.lost, server.limit) == (5 * 10 + 5, 7 * 10 + 5, 4 * 10 + 5, 80)
     assert (server.left, fleet.holds) == (5, True)
@@ -76,9 +82,9 @@ def test_a_fleet_with_its_connections_by_hand(cell: Cell) -> None:
 def test_the_most_replicas_fit_and_one_more_does_not(cell: Cell) -> None:
     """Of 100 connections 97 are left for replicas of 10: 7 and a surge of 2 are 90, 8 and 2 are 100."""
     fleet = planned(cell, wanted(peak_rps=None))
-    assert (fleet.most, fleet.serving, fleet.needed, fleet.holds) == (7, 7, None, True)
+    assert (fleet.most, fleet.service.replicas, fleet.needed, fleet.holds) == (7, 7, None, True)
     none = planned(cell, wanted(peak_rps=None, max_connections=12))
-    assert (none.most, none.serving, none.holds) == (0, 1, False)
+    assert (none.most, none.service.replicas, none.holds) == (0, 1, False)
 
 
 def test_what_a_peak_takes_may_not_fit(cell: Cell) -> None:
@@ -90,7 +96,7 @@ def test_what_a_peak_takes_may_not_fit(cell: Cell) -> None:
 
 def test_replicas_that_are_given_are_held_against_the_peak(cell: Cell) -> None:
     too_few = planned(cell, wanted(300, replicas=4))
-    assert (too_few.serving, too_few.needed, too_few.suffices, too_few.holds) == (4, 5, False, False)
+    assert (too_few.service.replicas, too_few.needed, too_few.suffices, too_few.holds) == (4, 5, False, False)
     assert planned(cell, wanted(300, replicas=5)).holds
 
 
@@ -106,7 +112,11 @@ def test_workers_carry_in_proportion_and_have_pools_of_their_own(cell: Cell) -> 
 
 def test_without_a_surge_one_ends_before_the_next_begins(cell: Cell) -> None:
     fleet = planned(cell, wanted(surge="0"))
-    assert (fleet.serving, fleet.serving_rolling, fleet.budget.server.rolling) == (5, 4, 53)
+    steady, _, rolling = fleet.situations
+    assert (steady.replicas, rolling.replicas, rolling.carries_rps, rolling.connections) == (5, 4, 400, 53)
+    alone = planned(cell, wanted(surge="0", replicas=1)).situations
+    assert [(own.replicas, own.used_share) for own in alone] == [(1, 3.0), (0, math.inf), (0, math.inf)]
+    assert {own.used_share for own in planned(cell, wanted(peak_rps=None)).situations} == {None}
 
 
 def test_behind_pgbouncer_the_fleet_is_clients_and_postgres_has_its_pool(cell: Cell) -> None:
@@ -114,6 +124,7 @@ def test_behind_pgbouncer_the_fleet_is_clients_and_postgres_has_its_pool(cell: C
     fleet = planned(cell, asked)
     assert fleet.budget.clients is not None
     assert (fleet.budget.clients.rolling, fleet.budget.server.rolling, fleet.holds) == (170, 23, True)
+    assert [(own.connections, own.clients) for own in fleet.situations] == [(23, 130), (23, 120), (23, 170)]
 
 
 def test_what_was_measured_behind_pgbouncer_is_planned_behind_one_of_its_size(cell: Cell) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 import harness.run
 from harness.cli import ending, main
-from harness.cli.showing import answer, gate_code
+from harness.cli.showing import answer, capacity_code, gate_code
 from harness.domain.experiment import Gate
 from harness.domain.gate import Decision
 from harness.domain.verdict import Promise
@@ -52,6 +52,29 @@ def judged(verdict: Decision, on_inconclusive: Literal["pass", "fail"] = "pass",
 )
 def test_the_exit_code_of_a_gate(found: Any, code: int) -> None:
     assert answer(found) == code
+
+
+@pytest.mark.parametrize(
+    ("stops", "holds", "code"),
+    [
+        (["bracketed"], (), 0),
+        (["ceiling"], (), 0),
+        (["nothing_meets"], (), 1),
+        (["nothing_meets", "bracketed"], (), 0),
+        (["instrument"], (), 4),
+        (["bracketed"], (True, False), 0),
+        (["bracketed"], (False, False), 1),
+        (["ceiling", "nothing_meets"], (None,), 3),
+        (["nothing_meets"], (None,), 1),
+        (["instrument"], (None,), 4),
+    ],
+)
+def test_the_exit_code_of_a_search(stops: list[str], holds: tuple[bool | None, ...], code: int) -> None:
+    """`holds` are the planned fleets, best first: none without a plan, None where none could be planned."""
+    cells: Any = [SimpleNamespace(found=SimpleNamespace(stop=stop)) for stop in stops]
+    best = SimpleNamespace(holds=holds[0]) if holds and holds[0] is not None else None
+    planned: Any = SimpleNamespace(best=best) if holds else None
+    assert capacity_code(cells, planned) == code
 
 
 @pytest.mark.parametrize(

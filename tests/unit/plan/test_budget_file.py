@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,9 @@ from typing import Any
 import pytest
 
 from harness.domain.budget import Fleet, PgBouncer, Service
+from harness.domain.capacity_plan import Wanted
 from harness.errors import UsageError
-from harness.plan import fleet_of, load_fleet
+from harness.plan import fleet_of, load_fleet, wanted_of
 
 FILE = """\
 max_connections = 200
@@ -62,10 +64,8 @@ def test_the_file_in_the_docs_is_right(tmp_path: Path) -> None:
 
 
 def test_the_command_line_becomes_a_fleet_of_one_service() -> None:
-    assert fleet_of({"reserved": 4}, {"replicas": 2}, None) == Fleet(
-        reserved=4, services={"service": Service(replicas=2)}
-    )
-    through = fleet_of({}, {"replicas": 2}, {"default_pool_size": 30})
+    assert fleet_of({"reserved": 4, "replicas": 2}) == Fleet(reserved=4, services={"service": Service(replicas=2)})
+    through = fleet_of({"replicas": 2, "default_pool_size": 30})
     assert through.pooler == PgBouncer(default_pool_size=30)
 
 
@@ -128,18 +128,54 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("server", "service", "pgbouncer", "message"),
+    ("given", "message"),
     [
-        ({}, {"replicas": 0}, None, "poolbench budget: replicas must be at least 1, not 0. Change replicas."),
-        ({}, {"replicas": 1, "surge": "250%"}, None, 'surge must be at most 100%, not "250%". Change surge.'),
-        ({}, {"replicas": 1}, {"default_pool_size": 0}, "default_pool_size must be at least 1, not 0."),
-        ({"max_connections": 3}, {"replicas": 1}, None, "max_connections = 3 leaves nothing beside the 3 that are"),
-        ({"reserved": -1}, {"replicas": 1}, None, "reserved must be at least 0, not -1."),
+        ({"replicas": 0}, "poolbench budget: replicas must be at least 1, not 0. Change replicas."),
+        ({"replicas": 1, "surge": "250%"}, 'surge must be at most 100%, not "250%". Change surge.'),
+        ({"replicas": 1, "default_pool_size": 0}, "default_pool_size must be at least 1, not 0."),
+        ({"max_connections": 3, "replicas": 1}, "max_connections = 3 leaves nothing beside the 3 that are"),
+        ({"reserved": -1, "replicas": 1}, "reserved must be at least 0, not -1."),
     ],
 )
-def test_wrong_options_are_named(
-    server: dict[str, int], service: dict[str, Any], pgbouncer: dict[str, Any] | None, message: str
-) -> None:
+def test_wrong_options_are_named(given: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError) as error:
-        fleet_of(server, service, pgbouncer)
+        fleet_of(given)
     assert message in str(error.value)
+
+
+def test_what_a_fleet_is_planned_for() -> None:
+    asked = wanted_of({"max_connections": 200, "surge": "1"}, peak_rps=300.0, headroom="12.5%")
+    assert asked == Wanted(
+        limits=Fleet(max_connections=200, services={"service": Service(replicas=1, surge="1")}),
+        named=frozenset({"max_connections", "surge"}),
+        headroom=0.125,
+        peak_rps=300.0,
+    )
+    assert wanted_of({}, peak_rps=None, headroom="0%").headroom == 0
+
+
+@pytest.mark.parametrize(
+    ("given", "peak_rps", "headroom", "message"),
+    [
+        (
+            {},
+            300.0,
+            "100%",
+            'poolbench capacity: headroom must be a percentage from 0% up to less than 100%, not "100%".',
+        ),
+        ({}, 300.0, "130%", 'not "130%". Give the share'),
+        ({}, 300.0, "30", 'not "30". Give the share'),
+        ({}, 300.0, "-5%", 'not "-5%". Give the share'),
+        ({}, 0.0, "30%", "poolbench capacity: peak must be a rate above 0, not 0. Give the arrivals a second"),
+        ({}, -3.0, "30%", "peak must be a rate above 0, not -3."),
+        ({}, math.nan, "30%", "peak must be a rate above 0, not nan."),
+        ({}, math.inf, "30%", "peak must be a rate above 0, not inf."),
+        ({"replicas": 0}, 300.0, "30%", "poolbench capacity: replicas must be at least 1, not 0."),
+        ({"surge": "101%"}, 300.0, "30%", 'surge must be at most 100%, not "101%".'),
+    ],
+)
+def test_what_no_fleet_can_be_planned_for(given: dict[str, Any], peak_rps: float, headroom: str, message: str) -> None:
+    with pytest.raises(UsageError) as error:
+        wanted_of(given, peak_rps=peak_rps, headroom=headroom)
+    assert message in str(error.value)
+    assert error.value.next_step
