@@ -54,7 +54,7 @@ def run_sitting(
         log = stack.enter_context(observe.server_log(place.server, _database_names(urls)))
         far = stack.enter_context(deploy.distances(place.server, sitting.launches, urls))
         near = stack.enter_context(deploy.bouncers(sitting.launches, far.urls))
-        starts = _starts(sitting, place, near.urls, folder)
+        starts = _starts(sitting, place, near.urls, folder, detail=experiment.observe.detail)
         versions = {launch.id: place.sides.version_of(launch.cell) for launch in sitting.launches}
         targets = stack.enter_context(deploy.start_all(starts, probe=experiment.observe.probe))
         gauges = {start.launch.id: start.probe_dir for start in starts} if experiment.observe.probe else {}
@@ -115,13 +115,16 @@ def _ticks(sitting: Sitting, folder: Path, emit: Emit, rest_s: float) -> Callabl
     return tick
 
 
-def _starts(sitting: Sitting, place: Place, urls: Mapping[str, str], folder: Path) -> list[deploy.TargetStart]:
+def _starts(
+    sitting: Sitting, place: Place, urls: Mapping[str, str], folder: Path, *, detail: bool
+) -> list[deploy.TargetStart]:
     return [
         deploy.TargetStart(
             launch=replace(launch, cell=place.sides.deployed(launch.cell)),
             database_url=urls.get(launch.id),
             probe_dir=folder / f"probe-{launch.id}",
             log=folder / f"target-{launch.id}.log",
+            detail=detail,
         )
         for launch in sitting.launches
     ]
@@ -174,7 +177,7 @@ def _trial(raw: Raw, launch: Launch, experiment: Experiment, ceiling_rps: float 
     rows = raw.rows(launch.id)
     gaps = tuple(gap for gap in raw.observed.gaps if gap.launch_id in ("", launch.id))
     deaths = tuple(death for death in raw.observed.deaths if death.launch_id in ("", launch.id))
-    names = ("activity", "probe", "process", "server", "counts", "log")
+    names = ("activity", "probe", "process", "server", "counts", "log", "holds", "unreturned", "sites")
     tables: dict[str, Any] = {name: _own_rows(getattr(raw.observed, name), launch.id) for name in names}
     context = Context(
         probe=experiment.observe.probe,

@@ -6,7 +6,7 @@
       lock                        held by the process that measures, and by no other
       run.json, run.json.sha256   written once, before the first sitting: harness.domain.evidence.RunInfo
       sittings/<n>/               what one generator process read and wrote (docs/formats.md)
-      trials/<launch-id>/         trial.json, ten parquet tables, logs, checksums.json
+      trials/<launch-id>/         trial.json, a parquet file for each table, logs, checksums.json
       summary.csv  report.html    derived; can be deleted and made again
 
 A trial folder appears whole or not at all: it is written beside, flushed to disk and renamed. What is complete is
@@ -23,7 +23,7 @@ import re
 import secrets
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +34,7 @@ from harness.domain.evidence import (
     ACTIVITY_COLUMNS,
     COUNT_COLUMNS,
     GENERATOR_COLUMNS,
+    HOLD_COLUMNS,
     LOG_COLUMNS,
     NULL_COLUMNS,
     PROBE_COLUMNS,
@@ -41,10 +42,15 @@ from harness.domain.evidence import (
     PROCESS_COLUMNS,
     REQUEST_COLUMNS,
     SERVER_COLUMNS,
+    SITE_COLUMNS,
+    UNRETURNED_COLUMNS,
     Run,
     RunInfo,
     Trial,
     TrialEvidence,
+    no_holds,
+    no_sites,
+    none_unreturned,
 )
 from harness.domain.load import PILOT_BLOCK, Launch, launch_of
 from harness.errors import UsageError
@@ -64,8 +70,17 @@ TABLES: Mapping[str, Mapping[str, str]] = {
     "null": NULL_COLUMNS,
     "probe_user": PROBE_USER_COLUMNS,
     "log": LOG_COLUMNS,
+    "holds": HOLD_COLUMNS,
+    "unreturned": UNRETURNED_COLUMNS,
+    "sites": SITE_COLUMNS,
 }
-WRITTEN_FOR_EVERY_TRIAL = ("trial.json", *(f"{name}.parquet" for name in TABLES))
+ADDED_SINCE: Mapping[str, Callable[[], pd.DataFrame]] = {
+    "holds": no_holds,
+    "unreturned": none_unreturned,
+    "sites": no_sites,
+}
+"""Tables that trials of this format have not had from the first: read as empty where there is none."""
+WRITTEN_FOR_EVERY_TRIAL = ("trial.json", *(f"{name}.parquet" for name in TABLES if name not in ADDED_SINCE))
 FORGOTTEN_AFTER_S = 3600.0
 """A run in which nothing was measured is kept this long for its logs; the next run that starts removes it."""
 _RUN_ID = re.compile(r"\d{8}T\d{6}Z-.+-[0-9a-f]{4}")
@@ -124,6 +139,18 @@ class StoredTrial:
         return self._read("log", None)
 
     @property
+    def holds(self) -> pd.DataFrame:
+        return self._read("holds", None)
+
+    @property
+    def unreturned(self) -> pd.DataFrame:
+        return self._read("unreturned", None)
+
+    @property
+    def sites(self) -> pd.DataFrame:
+        return self._read("sites", None)
+
+    @property
     def target_log(self) -> bytes:
         with suppress(FileNotFoundError):
             return (self.folder / "target.log").read_bytes()
@@ -137,7 +164,11 @@ class StoredTrial:
         import pandas as pd
 
         wanted = None if columns is None else list(columns)
-        frame = pd.read_parquet(self.folder / f"{name}.parquet", engine="pyarrow", columns=wanted)
+        path = self.folder / f"{name}.parquet"
+        if name in ADDED_SINCE and not path.exists():
+            empty = ADDED_SINCE[name]()
+            return empty if wanted is None else empty[wanted]
+        frame = pd.read_parquet(path, engine="pyarrow", columns=wanted)
         for column in [] if wanted else TABLES[name].keys() - set(frame):
             frame[column] = math.nan  # a run that was written before there was such a column
         return frame
@@ -431,7 +462,8 @@ def _checksums(path: Path) -> Mapping[str, str]:
         raise _damaged(path, _in_one_line(error)) from error
     if not isinstance(sums, dict):
         raise _damaged(path, "it is no table of checksums")
-    if missing := [name for name in WRITTEN_FOR_EVERY_TRIAL if name not in sums]:
+    later = [f"{name}.parquet" for name in ADDED_SINCE if (path.parent / f"{name}.parquet").exists()]
+    if missing := [name for name in (*WRITTEN_FOR_EVERY_TRIAL, *later) if name not in sums]:
         raise _damaged(path, f"it has no checksum of {', '.join(missing)}")
     return sums
 

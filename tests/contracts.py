@@ -16,10 +16,13 @@ from harness import deploy
 from harness.domain.evidence import (
     ACTIVITY_COLUMNS,
     COUNT_COLUMNS,
+    HOLD_COLUMNS,
     LOG_COLUMNS,
     PROBE_COLUMNS,
     PROCESS_COLUMNS,
     SERVER_COLUMNS,
+    SITE_COLUMNS,
+    UNRETURNED_COLUMNS,
     Server,
 )
 from harness.domain.experiment import Cell, DatabaseSpec, Load, Network, Pool, Session, Target
@@ -181,6 +184,9 @@ class ObservationContract:
             "process": PROCESS_COLUMNS,
             "counts": COUNT_COLUMNS,
             "log": LOG_COLUMNS,
+            "holds": HOLD_COLUMNS,
+            "unreturned": UNRETURNED_COLUMNS,
+            "sites": SITE_COLUMNS,
         }
         for name, columns in tables.items():
             assert list(getattr(observed, name).columns) == [*columns, "launch_id"]

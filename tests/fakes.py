@@ -19,10 +19,13 @@ from harness.domain.events import Event, LoadTick, Note
 from harness.domain.evidence import (
     ACTIVITY_COLUMNS,
     COUNT_COLUMNS,
+    HOLD_COLUMNS,
     LOG_COLUMNS,
     PROBE_COLUMNS,
     PROCESS_COLUMNS,
     SERVER_COLUMNS,
+    SITE_COLUMNS,
+    UNRETURNED_COLUMNS,
     Observed,
     RelayReadings,
     RunningTarget,
@@ -284,6 +287,9 @@ class FakeObservation:
             process=empty(PROCESS_COLUMNS),
             counts=empty(COUNT_COLUMNS),
             log=empty(LOG_COLUMNS),
+            holds=empty(HOLD_COLUMNS),
+            unreturned=empty(UNRETURNED_COLUMNS),
+            sites=empty(SITE_COLUMNS),
         )
 
 

@@ -42,6 +42,8 @@ class TargetStart:
     database_url: str | None
     probe_dir: Path
     log: Path
+    detail: bool = False
+    """whether its probe notes which line of the service takes each connection"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,6 +140,7 @@ def _start(start: TargetStart, number: int, mark: str, *, probe: bool) -> _Start
         if probe:
             start.probe_dir.mkdir(parents=True, exist_ok=True)
             environment["POOLBENCH_PROBE_DIR"] = str(start.probe_dir.absolute())  # it may run in another folder
+            environment |= {"POOLBENCH_PROBE_DETAIL": "1"} if start.detail else {}
         inode = os.fstat(listener.fileno()).st_ino
         if cell.target.command:
             command, inherited = own_command(cell.target, database_url=start.database_url, port=port), []

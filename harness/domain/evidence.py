@@ -117,6 +117,47 @@ COUNT_COLUMNS: Mapping[str, str] = {
 Whole numbers, but for NaN. What each of them is, is said in docs/decisions/0014-what-a-request-is-counted-to-take.md.
 """
 
+HOLD_COLUMNS: Mapping[str, str] = {
+    "segment": "int32",  # these four as of COUNT_COLUMNS
+    "method": "category",
+    "route": "category",
+    "status": "uint16",
+    "connections": "uint16",  # the most that each of these requests wanted at once, whether it got them or not
+    "requests": "int64",  # the others are their sums
+    "left": "int64",  # connections that were still out when their request was over; in no figure that follows
+    "holds": "int64",  # connections that they gave back
+    "on_loop": "int64",  # connections taken on the event loop with a driver that stops the loop when it waits
+    "threads": "int64",  # how often they needed a thread of the threadpool while they had a connection out
+    "statements": "int64",
+    "hold_s": "float64",  # from checkout to checkin, until the response started
+    "query_s": "float64",  # of that, until the driver had answered
+    "idle_transaction_s": "float64",  # of that, in a transaction otherwise; what is left is in none
+    "after_s": "float64",  # from the start of the response to checkin
+}
+"""One row for each segment, endpoint, status and number of connections at once: how requests held connections."""
+
+UNRETURNED_COLUMNS: Mapping[str, str] = {
+    "pid": "uint32",
+    "taken_ns": "int64",  # when it was checked out
+    "over_ns": "int64",  # when the request that took it was over; taken_ns where no request did
+    "back_ns": "int64",  # when it was found to have come back, within half a second; -1 never
+    "method": "category",  # of the endpoint, "" where no request took it
+    "route": "category",
+    "site": "category",  # the service's own line that took it, "" where nobody looked
+}
+"""One row for each connection that was out for a second after its request was over: a leak, or one that was late."""
+
+SITE_COLUMNS: Mapping[str, str] = {
+    "segment": "int32",  # these three as of COUNT_COLUMNS
+    "method": "category",
+    "route": "category",
+    "site": "category",  # the service's own line that took the connection, "shop/db.py:12"; "" where there was none
+    "holds": "int64",
+    "held_s": "float64",  # of them all, from checkout to checkin
+    "longest_s": "float64",
+}
+"""Which lines of the service took connections for how long, several rows each: with observe.detail only."""
+
 PROCESS_COLUMNS: Mapping[str, str] = {
     "t_ns": "int64",
     "role": "category",  # target, postgres, relay, pgbouncer, generator, harness
@@ -213,6 +254,21 @@ def no_probe_user() -> pd.DataFrame:
 def no_log_readings() -> pd.DataFrame:
     """The log table of a service that was not started here."""
     return _empty(tuple(LOG_COLUMNS.items()))
+
+
+def no_holds() -> pd.DataFrame:
+    """The holds of what was not observed with the probe, or before there were any."""
+    return _empty(tuple(HOLD_COLUMNS.items()))
+
+
+def none_unreturned() -> pd.DataFrame:
+    """The table of a launch whose connections all came back, or that was not observed so."""
+    return _empty(tuple(UNRETURNED_COLUMNS.items()))
+
+
+def no_sites() -> pd.DataFrame:
+    """The sites of what was not observed in detail."""
+    return _empty(tuple(SITE_COLUMNS.items()))
 
 
 def no_counts() -> pd.DataFrame:
@@ -394,6 +450,9 @@ class Observed:
     """likewise"""
     counts: pd.DataFrame = field(default_factory=no_counts)
     log: pd.DataFrame = field(default_factory=no_log_readings)
+    holds: pd.DataFrame = field(default_factory=no_holds)
+    unreturned: pd.DataFrame = field(default_factory=none_unreturned)
+    sites: pd.DataFrame = field(default_factory=no_sites)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -544,6 +603,12 @@ class Evidence(Protocol):
     @property
     def log(self) -> pd.DataFrame: ...
     @property
+    def holds(self) -> pd.DataFrame: ...
+    @property
+    def unreturned(self) -> pd.DataFrame: ...
+    @property
+    def sites(self) -> pd.DataFrame: ...
+    @property
     def target_log(self) -> bytes:
         """What the service wrote; nothing where it was not started here."""
         ...
@@ -569,6 +634,9 @@ class TrialEvidence:
     target_log: bytes = b""
     null: pd.DataFrame = field(default_factory=no_null_requests)
     probe_user: pd.DataFrame = field(default_factory=no_probe_user)
+    holds: pd.DataFrame = field(default_factory=no_holds)
+    unreturned: pd.DataFrame = field(default_factory=none_unreturned)
+    sites: pd.DataFrame = field(default_factory=no_sites)
 
     def table(self, name: str, columns: Sequence[str]) -> pd.DataFrame:
         """Some columns of one table ("requests")."""

@@ -427,6 +427,8 @@ class Observe:
     """mean time between two readings, jittered by 20 % so that nothing periodic aliases"""
     probe: bool = True
     """put harness.probe on the target's path"""
+    detail: bool = False
+    """note which line of the service takes each connection; off, since that takes the service some time"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,9 +12,12 @@ from typing import Literal
 from harness.domain.evidence import (
     ACTIVITY_COLUMNS,
     COUNT_COLUMNS,
+    HOLD_COLUMNS,
     LOG_COLUMNS,
     PROBE_COLUMNS,
     PROCESS_COLUMNS,
+    SITE_COLUMNS,
+    UNRETURNED_COLUMNS,
     Death,
     Observed,
     RunningTarget,
@@ -25,7 +28,7 @@ from harness.observe.deaths import DeathWatch, Watched, death_watch
 from harness.observe.frames import table
 from harness.observe.logs import LogSampler
 from harness.observe.postgres import activity_sampler
-from harness.observe.probe import read_applied, read_counts, read_probe
+from harness.observe.probe import read_applied, read_counts, read_holds, read_probe, read_sites, read_unreturned
 from harness.observe.process import PostgresTreeSampler, ProcessSampler, Root, children_of, spare_cpus
 from harness.observe.sampler import Sampler, SamplerLoop
 from harness.observe.server import ServerLog, server_log
@@ -101,6 +104,9 @@ class Observation:
             self.stop()
             probe, probe_gaps = read_probe(self._targets)
             counts, count_gaps = read_counts(self._targets)
+            holds, hold_gaps = read_holds(self._targets)
+            unreturned, unreturned_gaps = read_unreturned(self._targets)
+            sites, site_gaps = read_sites(self._targets)
             engines, processes = read_applied(self._targets)
             self._observed = Observed(
                 activity=table([row for loop in self._activity for row in loop.rows], ACTIVITY_COLUMNS),
@@ -111,8 +117,14 @@ class Observation:
                     *(gap for loop in (*self._activity, *self._process) for gap in loop.gaps),
                     *probe_gaps,
                     *count_gaps,
+                    *hold_gaps,
+                    *unreturned_gaps,
+                    *site_gaps,
                 ),
                 counts=table(counts, COUNT_COLUMNS),
+                holds=table(holds, HOLD_COLUMNS),
+                unreturned=table(unreturned, UNRETURNED_COLUMNS),
+                sites=table(sites, SITE_COLUMNS),
                 log=table([row for loop in self._logs for row in loop.rows], LOG_COLUMNS),
                 applied=engines,
                 processes=processes,

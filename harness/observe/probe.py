@@ -5,15 +5,24 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.domain.evidence import COUNT_COLUMNS, PROBE_COLUMNS, AppliedPool, AppliedProcess, RunningTarget, SamplerGap
+from harness.domain.evidence import (
+    COUNT_COLUMNS,
+    HOLD_COLUMNS,
+    PROBE_COLUMNS,
+    SITE_COLUMNS,
+    UNRETURNED_COLUMNS,
+    AppliedPool,
+    AppliedProcess,
+    RunningTarget,
+    SamplerGap,
+)
 from harness.observe.sampler import Row
 
 _KEY = ("segment", "method", "route", "status")
-_COUNTED = tuple(name for name in COUNT_COLUMNS if name not in _KEY)
 
 
 def read_probe(targets: Sequence[RunningTarget]) -> tuple[list[Row], list[SamplerGap]]:
@@ -23,13 +32,10 @@ def read_probe(targets: Sequence[RunningTarget]) -> tuple[list[Row], list[Sample
     for target in targets:
         if target.probe_dir is None:
             continue
-        files = sorted(target.probe_dir.glob("probe-*.jsonl"))
-        if not files:
+        if not any(target.probe_dir.glob("probe-*.jsonl")):
             gaps.append(_gap(target, f"the target of {target.launch_id} wrote no probe-*.jsonl"))
-        for file in files:
-            lines, broken = _read_lines(file, PROBE_COLUMNS)
+        for _, lines in _lines_of(target, "probe", PROBE_COLUMNS, gaps):
             rows.extend({**line, "launch_id": target.launch_id} for line in lines)
-            gaps.extend(_gap(target, f"{file.name} of {target.launch_id}, {reason}") for reason in broken)
     return rows, gaps
 
 
@@ -50,24 +56,64 @@ def read_applied(targets: Sequence[RunningTarget]) -> tuple[tuple[AppliedPool, .
 def read_counts(targets: Sequence[RunningTarget]) -> tuple[list[Row], list[SamplerGap]]:
     """What the requests of every target took of the database, by segment, endpoint and status, and a gap for each line
     that cannot be read. A target that answered no request wrote nothing."""
+    return _summed(targets, "counts", COUNT_COLUMNS, _KEY)
+
+
+def read_holds(targets: Sequence[RunningTarget]) -> tuple[list[Row], list[SamplerGap]]:
+    """How those requests held connections, by how many at once as well, likewise."""
+    return _summed(targets, "holds", HOLD_COLUMNS, (*_KEY, "connections"))
+
+
+def read_unreturned(targets: Sequence[RunningTarget]) -> tuple[list[Row], list[SamplerGap]]:
+    """The connections of every target that were out after their request; a later line of one says that it is back."""
     rows: list[Row] = []
     gaps: list[SamplerGap] = []
     for target in targets:
-        lines: list[dict[str, Any]] = []
-        for file in sorted(target.probe_dir.glob("counts-*.jsonl")) if target.probe_dir else ():
-            good, broken = _read_lines(file, COUNT_COLUMNS)
-            lines += good
-            gaps.extend(_gap(target, f"{file.name} of {target.launch_id}, {reason}") for reason in broken)
-        rows.extend({**line, "launch_id": target.launch_id} for line in _sums(lines))
+        for file, lines in _lines_of(target, "unreturned", [n for n in UNRETURNED_COLUMNS if n != "pid"], gaps):
+            pid, last = int(file.stem.rpartition("-")[2]), {line["taken_ns"]: line for line in lines}
+            for line in last.values():
+                back_ns = -1 if line["back_ns"] is None else line["back_ns"]
+                rows.append({**line, "back_ns": back_ns, "pid": pid, "launch_id": target.launch_id})
     return rows, gaps
 
 
-def _sums(lines: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+def read_sites(targets: Sequence[RunningTarget]) -> tuple[list[Row], list[SamplerGap]]:
+    """Which lines of every target took its connections, as they were written: their longest ones do not add up."""
+    rows: list[Row] = []
+    gaps: list[SamplerGap] = []
+    for target in targets:
+        for _, lines in _lines_of(target, "sites", SITE_COLUMNS, gaps):
+            rows.extend({**line, "launch_id": target.launch_id} for line in lines)
+    return rows, gaps
+
+
+def _summed(
+    targets: Sequence[RunningTarget], name: str, columns: Iterable[str], key: Sequence[str]
+) -> tuple[list[Row], list[SamplerGap]]:
+    rows: list[Row] = []
+    gaps: list[SamplerGap] = []
+    for target in targets:
+        lines = [line for _, own in _lines_of(target, name, columns, gaps) for line in own]
+        rows.extend({**line, "launch_id": target.launch_id} for line in _sums(lines, key))
+    return rows, gaps
+
+
+def _lines_of(
+    target: RunningTarget, name: str, columns: Iterable[str], gaps: list[SamplerGap]
+) -> Iterator[tuple[Path, list[dict[str, Any]]]]:
+    """Each of a target's files of one kind with its good lines; the others are added to `gaps`."""
+    for file in sorted(target.probe_dir.glob(f"{name}-*.jsonl")) if target.probe_dir else ():
+        good, broken = _read_lines(file, columns)
+        gaps.extend(_gap(target, f"{file.name} of {target.launch_id}, {reason}") for reason in broken)
+        yield file, good
+
+
+def _sums(lines: Sequence[dict[str, Any]], key: Sequence[str]) -> list[dict[str, Any]]:
     """The lines are increments, of several processes. What is unknown of one is unknown of the sum."""
     sums: dict[tuple[object, ...], dict[str, Any]] = {}
     for line in lines:
-        counts = {name: math.nan if line[name] is None else line[name] for name in _COUNTED}
-        total = sums.setdefault(tuple(line[name] for name in _KEY), {**line, **dict.fromkeys(_COUNTED, 0)})
+        counts = {name: math.nan if value is None else value for name, value in line.items() if name not in key}
+        total = sums.setdefault(tuple(line[name] for name in key), {**line, **dict.fromkeys(counts, 0)})
         for name, count in counts.items():
             total[name] += count
     return list(sums.values())

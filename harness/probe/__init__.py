@@ -9,8 +9,9 @@ Three ways in:
 - `watch(engine)` measures one engine, sync or async;
 - `app = asgi(app)` adds pool, database and application time to every response (`Server-Timing`).
 
-With POOLBENCH_PROBE_DIR set, each process writes `probe-<pid>.jsonl`, `completions-<pid>.jsonl` and
-`counts-<pid>.jsonl` there, and turns itself off while a file `off` exists in that folder.
+With POOLBENCH_PROBE_DIR set, each process writes `probe-<pid>.jsonl`, `completions-<pid>.jsonl`,
+`counts-<pid>.jsonl`, `holds-<pid>.jsonl` and `unreturned-<pid>.jsonl` there, and turns itself off while a file `off`
+exists in that folder.
 """
 
 from __future__ import annotations

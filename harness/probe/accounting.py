@@ -6,11 +6,12 @@ A context is copied into greenlets (AsyncSession) and worker threads (`def` endp
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, MutableMapping
 from contextvars import ContextVar
+from typing import Any
 
 Headers = Iterable[tuple[bytes, bytes]]
-
+Scope = MutableMapping[str, Any]
 
 UNKNOWN = math.nan
 """A count that cannot be known exactly from inside: it stays so, whatever is added to it."""
@@ -24,10 +25,36 @@ class Account:
     Whoever makes an account sets its attributes: an `__init__` would be one more call in every request.
     """
 
-    __slots__ = ("checkouts", "db_ns", "headers", "pool_ns", "round_trips", "statements", "transactions")
+    __slots__ = (
+        "after_ns",
+        "checkouts",
+        "db_ns",
+        "ended_ns",
+        "headers",
+        "held",
+        "held_most",
+        "hold_ns",
+        "holds",
+        "idle_transaction_ns",
+        "on_loop",
+        "pool_ns",
+        "query_ns",
+        "responded_ns",
+        "round_trips",
+        "scope",
+        "statements",
+        "threads",
+        "transactions",
+    )
 
     headers: Headers
     """the request's own list, which tells one request from another"""
+    scope: Scope
+    """which names its endpoint"""
+    responded_ns: int
+    """when its response started; 0 before"""
+    ended_ns: int
+    """when all its work was done; 0 before"""
     pool_ns: int
     db_ns: int
     statements: int
@@ -38,6 +65,24 @@ class Account:
     """connections that a pool handed out"""
     round_trips: float
     """how often the driver sent something and waited for the answer; dialling not included; may be UNKNOWN"""
+    held: int
+    """connections that it has out now"""
+    held_most: int
+    """that it wanted at once, the one it waited for in vain included"""
+    holds: int
+    """connections that it gave back; the times that follow are of these"""
+    on_loop: int
+    """connections that it took on the event loop with a driver that cannot wait there without stopping it"""
+    threads: int
+    """how often it needed a thread of the threadpool while it had a connection out"""
+    hold_ns: int
+    """from checkout to checkin, until its response started"""
+    query_ns: int
+    """of that, until the driver had answered a statement, a commit or a rollback"""
+    idle_transaction_ns: int
+    """of that, in a transaction otherwise"""
+    after_ns: int
+    """from the start of its response to checkin"""
 
 
 current: ContextVar[Account | None] = ContextVar("poolbench_account", default=None)

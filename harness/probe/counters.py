@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from time import monotonic_ns
+from typing import Any
 
 from .line import Reading
 
@@ -26,7 +28,10 @@ class Counters:
         "create_ns",
         "enabled_ns",
         "invalidations",
+        "loop_thread",
+        "out",
         "ping_ns",
+        "sites",
         "timeouts",
         "transaction_ns",
         "use_ns",
@@ -36,10 +41,20 @@ class Counters:
     )
 
     def __init__(self) -> None:
+        self.out: set[Any] = set()
+        """the pools' records of connections that are out and whose checkout was seen"""
+        self.sites: deque[tuple[Any, str, int]] | None = None
+        """of each hold that is over the request's account, the service's own line that took it, and nanoseconds; None
+        where nobody wants to know, since finding the line costs more than all else here"""
+        self.loop_thread = 0
+        """the thread of the event loop that serves requests; 0 before one is known"""
         self.reset()
 
     def reset(self) -> None:
         """Start from zero, as a forked child must."""
+        self.out.clear()
+        if self.sites is not None:
+            self.sites.clear()
         self.used = 0
         """connections checked out now"""
         self.carried = 0
@@ -74,9 +89,14 @@ class Counters:
         """Nobody looks from now on: what is out is forgotten, the sums stay."""
         self.used_integral_ns += self.used * now_ns
         self.used = self.carried = 0
+        self.out.clear()
 
     def resume(self, now_ns: int) -> None:
         self.enabled_ns = now_ns
+
+    def still_out(self) -> tuple[Any, ...]:
+        """What is out now, copied in one step."""
+        return tuple(self.out)
 
     def connected(self, spent_ns: int) -> None:
         self.connects += 1

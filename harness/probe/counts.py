@@ -82,8 +82,8 @@ def _prefix(path: str, route: Any) -> str:
 class Counts:
     """Sums of what requests left, taken out each time they are written."""
 
-    def __init__(self) -> None:
-        self._endpoints = Endpoints()
+    def __init__(self, endpoints: Endpoints) -> None:
+        self._endpoints = endpoints
 
     def lines(self, requests: Iterable[Counted]) -> Iterator[str]:
         """One line for each segment, endpoint and status among these requests: what to add to all lines before."""
@@ -91,12 +91,7 @@ class Counts:
         name_of = self._endpoints.name
         # Hundreds of times a second on a thread that shares the interpreter with the service.
         for headers, method, path, route, status, statements, transactions, checkouts, round_trips in requests:
-            segment = b""
-            for name, value in headers:
-                if name == ARRIVAL_HEADER:
-                    segment = value.partition(b"-")[0]
-                    break
-            key = (segment, method, name_of(path, route), status)
+            key = (segment_of(headers), method, name_of(path, route), status)
             total = sums.get(key)
             if total is None:
                 sums[key] = [1, statements, transactions, checkouts, round_trips]
@@ -107,11 +102,20 @@ class Counts:
             total[3] += checkouts
             total[4] += round_trips
         for (segment, method, endpoint, status), total in sums.items():
-            key_of_line = {"segment": _number(segment), "method": method, "route": endpoint, "status": status}
+            key_of_line = {"segment": number(segment), "method": method, "route": endpoint, "status": status}
             yield json.dumps(key_of_line | dict(zip(_SUMS, map(_known, total)))) + "\n"
 
 
-def _number(segment: bytes) -> int:
+def segment_of(headers: Headers) -> bytes:
+    """The segment of a request's arrival as its header spells it; empty without one."""
+    for name, value in headers:
+        if name == ARRIVAL_HEADER:
+            return value.partition(b"-")[0]
+    return b""
+
+
+def number(segment: bytes) -> int:
+    """The same as a number, NO_SEGMENT where it is none of ours."""
     return int(segment) if segment.isdigit() and len(segment) < _LONGEST_SEGMENT else NO_SEGMENT
 
 

@@ -78,11 +78,21 @@ def _timed_execute(execute: Method) -> Method:
             spent_ns = monotonic_ns() - began_ns
             account.db_ns += spent_ns
             account.statements += 1
+            if not account.responded_ns:
+                _spent_on(context, spent_ns)
 
     return timed_execute
 
 
-def _timed_cursor_execute(cursor: Any, statement: Any, parameters: Any, _context: Any = None) -> None:
+def _spent_on(context: Any, spent_ns: int) -> None:
+    """A statement is executed in a context, which knows its connection; one that left its pool has no record."""
+    try:
+        context._dbapi_connection._connection_record.poolbench_query_ns += spent_ns
+    except AttributeError:
+        return
+
+
+def _timed_cursor_execute(cursor: Any, statement: Any, parameters: Any, context: Any = None) -> None:
     """In the place of DefaultDialect.do_execute rather than around it: no call more than without the probe."""
     account = current.get()
     if account is None:
@@ -95,6 +105,8 @@ def _timed_cursor_execute(cursor: Any, statement: Any, parameters: Any, _context
         spent_ns = monotonic_ns() - began_ns
         account.db_ns += spent_ns
         account.statements += 1
+        if not account.responded_ns:
+            _spent_on(context, spent_ns)
 
 
 def _timed_execute_no_params(execute: Method) -> Method:
@@ -122,7 +134,9 @@ def _marked_begin(dialect: Dialect) -> Method:
         if _AUTOCOMMIT in settings and in_autocommit(connection.dbapi_connection):
             return
         try:
-            connection._connection_record.poolbench_began_ns = monotonic_ns()
+            record = connection._connection_record
+            record.poolbench_began_ns = monotonic_ns()
+            record.poolbench_query_before_ns = record.poolbench_query_ns
         except AttributeError:  # detached from its pool
             return
 
@@ -172,17 +186,25 @@ def _timed_end(end: Method, of_driver: bool, counters: Counters) -> Method:
         finally:
             ended_ns = monotonic_ns()
             account = current.get()
+            responded_ns = 0
             if account is not None:
                 account.db_ns += ended_ns - began_ns
+                responded_ns = account.responded_ns
             try:
                 record = connection._connection_record
                 since_ns = record.poolbench_began_ns
+                if not responded_ns:
+                    record.poolbench_query_ns += ended_ns - began_ns
             except AttributeError:  # detached from its pool, or never begun
                 since_ns = NOT_BEGUN
             if since_ns != NOT_BEGUN:
                 record.poolbench_began_ns = NOT_BEGUN
                 if since_ns >= counters.enabled_ns:
                     counters.transaction_ns += ended_ns - since_ns
+                    until_ns = responded_ns or ended_ns
+                    if until_ns > since_ns:
+                        asked_ns = record.poolbench_query_ns - record.poolbench_query_before_ns
+                        record.poolbench_idle_transaction_ns += until_ns - since_ns - asked_ns
 
     return timed_end
 

@@ -6,7 +6,7 @@ from functools import wraps
 from importlib import import_module
 from typing import Any
 
-from .place import made_at
+from .place import own_line
 
 _KINDS = (("asyncpg.pool", "Pool"), ("psycopg_pool.base", "BasePool"))
 
@@ -30,7 +30,7 @@ def _noted(plain: Any) -> Any:
         plain(pool, *arguments, **named)
         least, most = named.get("min_size"), named.get("max_size")
         kind = f"{type(pool).__module__.partition('.')[0]}.{type(pool).__name__}"
-        text = f"{kind} of {least} to {most or least}, made in {made_at() or 'a place that was not seen'}"
+        text = f"{kind} of {least} to {most or least}, made in {own_line() or 'a place that was not seen'}"
         if text not in seen:
             seen.append(text)
 

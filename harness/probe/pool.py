@@ -18,22 +18,32 @@ from __future__ import annotations
 
 from asyncio import QueueEmpty
 from collections.abc import Callable
+from threading import get_ident
 from time import monotonic_ns
 from typing import Any, NamedTuple
 
 from sqlalchemy import event
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import Pool, QueuePool
-from sqlalchemy.pool.base import _ConnectionFairy
+from sqlalchemy.pool.base import _ConnectionFairy, _ConnectionRecord
 from sqlalchemy.util.queue import AsyncAdaptedQueue, Full
 
 from .accounting import current
 from .counters import Counters
+from .place import own_line
 
 NOT_USED = NOT_BEGUN = NOT_NEW = -1
 """Values of the marks left on a pool's connection record: `poolbench_used_since_ns`, when it was checked out,
 `poolbench_began_ns`, when its transaction began, and `poolbench_dialled_ns`, when its dial was over. Absent before the
-first; never deleted, because a dictionary that loses and gains keys is laid out anew again and again."""
+first; never deleted, because a dictionary that loses and gains keys is laid out anew again and again. While it is out,
+`poolbench_account` is that of the request that took it, None outside of any; `poolbench_query_ns` and
+`poolbench_idle_transaction_ns` are what it spent until that request's response started, as `accounting` has them, and
+`poolbench_query_before_ns` what the first of them was when its transaction began."""
+
+_any_record: Any = _ConnectionRecord
+_any_record.poolbench_account = None  # of one that was checked out before anybody looked
+_any_record.poolbench_site = ""
+_any_record.poolbench_query_ns = _any_record.poolbench_query_before_ns = _any_record.poolbench_idle_transaction_ns = 0
 
 _PLAIN = "_poolbench_plain_class"
 
@@ -187,6 +197,8 @@ def _timed_connect(plain: Any, counters: Counters) -> Callable[[Any], Any]:
 
     def connect(pool: Any) -> Any:
         account = current.get()
+        if account is not None and account.held >= account.held_most:
+            account.held_most = account.held + 1  # it wants one, whether it gets it or not
         began_ns = monotonic_ns()
         try:
             fairy = plain_connect(pool)
@@ -219,9 +231,12 @@ def _timed_connect(plain: Any, counters: Counters) -> Callable[[Any], Any]:
         # Pools that hand one record to several holders (StaticPool) count it once, until its first checkin.
         if since_ns < counters.enabled_ns:
             record.poolbench_used_since_ns = ended_ns
+            record.poolbench_account = account
+            record.poolbench_query_ns = record.poolbench_idle_transaction_ns = 0
             counters.used_integral_ns -= ended_ns
             counters.used += 1
             counters.checkouts += 1
+            _begin_hold(record, pool, counters)
         return fairy
 
     return connect
@@ -250,6 +265,11 @@ def _timed_return(plain: Any, counters: Counters) -> Callable[[Any, Any], None]:
             counters.use_ns += now_ns - since_ns
             counters.used_integral_ns += now_ns
             counters.used -= 1
+            counters.out.discard(record)
+            if record.poolbench_account is not None:
+                if counters.sites is not None:
+                    counters.sites.append((record.poolbench_account, record.poolbench_site, now_ns - since_ns))
+                _end_hold(record, since_ns, now_ns)
         # Without a mark and without a connection it is the record of a checkout that failed: it was never in use.
         elif since_ns != NOT_USED or record.dbapi_connection is not None:
             counters.carried_in(now_ns)
@@ -263,6 +283,35 @@ def _timed_return(plain: Any, counters: Counters) -> Callable[[Any, Any], None]:
         plain_return(pool, record)
 
     return _do_return_conn
+
+
+def _begin_hold(record: Any, pool: Any, counters: Counters) -> None:
+    counters.out.add(record)
+    if counters.sites is not None:
+        record.poolbench_site = own_line()
+    account = record.poolbench_account
+    if account is not None:
+        account.held += 1
+        if not pool._dialect.is_async and get_ident() == counters.loop_thread:
+            account.on_loop += 1
+
+
+def _end_hold(record: Any, since_ns: int, now_ns: int) -> None:
+    """Add a hold that is over to what its request held, divided at the start of the response."""
+    account = record.poolbench_account
+    record.poolbench_account = None  # a request lives no longer for its connection's sake
+    responded_ns = account.responded_ns
+    if not responded_ns:
+        account.hold_ns += now_ns - since_ns
+    elif responded_ns > since_ns:
+        account.hold_ns += responded_ns - since_ns
+        account.after_ns += now_ns - responded_ns
+    else:
+        account.after_ns += now_ns - since_ns
+    account.query_ns += record.poolbench_query_ns
+    account.idle_transaction_ns += record.poolbench_idle_transaction_ns
+    account.holds += 1
+    account.held -= 1
 
 
 def _counted_close(plain: Any, counters: Counters) -> Callable[..., None]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+from collections import deque
 from functools import cache
 from pathlib import Path
 from time import monotonic_ns
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
 DIRECTORY_VARIABLE = "POOLBENCH_PROBE_DIR"
+DETAIL_VARIABLE = "POOLBENCH_PROBE_DETAIL"
+"""set: note which line of the service takes each connection"""
 
 
 class ProcessProbe:
@@ -38,6 +41,8 @@ class ProcessProbe:
         self.timing = False
         """requests are timed: the probe is on and knows the event loop"""
         self.engines = Engines()
+        if directory is not None and DETAIL_VARIABLE in os.environ:
+            self.engines.counters.sites = deque()
         self.gc = GcPauses()
         self.lag = LoopLag()
         self.threadpool = Threadpool()
@@ -46,12 +51,22 @@ class ProcessProbe:
         self.applied = Applied(directory, self.threadpool) if directory else None
         """the settings that took effect; None when nobody would write them"""
         self._series = (
-            Series(directory, take=self.take, toggle=self.toggle, note=self._note_applied) if directory else None
+            Series(
+                directory,
+                take=self.take,
+                toggle=self.toggle,
+                note=self._note_applied,
+                counters=self.engines.counters,
+            )
+            if directory
+            else None
         )
         self.completions = self._series.completions if self._series else None
         """where requests leave what they did after their response; None when nobody would write it"""
         self.counted = self._series.counted if self._series else None
         """where they leave what they took of the database"""
+        self.held = self._series.held if self._series else None
+        """where those that had a connection leave how they held it"""
         self.counting_since_ns = monotonic_ns()
         """requests that began before were not seen whole"""
         self._started = False
@@ -74,6 +89,7 @@ class ProcessProbe:
     def enter_loop(self) -> None:
         """Note the running event loop; called from a task on it."""
         self.start()
+        self.engines.counters.loop_thread = threading.get_ident()
         self.threadpool.find()
         if self.applied is not None:
             self.applied.serving = True
@@ -111,12 +127,14 @@ class ProcessProbe:
             self.engines.on()
             self.counting_since_ns = monotonic_ns()
             self.gc.start()
+            self.threadpool.watch()
             if loop is not None:
                 loop.call_soon_threadsafe(self.lag.start, loop)
         else:
             self.engines.off()
             self.gc.stop()
             self.lag.stop()
+            self.threadpool.stop()
 
     def flush(self) -> None:
         """Write what is known now."""

@@ -5,17 +5,16 @@ When all its work is done, each request leaves what it took of the database (see
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Any
 
-from .accounting import Account, Headers, current
+from .accounting import Account, Headers, Scope, current
 from .counts import ARRIVAL_HEADER
 
 if TYPE_CHECKING:
     from .process import ProcessProbe
 
-Scope = MutableMapping[str, Any]
 Message = dict[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
@@ -57,7 +56,6 @@ class TimedRequest(Account):
         "began_ns",
         "plain_send",
         "process",
-        "responded_ns",
         "said_db_ns",
         "said_pool_ns",
         "status",
@@ -67,8 +65,6 @@ class TimedRequest(Account):
     plain_send: Send
     process: str
     began_ns: int
-    responded_ns: int
-    """when the response started; 0 before"""
     said_pool_ns: int
     said_db_ns: int
     """what its head said"""
@@ -130,8 +126,11 @@ class TimedApp:
         request.headers = headers
         request.plain_send = send
         request.process = probe.process
-        request.pool_ns = request.db_ns = request.responded_ns = request.status = 0
+        request.scope = scope
+        request.pool_ns = request.db_ns = request.responded_ns = request.ended_ns = request.status = 0
         request.statements = request.transactions = request.checkouts = request.round_trips = 0
+        request.held = request.held_most = request.holds = request.on_loop = request.threads = 0
+        request.hold_ns = request.query_ns = request.idle_transaction_ns = request.after_ns = 0
         request.streamed = False
         current.set(request)  # to stay: the server drops the context with the request
         live = probe.live.value
@@ -141,7 +140,7 @@ class TimedApp:
             await self.app(scope, receive, request.send)
         finally:
             live[0] -= 1
-            now_ns = monotonic_ns()
+            request.ended_ns = now_ns = monotonic_ns()
             responded_ns = request.responded_ns
             if responded_ns and now_ns - responded_ns > LONG_AFTER_NS and probe.completions is not None:
                 probe.completions.append(request.finished(now_ns))
@@ -160,6 +159,26 @@ class TimedApp:
                         request.round_trips,
                     )
                 )
+                if request.held_most and probe.held is not None:
+                    probe.held.append(
+                        (
+                            headers,
+                            scope["method"],
+                            scope["path"],
+                            scope.get("route"),
+                            request.status,
+                            request.held_most,
+                            request.held,
+                            request.holds,
+                            request.on_loop,
+                            request.threads,
+                            request.statements,
+                            request.hold_ns,
+                            request.query_ns,
+                            request.idle_transaction_ns,
+                            request.after_ns,
+                        )
+                    )
 
     def _begin(self) -> bool:
         """Whether the probe is on; it learns the event loop from the first request it sees there."""

@@ -6,14 +6,19 @@ import asyncio
 import gc
 import math
 import sys
+from functools import wraps
 from time import monotonic_ns
 from typing import Any
 
+from .accounting import current
 from .line import Reading
 
 BUSY_BEAT_S, IDLE_BEAT_S = 0.02, 0.1
 """Interval of the timer on the event loop while requests come and while none do: a block shorter than this may go
 unseen. Waking an idle process costs it more than measuring a busy one does."""
+
+
+_WATCHED = "_poolbench_watched"
 
 
 class GcPauses:
@@ -111,10 +116,15 @@ class LoopLag:
 
 
 class Threadpool:
-    """The tokens of anyio's default limiter: as many `def` endpoints run at a time."""
+    """The tokens of anyio's default limiter: as many `def` endpoints run at a time.
+
+    A request that needs one while it holds a connection may wait for those that wait for a connection: each such moment
+    is counted, on the request's account.
+    """
 
     def __init__(self) -> None:
         self._limiter: Any = None
+        self._plain: Any = None
 
     def find(self) -> None:
         """Take the running loop's limiter; call from within a task. Without anyio there is none."""
@@ -122,6 +132,30 @@ class Threadpool:
             from anyio import to_thread
 
             self._limiter = to_thread.current_default_thread_limiter()
+            self.watch()
+
+    def watch(self) -> None:
+        """Count from now on; nothing before the limiter was found, or where it is counted already."""
+        if self._limiter is None or hasattr(sys.modules["anyio"].to_thread.run_sync, _WATCHED):
+            return
+        plain = self._plain = sys.modules["anyio"].to_thread.run_sync
+
+        @wraps(plain)
+        def run_sync(function: Any, *arguments: Any, **named: Any) -> Any:
+            account = current.get()
+            # The end of a dependency brings a limiter of its own, and never waits.
+            if account is not None and account.held and named.get("limiter") is None:
+                account.threads += 1
+            return plain(function, *arguments, **named)
+
+        setattr(run_sync, _WATCHED, True)
+        sys.modules["anyio"].to_thread.run_sync = run_sync
+
+    def stop(self) -> None:
+        """Give anyio its own function back."""
+        if self._plain is not None:
+            sys.modules["anyio"].to_thread.run_sync = self._plain
+            self._plain = None
 
     def read(self) -> Reading:
         """From `threadpool_tokens_borrowed` to `threadpool_tasks_waiting`."""

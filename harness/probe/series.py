@@ -13,10 +13,12 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from itertools import cycle
 from pathlib import Path
-from time import monotonic, sleep
+from time import monotonic, monotonic_ns, sleep
 from typing import TextIO, TypeVar
 
-from .counts import Counted, Counts
+from .counters import Counters
+from .counts import Counted, Counts, Endpoints
+from .holds import Held, Holds, Unreturned, site_lines
 from .line import Reading, text_of
 from .request import Finished, completion_line
 
@@ -29,13 +31,14 @@ T = TypeVar("T")
 
 
 class Series:
-    """Writes `probe-<pid>.jsonl`, `completions-<pid>.jsonl` and `counts-<pid>.jsonl` in a folder until stopped.
+    """Writes what was measured into `<what>-<pid>.jsonl` in a folder until stopped.
 
     Args:
         directory: where to write, and where a file `off` turns the probe off.
         take: gives the next reading.
         toggle: turns the probe on (True) or off.
         note: writes what else is known by now, whenever lines are written.
+        counters: know the connections that are out, and which lines of the service took those that are back.
     """
 
     def __init__(
@@ -45,19 +48,24 @@ class Series:
         take: Callable[[], Reading],
         toggle: Callable[[bool], None],
         note: Callable[[], None],
+        counters: Counters,
     ) -> None:
         self._directory = directory
         self._off = str(directory / "off")
         self._take = take
         self._toggle = toggle
         self._note = note
+        self._counters = counters
         self.active = True
         """readings are taken and written; turned by whoever turns the probe"""
         self._wanted = True
         self.completions: deque[Finished] = deque(maxlen=MOST_COMPLETIONS)
         self.counted: deque[Counted] = deque()
         """without a limit: a request left out would make the counts wrong"""
-        self._counts = Counts()
+        self.held: deque[Held] = deque()
+        """likewise"""
+        self._endpoints = endpoints = Endpoints()
+        self._counts, self._holds, self._unreturned = Counts(endpoints), Holds(endpoints), Unreturned(endpoints)
         self._readings: deque[Reading] = deque()
         self._files: dict[str, TextIO] = {}
         self._busy = threading.Lock()
@@ -72,6 +80,7 @@ class Series:
         self._readings.clear()
         self.completions.clear()
         self.counted.clear()
+        self.held.clear()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="poolbench-probe", daemon=True)
         self._thread.start()
@@ -132,6 +141,10 @@ class Series:
             self._append("probe", map(text_of, _emptied(self._readings)))
             self._append("completions", map(completion_line, _emptied(self.completions)))
             self._append("counts", self._counts.lines(_emptied(self.counted)))
+            self._append("holds", self._holds.lines(_emptied(self.held)))
+            self._append("unreturned", self._unreturned.lines(self._counters.still_out(), monotonic_ns()))
+            if self._counters.sites is not None:
+                self._append("sites", site_lines(_emptied(self._counters.sites), self._endpoints))
         self._note()
 
     def _append(self, name: str, lines: Iterable[str]) -> None:

@@ -169,7 +169,7 @@ def watch_every_engine() -> None:
     except ImportError:
         return
     from . import watch
-    from .place import made_at
+    from .place import own_line
 
     # All paths (create_engine, async engines, engine_from_config, SQLModel) end in create_engine, which calls this
     # hook with the finished engine. Engine.__init__ would not do: create_engine reads the names of its parameters.
@@ -177,7 +177,7 @@ def watch_every_engine() -> None:
 
     def engine_created(_dialect: type[Dialect], engine: Engine) -> None:
         plain_hook(engine)
-        engine._poolbench_made_at = made_at()  # type: ignore[attr-defined]
+        engine._poolbench_made_at = own_line()  # type: ignore[attr-defined]
         watch(engine)
 
     Dialect.engine_created = classmethod(engine_created)  # type: ignore[assignment, method-assign]  # the seam

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from accounts import new_account
 from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import QueuePool
@@ -57,9 +58,7 @@ def far(make_service: Make, relay: Relay, scratch_database: str, driver: str) ->
 @contextmanager
 def account() -> Iterator[Account]:
     """As a request has it."""
-    account = Account()
-    account.pool_ns = account.db_ns = 0
-    account.statements = account.transactions = account.checkouts = account.round_trips = 0
+    account = new_account()
     token = current.set(account)
     try:
         yield account

@@ -23,7 +23,7 @@ from harness.deploy.connection import admin
 from harness.deploy.relay import Relay, at_port, start_relay
 from harness.domain.evidence import Server
 from harness.domain.experiment import DatabaseSpec, Network
-from harness.probe.counts import Counts
+from harness.probe.counts import Counts, Endpoints
 from harness.probe.process import ProcessProbe
 from harness.probe.request import TimedApp
 from target_app.main import create_app
@@ -85,7 +85,7 @@ class Audited:
         """What the requests since left, as it is written."""
         assert self._probe.counted is not None
         requests = [self._probe.counted.popleft() for _ in range(len(self._probe.counted))]
-        return [json.loads(line) for line in Counts().lines(requests)]
+        return [json.loads(line) for line in Counts(Endpoints()).lines(requests)]
 
     def counted(self) -> Counted:
         """The sums over all requests since."""

@@ -10,6 +10,7 @@ from time import monotonic
 from typing import Any
 
 import pytest
+from accounts import new_account
 from sqlalchemy import Connection, Engine, event, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -44,9 +45,7 @@ def use(seconds: float = SLEEP_S) -> Callable[[Engine], Timing]:
     """Check out, query for so long, roll back, return."""
 
     def used(engine: Engine) -> Timing:
-        account = Account()
-        account.pool_ns = account.db_ns = 0
-        account.statements = account.transactions = account.checkouts = account.round_trips = 0
+        account = new_account()
         token = current.set(account)
         began = monotonic()
         connection = engine.connect()

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from harness.probe.counters import Counters
 from harness.probe.line import Reading
 from harness.probe.process import ProcessProbe
 from harness.probe.runtime import IDLE_BEAT_S, GcPauses, LoopLag
@@ -67,7 +68,7 @@ def test_every_reading_is_written_in_its_turn(tmp_path: Path) -> None:
         taken.append(time.monotonic_ns())
         return (taken[-1], *ProcessProbe.take(probe)[1:])
 
-    series = Series(tmp_path, take=take, toggle=probe.toggle, note=lambda: None)
+    series = Series(tmp_path, take=take, toggle=probe.toggle, note=lambda: None, counters=Counters())
     series.start()
     until(lambda: len(taken) > READINGS_A_WRITE + 2)  # a whole write, and the next not due yet
     series.stop()

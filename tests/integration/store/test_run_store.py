@@ -150,6 +150,18 @@ def test_run_is_read_back_as_it_was_saved(store: RunStore, tmp_path: Path) -> No
     assert not (folder / "absent.log").exists()
 
 
+def test_a_trial_from_before_there_were_holds_has_none(store: RunStore) -> None:
+    folder = store.save_trial(evidence(), {})
+    sums = json.loads((folder / "checksums.json").read_text())
+    for name in ("holds.parquet", "unreturned.parquet", "sites.parquet"):
+        (folder / name).unlink()
+        del sums[name]
+    (folder / "checksums.json").write_text(json.dumps(sums))
+    stored = store.read_trial("b1-c1")
+    pd.testing.assert_frame_equal(stored.holds, evidence().holds)
+    pd.testing.assert_frame_equal(stored.unreturned, evidence().unreturned)
+
+
 def test_a_trial_cut_before_the_rename_does_not_exist(store: RunStore) -> None:
     store.save_trial(evidence("b1-c2"), {})
     (store.path / "trials" / "b1-c2").rename(store.path / "trials" / ".b1-c2.partial")
@@ -198,6 +210,7 @@ WRITTEN = (
     "null.parquet",
     "probe_user.parquet",
     "log.parquet",
+    "holds.parquet",
 )
 
 

@@ -9,9 +9,9 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from harness.domain.evidence import COUNT_COLUMNS, Observed, RunningTarget
+from harness.domain.evidence import COUNT_COLUMNS, HOLD_COLUMNS, UNRETURNED_COLUMNS, Observed, RunningTarget
 from harness.observe.frames import table
-from harness.observe.probe import read_counts
+from harness.observe.probe import read_counts, read_holds, read_unreturned
 
 
 def target(probe_dir: Path | None, launch_id: str = "b1-c1") -> RunningTarget:
@@ -65,3 +65,34 @@ def test_a_sitting_observed_without_counts_has_an_empty_table() -> None:
     counts = Observed(activity=empty, probe=empty, process=empty).counts
     assert list(counts.columns) == list(COUNT_COLUMNS)
     assert len(counts) == 0
+
+
+def test_holds_are_added_up_by_how_many_connections_a_request_had_at_once(tmp_path: Path) -> None:
+    sums = [name for name in HOLD_COLUMNS if name not in {"segment", "method", "route", "status", "connections"}]
+
+    def held(connections: int) -> str:
+        key = {"segment": 2, "method": "GET", "route": "/a", "status": 200, "connections": connections}
+        return json.dumps(key | dict.fromkeys(sums, 2)) + "\n"
+
+    (tmp_path / "holds-1.jsonl").write_text(held(1) + held(2))
+    (tmp_path / "holds-2.jsonl").write_text(held(1))
+    rows, gaps = read_holds([target(tmp_path)])
+    frame = table(rows, HOLD_COLUMNS)
+    assert gaps == []
+    assert {row["connections"]: {row[name] for name in sums} for row in frame.to_dict("records")} == {1: {4}, 2: {2}}
+
+
+def test_the_last_line_of_a_connection_says_whether_it_came_back(tmp_path: Path) -> None:
+    def out(taken_ns: int, back_ns: int | None = None) -> str:
+        return (
+            json.dumps(
+                {"taken_ns": taken_ns, "over_ns": 9, "back_ns": back_ns, "method": "GET", "route": "/a", "site": ""}
+            )
+            + "\n"
+        )
+
+    (tmp_path / "unreturned-17.jsonl").write_text(out(1) + out(2) + out(1, 5))
+    rows, gaps = read_unreturned([target(tmp_path)])
+    frame = table(rows, UNRETURNED_COLUMNS)
+    assert gaps == []
+    assert frame[["pid", "taken_ns", "back_ns"]].to_numpy().tolist() == [[17, 1, 5], [17, 2, -1]]

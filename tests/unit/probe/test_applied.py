@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool, QueuePool
 
 from harness.probe.applied import applied_of
-from harness.probe.place import made_at
+from harness.probe.place import own_line
 from harness.probe.process import ProcessProbe
 
 ASKED: dict[str, Any] = {"pool_size": 3, "max_overflow": 2, "pool_pre_ping": True, "pool_use_lifo": True}
@@ -74,6 +74,6 @@ def test_where_an_engine_is_made_is_the_innermost_line_of_the_service_s_own(tmp_
     own.write_text(
         "import contextlib\nstack = contextlib.ExitStack()\nstack.callback(exec, code, seen)\nstack.close()\n"
     )
-    seen: dict[str, Any] = {"made_at": made_at}
-    exec(compile(own.read_text(), own, "exec"), {"seen": seen, "code": "found = made_at()"})
+    seen: dict[str, Any] = {"own_line": own_line}
+    exec(compile(own.read_text(), own, "exec"), {"seen": seen, "code": "found = own_line()"})
     assert seen["found"] == f"{own}:4"

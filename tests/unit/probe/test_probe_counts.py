@@ -14,6 +14,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from accounts import new_account
 from fastapi import APIRouter, FastAPI
 from sqlalchemy import create_engine, text
 from sqlalchemy.pool import QueuePool
@@ -42,7 +43,7 @@ def left(
 
 
 def lines(requests: list[Any]) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in Counts().lines(requests)]
+    return [json.loads(line) for line in Counts(Endpoints()).lines(requests)]
 
 
 def test_requests_of_one_endpoint_segment_and_status_are_summed() -> None:
@@ -288,7 +289,7 @@ def test_a_driver_made_otherwise_leaves_round_trips_unknown(monkeypatch: pytest.
     engine = create_engine("postgresql+psycopg://", poolclass=QueuePool)
     probe.watch(engine)
     assert "do_ping" in vars(engine.dialect)
-    account = fresh_account()
+    account = new_account()
     token = current.set(account)
     with pytest.raises(AttributeError):
         engine.dialect.do_commit(None)  # type: ignore[arg-type]  # no connection is needed to be asked
@@ -298,15 +299,11 @@ def test_a_driver_made_otherwise_leaves_round_trips_unknown(monkeypatch: pytest.
     assert math.isnan(account.transactions)
 
 
-def fresh_account() -> Any:
-    return SimpleNamespace(pool_ns=0, db_ns=0, statements=0, transactions=0, checkouts=0, round_trips=0)
-
-
 def test_statements_and_checkouts_are_counted_with_any_driver() -> None:
     probe = ProcessProbe(None)
     engine = create_engine("sqlite://", poolclass=QueuePool)
     probe.watch(engine)
-    account = fresh_account()
+    account = new_account()
     token = current.set(account)
     with engine.connect() as connection:
         connection.execute(text("SELECT 1"))
