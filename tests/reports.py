@@ -15,6 +15,7 @@ from harness.domain.binding import Binding
 from harness.domain.events import RateChosen
 from harness.domain.evidence import Certificate, Reason, RunInfo
 from harness.domain.experiment import Cell, DatabaseSpec, Design, Experiment, Load, Pool, Session, Slo, Target
+from harness.domain.holds import PARTS, EndpointHolds
 from harness.domain.verdict import (
     Bounds,
     CellSummary,
@@ -91,6 +92,7 @@ def build_report(
         "latency_over_time": time_frame(summaries),
         "connections": connection_frame(summaries) if activity else connection_frame(()),
         "breakdown": breakdown_frame(summaries if probe else ()),
+        "holds": hold_frame(summaries if probe else ()),
         "outcomes": outcome_frame(summaries),
     }
     if not figures:
@@ -245,7 +247,27 @@ def summarise(cell: Cell, rank: int, *, launches: int, failing: bool, invalid: b
         valid=not invalid,
         invalid_launches=launches if invalid else 0,
         findings=("dropped", "errors") if failing else (),
+        holds=build_holds() if probe else (),
     )
+
+
+def build_holds() -> tuple[EndpointHolds, ...]:
+    """One endpoint that keeps its connection while it waits for something else, and one that does not."""
+    usual = EndpointHolds(
+        endpoint="GET /heroes/{hero_id}",
+        requests=1004,
+        connections=1,
+        left=0,
+        holds=1004,
+        on_loop=0,
+        threads=0,
+        statements=1004,
+        seconds={"query": 2.1, "idle_transaction": 0.3, "idle": 0.1, "after": 0.6},
+        in_use=0.31,
+    )
+    waiting = {"query": 4.2, "idle_transaction": 20.0, "idle": 0.5, "after": 0.6}
+    keeps = replace(usual, endpoint="PATCH /heroes/{hero_id}", statements=2008, seconds=waiting, in_use=2.53)
+    return keeps, usual
 
 
 def build_certificates(summaries: tuple[CellSummary, ...], launches: int) -> dict[str, Certificate]:
@@ -314,6 +336,15 @@ def percentile_frame(summaries: tuple[CellSummary, ...]) -> pd.DataFrame:
 
 def _or_nan(bound: float | None) -> float:
     return math.nan if bound is None else bound
+
+
+def hold_frame(summaries: tuple[CellSummary, ...]) -> pd.DataFrame:
+    rows = [
+        (summary.cell.id, own.endpoint, *(own.in_use * own.share(part) for part in PARTS), own.hold_ms)
+        for summary in summaries
+        for own in summary.holds
+    ]
+    return pd.DataFrame(rows, columns=["cell_id", "endpoint", *PARTS, "hold_ms"])
 
 
 def cdf_frame(summaries: tuple[CellSummary, ...]) -> pd.DataFrame:

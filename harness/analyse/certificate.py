@@ -20,6 +20,7 @@ from harness.analyse.resources import Neighbours
 from harness.domain.evidence import Certificate, Death, RelayReadings, SamplerGap, Standstill
 from harness.domain.evidence import Evidence as StoredEvidence
 from harness.domain.experiment import Slo
+from harness.domain.holds import Leak
 from harness.domain.ledger import check_ledger
 from harness.domain.load import Ledger, Segment
 
@@ -46,6 +47,7 @@ def certify(
     arrivals: Arrivals | None = None,
     wrong_settings: tuple[NotApplied, ...] = (),
     neighbours: Neighbours | None = None,
+    leak: Leak | None = None,
 ) -> Certificate:
     """The certificate of one trial.
 
@@ -71,6 +73,7 @@ def certify(
         arrivals: of the rows, where they were worked out already.
         wrong_settings: settings that the service does not have.
         neighbours: what used the machine beside the target; None when not known.
+        leak: of its connections; None where they came back, or nobody looked.
     """
     evidence = judged(
         Evidence(
@@ -94,6 +97,7 @@ def certify(
             arrivals=arrivals,
             wrong_settings=wrong_settings,
             neighbours=neighbours,
+            leak=leak,
         )
     )
     broken = tuple(reason for check in INSTRUMENT if (reason := check(evidence)))
@@ -110,6 +114,7 @@ def certificate_of(
     *,
     wrong_settings: tuple[NotApplied, ...] = (),
     beside: Neighbours | None = None,
+    leak: Leak | None = None,
 ) -> Certificate:
     """The certificate of a stored trial, made of nothing but what is stored.
 
@@ -121,6 +126,7 @@ def certificate_of(
         beside: what used the machine beside the target, likewise.
         slo: for the error rate that is promised.
         wrong_settings: as in `certify`.
+        leak: likewise.
     """
     trial = evidence.trial
     context = trial.context
@@ -145,6 +151,7 @@ def certificate_of(
         arrivals=arrivals,
         wrong_settings=wrong_settings,
         neighbours=beside,
+        leak=leak,
     )
 
 

@@ -171,6 +171,17 @@ def pool_timeouts(evidence: Judged) -> Reason | None:
     return above("finding", "pool_timeouts", value, 0.0, message)
 
 
+def leak(evidence: Judged) -> Reason | None:
+    """Connections were taken and not given back."""
+    found = evidence.leak
+    if found is None:
+        return None
+    message = (
+        f"{found.lost} connections that were taken in {found.exposed_s:.3g} s never came back: {found.per_s:.2g}/s"
+    )
+    return Reason(kind="finding", code="leak", message=message, value=found.per_s, threshold=0.0)
+
+
 def steal(evidence: Judged) -> Reason | None:
     """The hypervisor gave the machine's time to somebody else."""
     value = increase(evidence, "host_steal_s") / (increase(evidence, "host_cpu_s") or math.nan)
@@ -271,6 +282,7 @@ FINDINGS: tuple[Callable[[Judged], Reason | None], ...] = (
     gc_pause,
     loop_lag,
     pool_timeouts,
+    leak,
     harness_cpu,
     steal,
     throttled,

@@ -18,6 +18,7 @@ from harness.analyse.windows import Windows, measured_segments, windows
 from harness.domain.columns import names_and_codes
 from harness.domain.evidence import PROBE_COLUMNS, Death, RelayReadings, SamplerGap, Standstill
 from harness.domain.experiment import Slo
+from harness.domain.holds import Leak
 from harness.domain.load import Ledger, Segment
 
 PROBE_INTERVAL_MS = 100.0
@@ -48,6 +49,7 @@ class Evidence:
     arrivals: Arrivals | None
     wrong_settings: tuple[NotApplied, ...]
     neighbours: Neighbours | None
+    leak: Leak | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +79,7 @@ class Judged:
     standstills: tuple[Standstill, ...]
     wrong_settings: tuple[NotApplied, ...]
     neighbours: Neighbours | None
+    leak: Leak | None
     began_ns: int
     """when the launch's first turn began"""
     start_ns: int
@@ -137,6 +140,7 @@ def judged(evidence: Evidence) -> Judged:
         standstills=evidence.standstills,
         wrong_settings=evidence.wrong_settings,
         neighbours=evidence.neighbours,
+        leak=evidence.leak,
         began_ns=min((turn.start_ns for turn in evidence.ledger.turns), default=0),
         start_ns=int(spans.start_ns.min(initial=np.iinfo(np.int64).max)),
         end_ns=int(spans.idle_ns.max(initial=0)),

@@ -21,10 +21,13 @@ from numpy.typing import NDArray
 from harness.analyse.applied import NotApplied, beyond_ceiling, has_no_engine, not_applied
 from harness.analyse.arrays import NEVER, Floats, Times, Where
 from harness.analyse.certificate import certificate_of
+from harness.analyse.cliffs import OneProcess, process_of
 from harness.analyse.estimate import quantile, quantile_of, quantiles
 from harness.analyse.exact_counts import exact_of
 from harness.analyse.failures import failures_of, logged_around
+from harness.analyse.holds import measured_holds, of_segments
 from harness.analyse.lateness import without_generator_ms
+from harness.analyse.leak import Losses, leak_of, losses_of
 from harness.analyse.leg import Leg, leg_of
 from harness.analyse.measured import (
     ALL,
@@ -149,6 +152,14 @@ class LaunchFigures:
     """settings of the cell that its service does not have"""
     waits: Waits
     """what its slow requests waited for"""
+    holds: pd.DataFrame
+    """how its requests held connections, HOLD_COLUMNS by endpoint"""
+    sites: pd.DataFrame
+    """which lines of the service took them, SITE_COLUMNS"""
+    losses: Losses | None
+    """connections that did not come back; None without the probe"""
+    process: OneProcess | None
+    """what each of its service's processes has for requests; None where they did not say, or differ"""
     probe_user_ms: Floats
     """latencies of the probe user's requests, ascending, failures infinite; in no other figure"""
 
@@ -295,6 +306,7 @@ def launch_figures(evidence: Evidence, rows: pd.DataFrame, owners: Mapping[str, 
     beside = neighbours(process, evidence.server, spans)
     logged = logged_around(rows, spans, evidence.target_log, evidence.log) if failures else Counter()
     exact = exact_of(evidence.counts, measured_segments(trial.segments))
+    losses = losses_of(evidence.unreturned, probe, trial.ledger.turns)
     return LaunchFigures(
         trial=trial,
         certificate=certificate_of(
@@ -305,6 +317,7 @@ def launch_figures(evidence: Evidence, rows: pd.DataFrame, owners: Mapping[str, 
             slo,
             wrong_settings=wrong,
             beside=beside,
+            leak=None if losses is None else leak_of([losses]),
         ),
         seconds=spans.seconds,
         by_endpoint=by_endpoint,
@@ -337,6 +350,10 @@ def launch_figures(evidence: Evidence, rows: pd.DataFrame, owners: Mapping[str, 
             round_trips=exact.get(ALL, {}).get("round_trips_per_request", math.nan),
             logged=logged,
         ),
+        holds=measured_holds(evidence.holds, measured_segments(trial.segments)),
+        sites=of_segments(evidence.sites, measured_segments(trial.segments)),
+        losses=losses,
+        process=process_of(trial, int(probe["connection_count_used"].max()) if len(probe) else 0),
         probe_user_ms=probe_user_ms(evidence.probe_user, spans),
     )
 

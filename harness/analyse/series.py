@@ -17,6 +17,7 @@ from harness.analyse.exact_counts import COUNTED
 from harness.analyse.launches import CDF_SHARES, SHARES, Launches, LaunchFigures, median_launch
 from harness.analyse.measured import ALL
 from harness.domain.evidence import OUTCOMES
+from harness.domain.holds import PARTS
 from harness.domain.verdict import Bounds, CellSummary, EndpointSummary
 
 
@@ -30,6 +31,7 @@ def figure_tables(cells: Sequence[CellSummary], launches: Launches) -> dict[str,
         "connections": _by_cell(measured, _connections, ("t_s", "state", "connections")),
         "breakdown": _by_cell(measured, _breakdown, ("pool_ms", "db_ms", "app_ms", "other_ms", "pool_share")),
         "outcomes": _by_cell(measured, _outcomes, OUTCOMES),
+        "holds": _holds([summary for summary in cells if summary.valid]),
         "exact": _by_cell(measured, _exact, tuple(f"{name}_per_request" for name in COUNTED)),
     }
 
@@ -124,6 +126,17 @@ def _exact(of_cell: Sequence[LaunchFigures]) -> pd.DataFrame:
     """What an average request took of the database, exactly; of the first launch that was counted."""
     counted = [launch.exact[ALL] for launch in of_cell if launch.exact]
     return pd.DataFrame(counted[:1])
+
+
+def _holds(cells: Sequence[CellSummary]) -> pd.DataFrame:
+    """Connections out on average by endpoint and by what is done with them; most first within a cell."""
+    rows = [
+        (summary.cell.id, own.endpoint, *(own.in_use * own.share(part) for part in PARTS), own.hold_ms)
+        for summary in cells
+        for own in summary.holds
+        if own.holds
+    ]
+    return pd.DataFrame(rows, columns=["cell_id", "endpoint", *PARTS, "hold_ms"])
 
 
 def _outcomes(of_cell: Sequence[LaunchFigures]) -> pd.DataFrame:

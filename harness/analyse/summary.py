@@ -16,18 +16,23 @@ import numpy as np
 
 from harness.analyse.applied import CEILING, CONNECTIONS, Values, read_back
 from harness.analyse.binding import binding_of
+from harness.analyse.cliffs import foresee
 from harness.analyse.compare import Comparison
 from harness.analyse.estimate import over_launches
 from harness.analyse.failures import most_frequent, most_logged
 from harness.analyse.findings import BREAKDOWNS, FAILING_SHARE
+from harness.analyse.holds import holds_of, sites_of
 from harness.analyse.launches import SHARES, EndpointFigures, Excluded, LaunchFigures
+from harness.analyse.leak import leak_of
 from harness.analyse.measured import ALL
 from harness.analyse.metrics import METRICS, compare_by
 from harness.analyse.promise import all_of, error_rate_promise, latency_promise
 from harness.analyse.queueing import SHORTFALL_MAX, QueueVerdict, judge_queue
 from harness.analyse.spread import Prior
+from harness.domain.cliffs import Cliff
 from harness.domain.evidence import Trial
 from harness.domain.experiment import Cell, Limits, Slo
+from harness.domain.holds import EndpointHolds
 from harness.domain.verdict import Bounds, CellSummary, EndpointSummary, Promise
 
 NOT_MEASURED = "not measured"
@@ -128,7 +133,21 @@ def summarise_cell(
         failures=most_frequent([launch.failures for launch in launches or excluded]),
         logged=most_logged([launch.logged for launch in launches or excluded]),
         versions=tuple(dict.fromkeys(version for own in launches if (version := own.trial.context.version))),
+        holds=(holds := holds_of([launch.holds for launch in launches], sum(launch.seconds for launch in launches))),
+        hold_sites=sites_of([launch.sites for launch in launches]),
+        cliffs=_cliffs(launches, holds),
+        in_flight_peak=max((turn.in_flight_peak for own in launches for turn in own.trial.ledger.turns), default=0),
+        leak=leak_of([launch.losses for launch in launches if launch.losses is not None]),
     )
+
+
+def _cliffs(launches: Sequence[LaunchFigures], holds: Sequence[EndpointHolds]) -> tuple[Cliff, ...]:
+    """What is foreseen of a process as the launches had it; nothing where it is not known of each, or they differ."""
+    processes = [launch.process for launch in launches]
+    known = [own for own in processes if own is not None]
+    if not known or len(known) < len(processes) or len({(own.pool, own.threads) for own in known}) > 1:
+        return ()
+    return foresee(max(known, key=lambda own: own.used), holds)
 
 
 def _endpoint(

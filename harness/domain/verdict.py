@@ -11,10 +11,12 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from harness.domain.binding import Binding
+from harness.domain.cliffs import Cliff
 from harness.domain.events import RateChosen
 from harness.domain.evidence import Certificate, RelayReadings, RunInfo, Version
 from harness.domain.experiment import Cell
 from harness.domain.gate import GateVerdict
+from harness.domain.holds import EndpointHolds, HoldSite, Leak
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,6 +204,16 @@ class CellSummary:
     """what the service logged around these failures, how often each, most frequent first"""
     versions: tuple[Version, ...] = ()
     """of the code that its launches started, each once; nothing where git does not say"""
+    holds: tuple[EndpointHolds, ...] = ()
+    """who held its connections, by endpoint, who held most of them first; nothing without the probe"""
+    hold_sites: tuple[HoldSite, ...] = ()
+    """which lines of the service took them, whose are held longest in all first; nothing without observe.detail"""
+    leak: Leak | None = None
+    """None where its connections came back, or nobody looked"""
+    cliffs: tuple[Cliff, ...] = ()
+    """from how many requests at once on a process may stand still, nearest first; nothing where it is not known"""
+    in_flight_peak: int = 0
+    """requests at once that the generator had in flight at most, over all processes of the service"""
 
 
 State = Literal[

@@ -26,6 +26,7 @@ WORDS: Mapping[str, str] = {
     "gc_pause": "garbage collections stopped the service; that is in the figures",
     "loop_lag": "the service's event loop came round late, blocked or without a core; that is in the figures",
     "pool_timeouts": "requests gave up waiting for a connection (pool.pool_timeout_s)",
+    "leak": "connections were taken and not given back; no pool is large enough for that",
     "imbalance": "one worker of the service answered far more than its share",
     "checkpoint": "Postgres wrote a checkpoint meanwhile, which may be in the figures",
     "autovacuum": "autovacuum was at work meanwhile, which may be in the figures",

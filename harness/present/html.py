@@ -17,6 +17,7 @@ from harness.present.capacity_plan import assumptions, cell_rows, measured_facts
 from harness.present.capacity_text import capacity_text, step_rows
 from harness.present.findings import findings, own_findings, reasons
 from harness.present.gate_text import part_rows, rule_rows
+from harness.present.holders import holder_rows, holder_texts, site_rows
 from harness.present.notes import notes
 from harness.present.phrases import PARTIAL, failures_text, logged_text, verdict_text
 
@@ -25,8 +26,9 @@ if TYPE_CHECKING:
 
     from harness.present.figures import Picture
 
-_BESIDE_THE_TABLE = "outcomes"
-"""The figure that stands in the section on errors and drops; all others come in one sequence before it."""
+_IN_A_SECTION = ("outcomes", "holds")
+"""Figures that stand in the sections on errors and drops and on who holds the connections; all others come in one
+sequence before them."""
 
 
 def render_html(report: Report) -> bytes:
@@ -45,8 +47,12 @@ def render_html(report: Report) -> bytes:
         parts=[] if report.gate is None else part_rows(report.gate),
         binding=tuple(binding_lines(report)),
         binding_rows=binding_rows(report),
-        pictures=[picture for name, picture in pictures.items() if name != _BESIDE_THE_TABLE],
-        outcomes=pictures[_BESIDE_THE_TABLE],
+        pictures=[picture for name, picture in pictures.items() if name not in _IN_A_SECTION],
+        outcomes=pictures["outcomes"],
+        holders=holder_texts(report),
+        holders_picture=pictures["holds"],
+        holder_rows=holder_rows(report),
+        site_rows=site_rows(report),
         outcome_rows=tuple(_cell_rows(report, "outcomes")),
         exact_rows=tuple(_cell_rows(report, "exact")),
         promises=view.promises(report),

@@ -76,6 +76,14 @@ def duration(seconds: float) -> str:
     return f"{hours} h {minutes} min" if minutes else f"{hours} h"
 
 
+def hold_text(milliseconds: float) -> str:
+    """A time that is usually a matter of milliseconds: 8.2 ms, 210 ms, 1.5 s."""
+    if milliseconds >= 1000:
+        return duration(milliseconds / 1000)
+    digits = number(milliseconds)
+    return f"{digits.rstrip('0').rstrip('.') if '.' in digits else digits} ms"
+
+
 def promise_word(promise: Promise | None) -> str:
     """ "yes", "no", "unclear", or a dash where nothing was promised."""
     return UNKNOWN if promise is None else {"met": "yes", "not_met": "no", "unclear": "unclear"}[promise]

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from harness.domain.gate import GateVerdict
+from harness.domain.holds import EndpointHolds
 from harness.domain.verdict import CellSummary, EndpointSummary, Report
 from harness.present.notes import notes
 from harness.present.phrases import verdict_text
@@ -86,6 +87,11 @@ def _cell(cell: CellSummary) -> Mapping[str, Any]:
         "failures": [asdict(failure) for failure in cell.failures],
         "logged": dict(cell.logged),
         "versions": [asdict(version) for version in cell.versions],
+        "holds": [_holds(own) for own in cell.holds],
+        "hold_sites": [asdict(own) for own in cell.hold_sites],
+        "cliffs": [asdict(cliff) for cliff in cell.cliffs],
+        "in_flight_peak": cell.in_flight_peak,
+        "leak": None if cell.leak is None else {**asdict(cell.leak), "empty_after_s": cell.leak.empty_after_s},
         "probe_user": None
         if cell.probe_user is None
         else {
@@ -95,6 +101,11 @@ def _cell(cell: CellSummary) -> Mapping[str, Any]:
         },
         "endpoints": [{"endpoint": each.endpoint, **_endpoint(each)} for each in cell.endpoints],
     }
+
+
+def _holds(own: EndpointHolds) -> Mapping[str, Any]:
+    figures = {name: getattr(own, name) for name in ("hold_ms", "statements_per_hold")}
+    return {**asdict(own), "seconds": dict(own.seconds), **figures}
 
 
 def _endpoint(summary: EndpointSummary) -> Mapping[str, Any]:

@@ -28,6 +28,7 @@ from harness.present.capacity_plan import plan_text
 from harness.present.capacity_text import StepRow, capacity_text, step_rows
 from harness.present.findings import findings
 from harness.present.gate_text import RuleRow, gate_text, part_rows, rule_rows
+from harness.present.holders import terminal_texts
 from harness.present.notes import notes
 from harness.present.numbers import INFINITE, UNKNOWN, duration, interval, number, percent, promise_word
 from harness.present.phrases import PARTIAL, failures_text, logged_text, verdict_text
@@ -127,6 +128,8 @@ def print_report(report: Report, console: Console, paths: Mapping[str, str]) -> 
         console.print(promise_table(kept))
     _print_binding(report, console)
     _print_findings(report, console)
+    for text in terminal_texts(report):
+        console.print(bullet("connections", text))
     for note in notes(report):
         console.print(bullet("note", note))
     console.print()

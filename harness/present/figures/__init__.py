@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from harness.domain.verdict import Report
+from harness.present.figures.holders import holders
 from harness.present.figures.latency import latency_cdf, latency_over_time, latency_percentiles
 from harness.present.figures.load import breakdown, connections, outcomes
 from harness.present.figures.style import house_style, to_svg
@@ -66,6 +67,16 @@ def _no_breakdown(report: Report) -> str:
     return "Pool wait could not be seen: no good answer carried the probe's figures."
 
 
+def _no_holds(report: Report) -> str:
+    if why := _nothing_counts(report):
+        return f"Nobody is known to have held a connection: {why}"
+    if not any(cell.takes_settings for cell in report.info.cells):
+        return "Who held connections could not be seen: the service ran already, without the probe."
+    if not report.info.experiment.observe.probe:
+        return "Who held connections could not be seen: the target ran without the probe."
+    return "No request had a connection of a pool that the probe can see."
+
+
 def _no_failures(report: Report) -> str:
     why = _nothing_counts(report)
     return f"There are no arrivals to show: {why}" if why else "No arrival failed: no errors, timeouts or drops."
@@ -110,6 +121,14 @@ FIGURES: tuple[FigureKind, ...] = (
         caption="Where the mean latency was spent; a long hatched part is time lost before the query even started.",
         draw=breakdown,
         missing=_no_breakdown,
+    ),
+    FigureKind(
+        series="holds",
+        title="Who holds the connections",
+        caption="Connections that an endpoint has out on average and gives back, by what is done with them, and how "
+        "long each is held; outside of the blue part nothing is asked of the database. The five endpoints with most.",
+        draw=holders,
+        missing=_no_holds,
     ),
     FigureKind(
         series="outcomes",

@@ -23,6 +23,7 @@ SECTIONS = [
     "ranking",
     "binding",
     "figures",
+    "holders",
     "errors",
     "endpoints",
     "certificates",
@@ -182,7 +183,7 @@ def test_labels_are_text_never_markup(make_report: MakeReport) -> None:
 
 
 def test_all_figures_are_there_with_a_caption(failing: Page) -> None:
-    assert failing.tags.count("svg") == failing.tags.count("figcaption") == failing.tags.count("figure") == 6
+    assert failing.tags.count("svg") == failing.tags.count("figcaption") == failing.tags.count("figure") == 7
 
 
 def test_without_probe_and_activity_the_report_says_so(make_report: MakeReport) -> None:
@@ -193,6 +194,24 @@ def test_without_probe_and_activity_the_report_says_so(make_report: MakeReport) 
     assert page.tags.count("svg") == 3
     assert "No arrival failed: no errors, timeouts or drops." in page.text("errors")
     assert {(row[9], row[10]) for row in page.body("ranking")} == {("\u2013", "\u2013")}
+
+
+def test_who_holds_the_connections_is_said_drawn_and_listed(failing: Page) -> None:
+    assert "PATCH /heroes/{hero_id} holds 89 % of the connections that are out" in failing.text("holders")
+    row, *others = failing.body("holders")
+    assert len(others) == 11
+    assert row[1:] == [
+        "PATCH /heroes/{hero_id}",
+        "2.53",
+        "1",
+        "25.2",
+        "17 %",
+        "79 %",
+        "1.98 %",
+        "2.37 %",
+        "2.00",
+        "\u2013",
+    ]
 
 
 def test_outcomes_are_counted_per_cell(failing: Page) -> None:

@@ -32,12 +32,16 @@ TRUE_OF_ALL_DATA = {
     "The whole distribution, tail stretched",
     "Pool wait as a share of latency",
     "Share of arrivals that failed",
+    "Who holds the connections",
+    "connections out on average",
+    "after the response had started",
     "Each dot is a percentile of what was offered, a bar through it",
     "The share of arrivals answered within a time: a panel's own cell in blue",
     "Median and 95th percentile as the measurement went on",
     "What Postgres saw of each cell's connections in the launch in the middle by p95",
     "Where the mean latency was spent; a long hatched part is time lost",
     "The share of offered arrivals that got no good answer, by what happened to them.",
+    "Connections that an endpoint has out on average and gives back, by what is done with them",
 }
 TRUE_OF_ALL_REPORTS = """
 pool wait p95, ms

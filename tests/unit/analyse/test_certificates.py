@@ -16,6 +16,7 @@ from harness.analyse.reasons import percent
 from harness.analyse.resources import Neighbours
 from harness.domain.evidence import PROBE_COLUMNS, SERVER_COLUMNS, Certificate, Death, SamplerGap, Standstill
 from harness.domain.experiment import Slo
+from harness.domain.holds import Leak
 from harness.domain.load import SETUP_SEGMENT
 
 SECOND = 1_000_000_000
@@ -293,6 +294,15 @@ def test_what_the_probe_finds(build: ModuleType, *, column: str, fine: float, ba
     before = probe(bad)
     before["t_ns"] -= 5 * SECOND
     assert certificate(build, probe=before).reasons == ()
+
+
+def test_a_leak_is_a_finding(build: ModuleType) -> None:
+    leak = Leak(lost=5, exposed_s=10.0, low_per_s=0.2, high_per_s=1.2, pool=15, endpoints=("GET /a",))
+    found = certificate(build, leak=leak)
+    assert found.valid
+    assert [(reason.code, reason.value, reason.message) for reason in found.reasons] == [
+        ("leak", 0.5, "5 connections that were taken in 10 s never came back: 0.5/s")
+    ]
 
 
 def test_warm_up_and_setup_are_not_judged(build: ModuleType) -> None:

@@ -20,6 +20,7 @@ COLUMNS = {
     "latency_over_time": ["cell_id", "t_s", "p50_ms", "p95_ms"],
     "connections": ["cell_id", "t_s", "state", "connections"],
     "breakdown": ["cell_id", "pool_ms", "db_ms", "app_ms", "other_ms", "pool_share"],
+    "holds": ["cell_id", "endpoint", "query", "idle_transaction", "idle", "after", "hold_ms"],
     "outcomes": ["cell_id", *OUTCOMES],
     "exact": [
         "cell_id",

@@ -18,6 +18,7 @@ ABOUT = {
     "latency_over_time": "There is no latency to show: ",
     "connections": "There are no connections to show: ",
     "breakdown": "There is no latency to divide: ",
+    "holds": "Nobody is known to have held a connection: ",
     "outcomes": "There are no arrivals to show: ",
 }
 
@@ -42,6 +43,7 @@ def test_with_a_launch_that_counts_each_figure_has_a_reason_of_its_own(make_repo
         "latency_over_time": "There is no latency to show: no arrival was measured.",
         "connections": "Connections could not be seen: pg_stat_activity gave nothing.",
         "breakdown": "Pool wait could not be seen: no good answer carried the probe's figures.",
+        "holds": "No request had a connection of a pool that the probe can see.",
         "outcomes": "No arrival failed: no errors, timeouts or drops.",
     }
 
@@ -49,8 +51,9 @@ def test_with_a_launch_that_counts_each_figure_has_a_reason_of_its_own(make_repo
 def test_without_the_probe_that_is_the_reason(make_report: MakeReport) -> None:
     report = make_report(drivers=1)
     info = replace(report.info, experiment=replace(report.info.experiment, observe=Observe(probe=False)))
-    said = missing(replace(report, info=info))["breakdown"]
-    assert said == "Pool wait could not be seen: the target ran without the probe."
+    said = missing(replace(report, info=info))
+    assert said["breakdown"] == "Pool wait could not be seen: the target ran without the probe."
+    assert said["holds"] == "Who held connections could not be seen: the target ran without the probe."
 
 
 def test_of_a_service_that_ran_already_neither_probe_nor_sampler_is_blamed(make_report: MakeReport) -> None:
@@ -59,3 +62,4 @@ def test_of_a_service_that_ran_already_neither_probe_nor_sampler_is_blamed(make_
     said = missing(replace(report, info=replace(report.info, cells=cells)))
     assert said["connections"] == "Connections could not be seen: the service ran already, and its database is its own."
     assert said["breakdown"] == "Pool wait could not be seen: the service ran already, without the probe."
+    assert said["holds"] == "Who held connections could not be seen: the service ran already, without the probe."

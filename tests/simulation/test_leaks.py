@@ -1,0 +1,168 @@
+"""A leak is found with its rate, and nothing else is taken for one: what the probe writes of simulated services."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.analyse.leak import Losses, leak_of, losses_of
+from harness.domain.evidence import PROBE_COLUMNS, UNRETURNED_COLUMNS
+from harness.domain.holds import Leak
+from harness.domain.load import TurnRun
+from harness.probe.counts import Endpoints
+from harness.probe.holds import Unreturned
+
+S = 10**9
+BEGAN_NS = 100 * S
+Connection = tuple[float, float, float]
+"""when it is taken, when the request that took it is over, and when it comes back, in seconds of load"""
+
+
+def observed(connections: Iterable[Connection], seconds: float, *, pool: int = 15, path: str = "/a") -> Losses:
+    """What an analysis makes of them, who looks twice a second for that long."""
+    pids, book, rows = 7, Unreturned(Endpoints()), {}
+    records = [
+        (
+            taken_s,
+            back_s,
+            over_s,
+            SimpleNamespace(
+                poolbench_used_since_ns=BEGAN_NS + round(taken_s * S),
+                poolbench_site="shop/db.py:12",
+                poolbench_account=SimpleNamespace(ended_ns=0, scope={"method": "GET", "path": path}),
+            ),
+        )
+        for taken_s, over_s, back_s in connections
+    ]
+    for now_s in np.arange(0, seconds, 0.5):
+        out = [record for taken_s, back_s, _, record in records if taken_s <= now_s < back_s]
+        for _, _, over_s, record in records:
+            record.poolbench_account.ended_ns = BEGAN_NS + round(over_s * S) if over_s <= now_s else 0
+        for line in map(json.loads, book.lines(out, BEGAN_NS + round(now_s * S))):
+            rows[line["taken_ns"]] = line | {"pid": pids, "back_ns": -1 if line["back_ns"] is None else line["back_ns"]}
+    unreturned = pd.DataFrame(rows.values(), columns=list(UNRETURNED_COLUMNS)).astype(dict(UNRETURNED_COLUMNS))
+    probe = pd.DataFrame([dict.fromkeys(PROBE_COLUMNS, 0)]).astype(dict(PROBE_COLUMNS))
+    probe = probe.assign(pid=pids, t_ns=BEGAN_NS + round(seconds * S), connection_max=pool)
+    found = losses_of(unreturned, probe, [turn(0, seconds)])
+    assert found is not None
+    return found
+
+
+def turn(start_s: float, end_s: float) -> TurnRun:
+    start_ns, end_ns = (BEGAN_NS + round(at_s * S) for at_s in (start_s, end_s))
+    return TurnRun(
+        launch_id="b1-c1",
+        start_ns=start_ns,
+        end_ns=end_ns,
+        load_start_ns=start_ns,
+        idle_ns=end_ns,
+        idle=True,
+        in_flight_peak=1,
+        cut="end",
+    )
+
+
+def leaked(times_s: Iterable[float]) -> list[Connection]:
+    """Taken by requests of a tenth of a second and never given back."""
+    return [(at_s, at_s + 0.1, math.inf) for at_s in times_s]
+
+
+def one(*launches: Losses) -> Leak:
+    leak = leak_of(launches)
+    assert leak is not None
+    return leak
+
+
+@pytest.mark.parametrize("pool", [15, 30, 100])
+def test_a_pool_only_puts_the_end_off(pool: int) -> None:
+    """Half a connection a second, as public reports have it."""
+    leak = one(observed(leaked(np.arange(2.0, 2 * pool + 1, 2.0)), 62, pool=pool, path="/report"))
+    assert leak.per_s == pytest.approx(0.5, abs=0.02)
+    assert leak.empty_after_s == pytest.approx(2 * pool, rel=0.04)
+    assert leak.low_per_s < 0.5 < leak.high_per_s
+    assert (leak.endpoints, leak.sites) == (("GET /report",), ("shop/db.py:12",))
+
+
+def test_after_the_pool_is_empty_nothing_is_lost_any_more_and_the_rate_is_that_until_then() -> None:
+    leak = one(observed(leaked([0.4, 1.0, 2.0]), 60, pool=3))
+    assert (leak.lost, leak.exposed_s, leak.empty_after_s) == (3, 2.0, 2.0)
+
+
+def test_the_interval_covers_the_true_rate_in_nineteen_of_twenty_launches() -> None:
+    draw, covered = np.random.default_rng(1), 0
+    for _ in range(60):
+        times_s = np.cumsum(draw.exponential(1 / 0.5, 200))
+        leak = one(observed(leaked(times_s[times_s < 40]), 40, pool=10_000))
+        covered += leak.low_per_s <= 0.5 <= leak.high_per_s
+    assert covered >= 54
+
+
+def test_launches_are_taken_together_where_one_of_them_shows_it() -> None:
+    many, few = observed(leaked([2, 9, 16, 17]), 20), observed(leaked([5]), 20)
+    assert leak_of([few, few, few]) is None
+    leak = one(many, few)
+    assert (leak.lost, leak.exposed_s) == (5, 36)
+
+
+@pytest.mark.parametrize(
+    "connections",
+    [
+        pytest.param([], id="nothing"),
+        pytest.param(leaked([3, 30]), id="two"),
+        pytest.param(leaked(np.linspace(0.1, 1, 8)), id="kept from the start on"),
+        pytest.param([(-5, -4, math.inf)] * 9, id="taken before the load"),
+        pytest.param([(at_s, math.inf, math.inf) for at_s in range(40)], id="requests that never end"),
+        pytest.param([(at_s, at_s + 25, at_s + 25) for at_s in np.arange(0, 40, 0.2)], id="slow requests"),
+        pytest.param(
+            [(at_s, at_s + 2, at_s + 2) for at_s in np.sqrt(np.linspace(0, 1600, 2000))], id="load that grows"
+        ),
+        pytest.param([(at_s, at_s + 0.1, at_s + 6) for at_s in np.arange(0, 40, 0.5)], id="tasks that outlive it"),
+    ],
+)
+def test_what_is_no_leak(connections: Sequence[Connection]) -> None:
+    assert leak_of([observed(connections, 40)]) is None
+
+
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    request_s=st.floats(0.01, 30),
+    late_s=st.floats(0, 4),
+    growth=st.floats(0.3, 3),
+)
+def test_neither_slow_requests_nor_late_returns_nor_growth_look_like_one(
+    seed: int, request_s: float, late_s: float, growth: float
+) -> None:
+    """Requests that last, tasks that outlive them by an exponential time, a rate that rises or falls."""
+    draw = np.random.default_rng(seed)
+    taken_s = 40 * np.sort(draw.random(150)) ** (1 / growth)
+    over_s = taken_s + draw.exponential(request_s, 150)
+    back_s = over_s + draw.exponential(late_s + 1e-9, 150)
+    assert leak_of([observed(zip(taken_s, over_s, back_s, strict=True), 40)]) is None
+
+
+def test_what_comes_back_as_the_service_is_stopped_was_lost() -> None:
+    taken_ns = [BEGAN_NS + round(at_s * S) for at_s in (2.0, 8.0, 14.0)]
+    rows = [{"pid": 7, "taken_ns": at_ns, "over_ns": at_ns, "back_ns": BEGAN_NS + 21 * S} for at_ns in taken_ns]
+    names = pd.DataFrame(rows).assign(method="", route="", site="")
+    unreturned = names.astype(dict(UNRETURNED_COLUMNS))
+    probe = pd.DataFrame([dict.fromkeys(PROBE_COLUMNS, 0)]).astype(dict(PROBE_COLUMNS)).assign(connection_max=15)
+    turns = [turn(0, 5), turn(7, 20)]
+    found = losses_of(unreturned, probe, turns)
+    assert found is not None
+    assert (found.taken_s.tolist(), found.exposed_s) == ([2.0, 6.0, 12.0], 16.0)
+    assert losses_of(unreturned, probe, []) is None
+
+
+def test_without_the_probe_nobody_knows() -> None:
+    columns: Any = {name: [] for name in PROBE_COLUMNS}
+    empty = pd.DataFrame({name: [] for name in UNRETURNED_COLUMNS})
+    assert losses_of(empty, pd.DataFrame(columns), [turn(0, 5)]) is None
