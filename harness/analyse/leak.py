@@ -56,12 +56,16 @@ def losses_of(unreturned: pd.DataFrame, probe: pd.DataFrame, turns: Sequence[Tur
     """
     if probe.empty or not turns:
         return None
-    began_ns, ended_ns = min(turn.start_ns for turn in turns), max(turn.end_ns for turn in turns)
-    back = (unreturned["back_ns"] >= 0) & (unreturned["back_ns"] <= ended_ns)
+    last = max(turns, key=lambda turn: turn.end_ns)
+    began_ns, ended_ns = min(turn.start_ns for turn in turns), last.end_ns
+    # One that no request took may serve one all the same, from a thread that does not know it: until none is left.
+    nobodys = unreturned["over_ns"] == unreturned["taken_ns"]
+    until_ns = np.where(nobodys, last.idle_ns, ended_ns)
+    back = (unreturned["back_ns"] >= 0) & (unreturned["back_ns"] <= until_ns)
     late = unreturned[back]
     longest_s = float(((late["back_ns"] - late["over_ns"]) / 1e9).max()) if len(late) else 0.0
     patience_s = max(LEAST_PATIENCE_S, PATIENCE * longest_s)
-    out = unreturned[~back & (unreturned["taken_ns"] >= began_ns)].sort_values("taken_ns")
+    out = unreturned[~back & (unreturned["taken_ns"] >= began_ns) & (last.idle | ~nobodys)].sort_values("taken_ns")
     lost = out[ended_ns - out["over_ns"] >= patience_s * 1e9]
     taken_s = _load_s(lost["taken_ns"].to_numpy(dtype=np.float64), turns)
     pool = most_open(probe)

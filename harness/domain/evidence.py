@@ -140,7 +140,7 @@ UNRETURNED_COLUMNS: Mapping[str, str] = {
     "pid": "uint32",
     "taken_ns": "int64",  # when it was checked out
     "over_ns": "int64",  # when the request that took it was over; taken_ns where no request did
-    "back_ns": "int64",  # when it was found to have come back, within half a second; -1 never
+    "back_ns": "int64",  # when it came back; -1 never
     "method": "category",  # of the endpoint, "" where no request took it
     "route": "category",
     "site": "category",  # the service's own line that took it, "" where nobody looked

@@ -66,8 +66,8 @@ class Unreturned:
 
     def __init__(self, endpoints: Endpoints) -> None:
         self._endpoints = endpoints
-        self._said: dict[int, dict[str, Any]] = {}
-        """by when it was taken: the lines of those that are not back"""
+        self._said: dict[int, tuple[Any, dict[str, Any]]] = {}
+        """by when it was taken: the records and lines of those that are not back"""
 
     def lines(self, out: Iterable[Any], now_ns: int) -> Iterator[str]:
         """A line for each connection that is found so, with `back_ns` null, and another when it is back.
@@ -92,10 +92,11 @@ class Unreturned:
                 "route": self._endpoints.name(scope["path"], scope.get("route")) if scope else "",
                 "site": record.poolbench_site,
             }
-            self._said[taken_ns] = line
+            self._said[taken_ns] = (record, line)
             yield json.dumps(line) + "\n"
         for taken_ns in self._said.keys() - there:
-            yield json.dumps(self._said.pop(taken_ns) | {"back_ns": now_ns}) + "\n"
+            record, line = self._said.pop(taken_ns)
+            yield json.dumps(line | {"back_ns": record.poolbench_back_ns}) + "\n"
 
 
 def site_lines(holds: Iterable[tuple[Account, str, int]], endpoints: Endpoints) -> Iterator[str]:
@@ -104,7 +105,7 @@ def site_lines(holds: Iterable[tuple[Account, str, int]], endpoints: Endpoints) 
     for account, site, held_ns in holds:
         scope = account.scope
         route = endpoints.name(scope["path"], scope.get("route"))
-        total = sums.setdefault((segment_of(account.headers), scope["method"], route, site), [0, 0, 0])
+        total = sums.setdefault((segment_of(account.headers), scope.get("method", ""), route, site), [0, 0, 0])
         total[0] += 1
         total[1] += held_ns
         total[2] = max(total[2], held_ns)

@@ -38,11 +38,13 @@ NOT_USED = NOT_BEGUN = NOT_NEW = -1
 first; never deleted, because a dictionary that loses and gains keys is laid out anew again and again. While it is out,
 `poolbench_account` is that of the request that took it, None outside of any; `poolbench_query_ns` and
 `poolbench_idle_transaction_ns` are what it spent until that request's response started, as `accounting` has them, and
-`poolbench_query_before_ns` what the first of them was when its transaction began."""
+`poolbench_query_before_ns` what the first of them was when its transaction began. `poolbench_back_ns` is when it came
+back last."""
 
 _any_record: Any = _ConnectionRecord
 _any_record.poolbench_account = None  # of one that was checked out before anybody looked
 _any_record.poolbench_site = ""
+_any_record.poolbench_back_ns = 0
 _any_record.poolbench_query_ns = _any_record.poolbench_query_before_ns = _any_record.poolbench_idle_transaction_ns = 0
 
 _PLAIN = "_poolbench_plain_class"
@@ -261,6 +263,7 @@ def _timed_return(plain: Any, counters: Counters) -> Callable[[Any, Any], None]:
         except AttributeError:
             since_ns = NOT_USED
         record.poolbench_used_since_ns = NOT_USED
+        record.poolbench_back_ns = now_ns
         if since_ns >= counters.enabled_ns:
             counters.use_ns += now_ns - since_ns
             counters.used_integral_ns += now_ns

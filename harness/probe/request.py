@@ -113,6 +113,9 @@ class TimedApp:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         probe = self._probe
+        if scope["type"] == "websocket" and probe.timing:
+            await self._websocket(scope, receive, send)
+            return
         if scope["type"] != "http" or not (probe.timing or self._begin()):
             await (self._lifespan if scope["type"] == "lifespan" else self.app)(scope, receive, send)
             return
@@ -185,6 +188,18 @@ class TimedApp:
         if self._probe.active:
             self._probe.enter_loop()
         return self._probe.active
+
+    async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """In no count and no record; but the connections that it takes are somebody's as long as it lasts."""
+        account = Account()
+        for name in Account.__slots__:
+            setattr(account, name, 0)
+        account.headers, account.scope = scope.get("headers", ()), scope
+        current.set(account)
+        try:
+            await self.app(scope, receive, send)
+        finally:
+            account.ended_ns = monotonic_ns()
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._probe.enter_loop()

@@ -64,8 +64,9 @@ class Series:
         """without a limit: a request left out would make the counts wrong"""
         self.held: deque[Held] = deque()
         """likewise"""
-        self._endpoints = endpoints = Endpoints()
-        self._counts, self._holds, self._unreturned = Counts(endpoints), Holds(endpoints), Unreturned(endpoints)
+        self._endpoints = Endpoints()
+        self._counts, self._holds = Counts(self._endpoints), Holds(self._endpoints)
+        self._unreturned = Unreturned(self._endpoints)
         self._readings: deque[Reading] = deque()
         self._files: dict[str, TextIO] = {}
         self._busy = threading.Lock()
@@ -81,6 +82,7 @@ class Series:
         self.completions.clear()
         self.counted.clear()
         self.held.clear()
+        self._unreturned = Unreturned(self._endpoints)
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="poolbench-probe", daemon=True)
         self._thread.start()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -37,6 +38,7 @@ def observed(connections: Iterable[Connection], seconds: float, *, pool: int = 1
             over_s,
             SimpleNamespace(
                 poolbench_used_since_ns=BEGAN_NS + round(taken_s * S),
+                poolbench_back_ns=BEGAN_NS + round(min(back_s, 1e6) * S),
                 poolbench_site="shop/db.py:12",
                 poolbench_account=SimpleNamespace(ended_ns=0, scope={"method": "GET", "path": path}),
             ),
@@ -57,14 +59,15 @@ def observed(connections: Iterable[Connection], seconds: float, *, pool: int = 1
     return found
 
 
-def turn(start_s: float, end_s: float) -> TurnRun:
+def turn(start_s: float, end_s: float, *, idle_s: float | None = None) -> TurnRun:
+    """`idle_s`: when nothing was in progress any more; None: at once."""
     start_ns, end_ns = (BEGAN_NS + round(at_s * S) for at_s in (start_s, end_s))
     return TurnRun(
         launch_id="b1-c1",
         start_ns=start_ns,
         end_ns=end_ns,
         load_start_ns=start_ns,
-        idle_ns=end_ns,
+        idle_ns=end_ns if idle_s is None else BEGAN_NS + round(idle_s * S),
         idle=True,
         in_flight_peak=1,
         cut="end",
@@ -149,17 +152,50 @@ def test_neither_slow_requests_nor_late_returns_nor_growth_look_like_one(
     assert leak_of([observed(zip(taken_s, over_s, back_s, strict=True), 40)]) is None
 
 
+def out(taken_s: Sequence[float], *, back_s: float, in_request: bool = True) -> pd.DataFrame:
+    """Connections that all come back at once, of requests that took a tenth of a second or of none."""
+    taken_ns = [BEGAN_NS + round(at_s * S) for at_s in taken_s]
+    over_ns = [at_ns + in_request * S // 10 for at_ns in taken_ns]
+    rows = pd.DataFrame({"taken_ns": taken_ns, "over_ns": over_ns, "back_ns": BEGAN_NS + round(back_s * S)})
+    return rows.assign(pid=7, method="", route="", site="").astype(dict(UNRETURNED_COLUMNS))
+
+
+PROBE = pd.DataFrame([dict.fromkeys(PROBE_COLUMNS, 0)]).astype(dict(PROBE_COLUMNS)).assign(connection_max=15)
+
+
 def test_what_comes_back_as_the_service_is_stopped_was_lost() -> None:
-    taken_ns = [BEGAN_NS + round(at_s * S) for at_s in (2.0, 8.0, 14.0)]
-    rows = [{"pid": 7, "taken_ns": at_ns, "over_ns": at_ns, "back_ns": BEGAN_NS + 21 * S} for at_ns in taken_ns]
-    names = pd.DataFrame(rows).assign(method="", route="", site="")
-    unreturned = names.astype(dict(UNRETURNED_COLUMNS))
-    probe = pd.DataFrame([dict.fromkeys(PROBE_COLUMNS, 0)]).astype(dict(PROBE_COLUMNS)).assign(connection_max=15)
-    turns = [turn(0, 5), turn(7, 20)]
-    found = losses_of(unreturned, probe, turns)
+    found = losses_of(out([2.0, 8.0, 14.0], back_s=21), PROBE, [turn(0, 5), turn(7, 20)])
     assert found is not None
     assert (found.taken_s.tolist(), found.exposed_s) == ([2.0, 6.0, 12.0], 16.0)
-    assert losses_of(unreturned, probe, []) is None
+    assert losses_of(out([2.0], back_s=21), PROBE, []) is None
+
+
+@pytest.mark.parametrize(
+    ("in_request", "idle_s", "back_s", "lost"),
+    [
+        (True, 20.0, 20.5, 3),
+        (False, 20.0, 20.5, 3),
+        (False, 21.0, 20.5, 0),  # the last of it came back before the last request was over
+        (True, 21.0, 20.5, 3),
+        (False, None, 20.5, 3),
+    ],
+)
+def test_what_no_request_took_may_serve_one_until_none_is_left(
+    in_request: bool, idle_s: float | None, back_s: float, lost: int
+) -> None:
+    """A thread of the service's own executor does not know whose request it works for, nor how slow that is."""
+    rows = out([2.0, 8.0, 14.0], back_s=back_s, in_request=in_request)
+    found = losses_of(rows, PROBE, [turn(0, 20, idle_s=idle_s)])
+    assert found is not None
+    assert len(found.taken_s) == lost
+
+
+def test_where_nobody_saw_the_service_idle_only_requests_lose_connections() -> None:
+    never = replace(turn(0, 20), idle=False)
+    for in_request in (True, False):
+        found = losses_of(out([2.0, 8.0, 14.0], back_s=25, in_request=in_request), PROBE, [never])
+        assert found is not None
+        assert len(found.taken_s) == 3 * in_request
 
 
 def test_without_the_probe_nobody_knows() -> None:

@@ -45,6 +45,7 @@ class Service:
         event.listen(self.engine, "connect", self._give_function)
         self.probe.watch(self.engine)
         self.unreturned = Unreturned(Endpoints())
+        self.kept: Any = None
 
     def _give_function(self, connection: Any, _record: object) -> None:
         connection.create_function("wait", 1, self.wait)
@@ -187,7 +188,9 @@ def test_what_is_not_given_back_is_left_and_said_once_with_its_endpoint(service:
     service.now_ns += S
     assert service.found_out() == []
     kept.pop().close()
-    assert service.found_out() == [expected | {"back_ns": service.now_ns}]
+    back_ns = service.now_ns
+    service.now_ns += S
+    assert service.found_out() == [expected | {"back_ns": back_ns}]
     assert service.found_out() == service.lines() == []
 
 
@@ -270,3 +273,25 @@ def test_a_connection_that_is_waited_for_in_vain_was_wanted(service: Service) ->
     assert (line["connections"], line["holds"], line["left"]) == (2, 1, 0)
     for connection in kept:
         connection.close()
+
+
+def test_a_websocket_holds_its_connection_as_long_as_it_lasts(service: Service) -> None:
+    async def app(_scope: Any, _receive: Any, _send: Any) -> None:
+        connection = service.engine.connect()
+        service.wait(100)
+        assert service.found_out() == []
+        service.kept = connection
+
+    async def nothing(*_: Any) -> None: ...
+
+    async def serve() -> None:
+        timed = TimedApp(app, service.probe)
+        service.probe.enter_loop()
+        await timed({"type": "websocket", "path": "/ws", "headers": []}, nothing, nothing)
+
+    asyncio.run(serve())
+    service.now_ns += LONG_OUT_NS
+    (line,) = service.found_out()
+    assert (line["method"], line["route"]) == ("", "/ws")
+    service.kept.close()
+    assert service.lines() == []

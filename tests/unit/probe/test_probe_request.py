@@ -174,10 +174,11 @@ def test_while_off_the_app_gets_the_servers_own_send() -> None:
 
 
 def test_lifespan_and_websocket_pass_through_untouched() -> None:
+    """A websocket has an account, so that it is known who holds its connections; it leaves nothing."""
     seen: list[str] = []
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
-        assert current.get() is None
+        assert (current.get() is None) == (scope["type"] == "lifespan")
         seen.append(scope["type"])
 
     async def run() -> None:
@@ -185,6 +186,7 @@ def test_lifespan_and_websocket_pass_through_untouched() -> None:
         for kind in ("lifespan", "websocket"):
             await TimedApp(app, recorder)({"type": kind}, None, None)  # type: ignore[arg-type]  # never called
         assert recorder.lag.loop is asyncio.get_running_loop()
+        assert not recorder.completions
         recorder.stop()
 
     asyncio.run(run())
