@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import html
+from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from harness import analyse
+from harness import analyse, plan, present
 from harness.analyse.launches import Launches, measure_launches
 from harness.analyse.measured import ALL
 from harness.analyse.metrics import METRICS, metric_named
@@ -17,6 +19,8 @@ from harness.store import RunStore
 if TYPE_CHECKING:
     import pandas as pd
 
+    from harness.domain.capacity import CellCapacity
+    from harness.domain.capacity_plan import CapacityPlan
     from harness.domain.verdict import CellSummary, Report
 
 METRIC_NAMES = tuple(METRICS)
@@ -104,6 +108,44 @@ class OpenRun:
         return pd.DataFrame(rows, columns=["cell", "block", name])
 
     @cached_property
+    def capacity(self) -> tuple[CellCapacity, ...]:
+        """What a search for a capacity found of each cell, with every launch that led there.
+
+        Raises:
+            UsageError: the run did not search for one.
+        """
+        if self.info.strategy != "capacity":
+            raise UsageError(
+                f"The run {self.info.run_id} did not search for a capacity.",
+                next_step="Search for one: poolbench capacity EXPERIMENT.",
+            )
+        return analyse.capacities(self._run)
+
+    @property
+    def capacity_steps(self) -> pd.DataFrame:
+        """Every launch of the search: a row each, connections by state in columns of their own."""
+        import pandas as pd
+
+        return pd.json_normalize(
+            [{"cell": cell.cell.id, **asdict(step)} for cell in self.capacity for step in cell.steps]
+        )
+
+    def capacity_plan(self, *, peak_rps: float | None = None, headroom: str = "30%", **given: Any) -> Planned:
+        """Plan a fleet with what the search found, as `poolbench capacity RUN --report` does.
+
+        Args:
+            peak_rps: the load that the fleet is to carry; None for as large a fleet as the limits take.
+            headroom: share of what the fleet carries that is to stay free at the peak.
+            given: replicas, workers, jobs, surge, max_connections, reserved; default_pool_size and max_client_conn
+                of a PgBouncer.
+
+        Raises:
+            UsageError: the run did not search for a capacity, or what is given makes no sense.
+        """
+        wanted = plan.wanted_of(given, peak_rps=peak_rps, headroom=headroom)
+        return Planned(self.info, analyse.plan_capacity(self.capacity, wanted))
+
+    @cached_property
     def _launches(self) -> Launches:
         return measure_launches(self._run)
 
@@ -116,3 +158,47 @@ class OpenRun:
                 next_step=f"It has trials of {known or 'no cell'}.",
             )
         return found
+
+
+class Planned:
+    """A capacity plan: its answer, its tables as frames, and the page to hand in, which a notebook shows."""
+
+    def __init__(self, info: RunInfo, capacity_plan: CapacityPlan) -> None:
+        self.plan = capacity_plan
+        self._info = info
+
+    @property
+    def answer(self) -> str:
+        """Which fleet to run, what it carries and what it may open."""
+        return present.plan_text(self.plan, self._info.experiment)
+
+    @property
+    def situations(self) -> pd.DataFrame:
+        """What the fleet carries and may open in steady running, with a replica lost and in a rolling deploy."""
+        import pandas as pd
+
+        return pd.DataFrame([asdict(own) for fleet in self.plan.fleets[:1] for own in fleet.situations])
+
+    @property
+    def fleets(self) -> pd.DataFrame:
+        """A fleet of each cell that has a capacity, the one to run first."""
+        import pandas as pd
+
+        rows = present.capacity_plan_dict(self.plan, self._info.experiment)["fleets"]
+        return pd.DataFrame(rows).drop(columns=["situations", "budget"], errors="ignore")
+
+    @property
+    def assumptions(self) -> pd.DataFrame:
+        """What the plan takes for granted, and what would break it."""
+        import pandas as pd
+
+        return pd.DataFrame(present.assumptions(self.plan, self._info), columns=["assumed", "what would break it"])
+
+    @property
+    def page(self) -> bytes:
+        """plan.html, as `poolbench capacity --report` writes it."""
+        return present.render_plan(self._info, self.plan)
+
+    def _repr_html_(self) -> str:
+        page = html.escape(self.page.decode())
+        return f'<iframe srcdoc="{page}" style="width: 100%; height: 60em; border: 0"></iframe>'

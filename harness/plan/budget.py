@@ -22,6 +22,8 @@ SERVICE_KEYS = ("replicas", "workers", "engines", "pool_size", "max_overflow", "
 LIMIT_KEYS = ("max_connections", "reserved")
 POOLER_KEYS = ("default_pool_size", "max_client_conn")
 """the keys of a fleet of one service that commands have options for"""
+PLANNED_KEYS = ("replicas", "workers", "jobs", "surge", *LIMIT_KEYS, *POOLER_KEYS)
+"""of these, what is given to a plan: a replica has the engines and pools that it was measured with"""
 _SURGE = re.compile(r"(\d{1,6})(%?)", re.ASCII)
 
 
@@ -63,6 +65,11 @@ def fleet_of(given: Mapping[str, Any], command: str = "poolbench budget") -> Fle
 def wanted_of(given: Mapping[str, Any], *, peak_rps: float | None, headroom: str) -> Wanted:
     """Return what a fleet is planned for, from the options of `poolbench capacity --report`. Raises UsageError."""
     command = "poolbench capacity"
+    if unknown := sorted(given.keys() - set(PLANNED_KEYS)):
+        raise UsageError(
+            f"{command}: {', '.join(unknown)} cannot be given.",
+            next_step=f"What can be given is {', '.join(PLANNED_KEYS)}; pools are those that were measured.",
+        )
     if peak_rps is not None and not 0 < peak_rps < math.inf:
         raise UsageError(
             f"{command}: peak must be a rate above 0, not {peak_rps:g}.",

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from harness.domain.verdict import Report
 from harness.present.baselines_text import baseline_table, baselines_dict
 from harness.present.budget import budget_dict, budget_page
-from harness.present.capacity_plan import capacity_plan_dict
+from harness.present.capacity_plan import assumptions, capacity_plan_dict, plan_text
 from harness.present.capacity_text import capacity_dict
 from harness.present.check_text import check_dict, check_table
 from harness.present.ci import GATE_SCHEMA, gate_markdown, gated_of, github_lines, junit_xml
@@ -32,6 +32,7 @@ __all__ = [
     "RENDERERS",
     "RUN_OR_COMPARE",
     "as_dict",
+    "assumptions",
     "baseline_table",
     "baselines_dict",
     "benchmark_entries",
@@ -52,6 +53,7 @@ __all__ = [
     "left_out_text",
     "plan_notes",
     "plan_table",
+    "plan_text",
     "print_capacity",
     "print_gate",
     "print_report",

@@ -9,13 +9,16 @@ import json
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
+import harness
 from harness.analyse import outcome_of
 from harness.cli import main
 from harness.domain.evidence import ACTIVITY_COLUMNS, TrialEvidence
 from harness.domain.strategy import Outcome
+from harness.errors import UsageError
 from harness.plan import expand, parse_experiment
 from harness.schedule import CapacitySearch
 from harness.store import RUN_SCHEMA_VERSION, RunStore
@@ -58,7 +61,7 @@ def results(build: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path
         made = build.trial(launch.cell, launch.block, rows, segments=sitting.segments, activity=activity)
         trials.append(made)
         done.append(outcome_of(made, experiment.slo, searching=True))
-    folder = tmp_path_factory.mktemp("results")
+    folder = tmp_path_factory.mktemp("searched") / "results"
     store = RunStore.create(folder, "searched")
     info = build.run(trials, cells).info
     store.write_info(
@@ -136,6 +139,32 @@ def test_without_a_plan_the_search_is_shown_alone(run: Path, capsys: pytest.Capt
     assert not (run / "plan.html").exists()
 
 
+def test_the_notebook_makes_the_same_plan(
+    results: Path, run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Run as it stands, beside the results; its figures are the command's, and so is its page, byte for byte."""
+    _, out, _ = said(f"capacity {run} --report --peak 1000 --max-connections 200 --json", capsys)
+    told, written = json.loads(out)["plan"], (run / "plan.html").read_bytes()
+    (run / "plan.html").unlink()
+    monkeypatch.chdir(results.parent)
+    monkeypatch.setenv("MPLBACKEND", "agg")
+    names: dict[str, Any] = {}
+    for cell in json.loads((Path(__file__).parents[3] / "notebooks" / "capacity_plan.ipynb").read_text())["cells"]:
+        if cell["cell_type"] == "code":
+            exec("".join(cell["source"]), names)
+    assert (run / "plan.html").read_bytes() == written
+    plan = names["plan"]
+    assert plan.answer == told["answer"]
+    (fleet,) = told["fleets"]
+    assert plan.fleets[["id", "worker_rps", "replicas", "needed", "most"]].to_dict("records") == [
+        {key: fleet[key] for key in ("id", "worker_rps", "replicas", "needed", "most")}
+    ]
+    assert plan.situations["connections"].tolist() == [own["connections"] for own in fleet["situations"]]
+    assert len(plan.assumptions) == 8
+    assert names["connections"].loc[("c1", 100.0)].to_dict() == {"connections.active": 1, "connections.idle": 3}
+    assert plan._repr_html_().startswith('<iframe srcdoc="&lt;!DOCTYPE html&gt;')
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -161,6 +190,8 @@ def test_another_kind_of_run_has_no_capacity(
     store = RunStore.create(tmp_path, "made")
     made = build.blocked_run({1: [[10.0] * 100]})
     store.write_info(replace(made.info, schema_version=RUN_SCHEMA_VERSION, run_id=store.run_id))
+    with pytest.raises(UsageError, match="did not search for a capacity"):
+        _ = harness.open_run(store.path).capacity
     code, _, err = said(f"capacity {store.path} --report", capsys)
     assert code == 2
     assert "did not search for a capacity. Search for one: poolbench capacity EXPERIMENT." in err

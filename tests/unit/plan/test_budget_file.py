@@ -170,6 +170,15 @@ def test_what_a_fleet_is_planned_for() -> None:
         ({}, -3.0, "30%", "peak must be a rate above 0, not -3."),
         ({}, math.nan, "30%", "peak must be a rate above 0, not nan."),
         ({}, math.inf, "30%", "peak must be a rate above 0, not inf."),
+        (
+            {"pool_size": 5, "surge": "1"},
+            300.0,
+            "30%",
+            (
+                "poolbench capacity: pool_size cannot be given. What can be given is replicas, workers, jobs, surge, "
+                "max_connections, reserved, default_pool_size, max_client_conn; pools are those that were measured."
+            ),
+        ),
         ({"replicas": 0}, 300.0, "30%", "poolbench capacity: replicas must be at least 1, not 0."),
         ({"surge": "101%"}, 300.0, "30%", 'surge must be at most 100%, not "101%".'),
     ],
