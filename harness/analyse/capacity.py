@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from harness.analyse.applied import read_back
+from harness.analyse.binding import binding_of
 from harness.analyse.findings import BREAKDOWNS
 from harness.analyse.launches import SHARES, Launches, LaunchFigures, measure_launches
 from harness.analyse.measured import ALL
-from harness.analyse.queueing import judge_queue
+from harness.analyse.queueing import SHORTFALL_MAX, judge_queue
+from harness.domain.binding import Binding
 from harness.domain.budget import Service
 from harness.domain.capacity import CellCapacity, Found, MeasuredStep, Result, Step
 from harness.domain.evidence import Run, Trial
@@ -72,13 +74,29 @@ def _of_cell(run: Run, cell: Cell, launches: Launches) -> CellCapacity:
         for trial in sorted(trials, key=lambda trial: trial.launch.block)
     ]
     state, steps = replayed(experiment, done)
+    found = state if isinstance(state, Found) else None
+
+    confirmed = {own.launch.id: step.probe.rate_rps for own, step in steps if step.probe.role == "confirm"}
+    held, broke = (
+        [counted[launch] for launch, rate_rps in confirmed.items() if rate_rps == end_rps]
+        for end_rps in (found and found.highest_pass_rps, found and found.lowest_fail_rps)
+    )
     return CellCapacity(
         cell=cell,
         steps=tuple(_measured(counted[outcome.launch.id], step, experiment.slo) for outcome, step in steps),
-        found=state if isinstance(state, Found) else None,
+        found=found,
         replica=replica_of(trials[0]) if trials else None,
+        limit=_binding(broke) if broke else None,
+        used=_binding(held).used if held else {},
         spoilt=tuple(dict.fromkeys(code for own in launches.excluded_of(cell.id) for code in own.codes)),
     )
+
+
+def _binding(launches: Sequence[LaunchFigures]) -> Binding:
+    """What binds in launches at one rate."""
+    offered, carried = (sum(getattr(own.all, name) for own in launches) for name in ("requests", "carried"))
+    saturated = judge_queue([own.queue for own in launches if own.queue is not None]).saturated
+    return binding_of([own.waits for own in launches], short=saturated and carried < (1 - SHORTFALL_MAX) * offered)
 
 
 def replica_of(trial: Trial) -> Service | None:

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
+from harness.domain.binding import Binding
 from harness.domain.budget import Service
 from harness.domain.experiment import Cell
 
@@ -166,3 +167,7 @@ class CellCapacity:
     """codes of what failed in the instrument of launches that were therefore no steps"""
     replica: Service | None = None
     """what was measured, as a replica of a fleet; None where the size of its pools is not known, or has no limit"""
+    limit: Binding | None = None
+    """what binds at the rate that no longer meets the SLO; None where none was shown"""
+    used: Mapping[str, float] = field(default_factory=dict)
+    """at the highest rate that meets it, how much of each resource is in use, as a share of what there is"""

@@ -11,11 +11,12 @@ from harness.domain.capacity import CellCapacity
 from harness.domain.capacity_plan import CapacityPlan, FleetPlan, SituationName
 from harness.domain.evidence import RunInfo
 from harness.domain.experiment import Experiment
+from harness.present.binding_text import binding_text
 from harness.present.budget import budget_dict, budget_verdict
 from harness.present.capacity_text import capacity_text
 from harness.present.numbers import UNKNOWN, count, duration, number, percent
 from harness.present.phrases import percent_text, settings_text, slo_text
-from harness.present.view import database_text, load_terms, machine_text, quantity
+from harness.present.view import cores_of, database_text, load_terms, machine_text, quantity
 
 _SITUATIONS: Mapping[SituationName, str] = {
     "steady": "in steady running",
@@ -238,6 +239,37 @@ def _reach(fleet: FleetPlan) -> str:
             f"; a peak of {number(peak_rps)}/s is {number(times)} times what was shown, and rests on the assumptions"
         )
     return told
+
+
+def next_facts(plan: CapacityPlan, info: RunInfo) -> tuple[tuple[str, str], ...]:
+    """What binds when the load grows further: name and value of each line."""
+    return () if plan.best is None else tuple(_next_facts(plan.best, info))
+
+
+def _next_facts(fleet: FleetPlan, info: RunInfo) -> Iterator[tuple[str, str]]:
+    cell, found, budget = fleet.capacity, fleet.capacity.found, fleet.budget
+    if cell.limit is not None and found is not None:
+        yield "In a replica", f"at {number(found.lowest_fail_rps)}/s it is {binding_text([cell.limit])}"
+    clients = "" if budget.clients is None else f" or {count(budget.clients.limit)} clients of PgBouncer"
+    limit = f"max_connections = {count(budget.server.limit)}{clients}"
+    yield "Connections", f"{limit}, of what pools may open: {_lower_first(_most_text(fleet))}"
+    share, cores = cell.used.get("postgres_cpu"), cores_of(info.environment)
+    if share is not None and cores is not None and found is not None:
+        peak_rps = fleet.wanted.peak_rps or fleet.peak_at_most_rps(fleet.service.replicas)
+        used = share * cores
+        yield (
+            "Postgres's CPU",
+            (
+                f"{number(used)} of {quantity(cores, 'core')} here at {number(found.highest_pass_rps)}/s; in "
+                f"proportion a peak of {number(peak_rps)}/s takes "
+                f"{number(used * peak_rps / (found.highest_pass_rps or math.nan))} of such cores, which no launch has "
+                "shown"
+            ),
+        )
+
+
+def _lower_first(text: str) -> str:
+    return text[:1].lower() + text[1:]
 
 
 def assumptions(plan: CapacityPlan, info: RunInfo) -> tuple[tuple[str, str], ...]:

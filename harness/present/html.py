@@ -13,7 +13,7 @@ from harness.domain.verdict import CellSummary, EndpointSummary, Report
 from harness.present import numbers, view
 from harness.present.binding_text import binding_lines, binding_rows
 from harness.present.budget import budget_lines
-from harness.present.capacity_plan import assumptions, cell_rows, measured_facts, plan_text, situation_rows
+from harness.present.capacity_plan import assumptions, cell_rows, measured_facts, next_facts, plan_text, situation_rows
 from harness.present.capacity_text import capacity_text, step_rows
 from harness.present.findings import findings, own_findings, reasons
 from harness.present.gate_text import part_rows, rule_rows
@@ -98,6 +98,7 @@ def render_plan(info: RunInfo, plan: CapacityPlan) -> bytes:
         situations=[] if fleet is None else situation_rows(fleet),
         cells=cell_rows(plan, experiment),
         budget=[] if fleet is None else list(budget_lines(fleet.budget)),
+        binds=next_facts(plan, info),
         facts=measured_facts(plan, info),
         percentile=shown_percentile(experiment.slo),
         latency_svg=capacity_figure(plan.cells, experiment.slo),

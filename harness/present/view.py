@@ -324,6 +324,12 @@ def machine_text(environment: Mapping[str, Any]) -> str:
     return "; ".join(str(part) for part in parts if part)
 
 
+def cores_of(environment: Mapping[str, Any]) -> int | None:
+    """The machine's, None where the fingerprint does not say."""
+    cores = _section(environment, "machine").get("cores")
+    return None if cores is None else int(cores)
+
+
 def _section(environment: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     section = environment.get(name)
     return section if isinstance(section, Mapping) else {}

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from harness.analyse import plan_capacity
+from harness.domain.binding import Binding
 from harness.domain.budget import SERVICE, Fleet, PgBouncer, Service
 from harness.domain.capacity import CellCapacity, Found, MeasuredStep
 from harness.domain.capacity_plan import CapacityPlan, Wanted
@@ -20,10 +21,12 @@ from harness.present.capacity_plan import (
     capacity_plan_dict,
     cell_rows,
     measured_facts,
+    next_facts,
     plan_text,
     situation_rows,
 )
 from harness.present.html import render_plan
+from harness.present.view import cores_of
 
 STEP = MeasuredStep(
     launch_id="b1-c00",
@@ -217,6 +220,40 @@ def test_what_it_rests_on_and_how_far_that_reaches(info: RunInfo) -> None:
     (cell,) = plan.cells
     blind = plan_capacity([replace(cell, steps=tuple(unseen))], plan.wanted)
     assert dict(measured_facts(blind, info))["At that rate"] == "p95 42.0 to 46.0 ms, 5 connections at most"
+
+
+def test_what_binds_next(info: RunInfo) -> None:
+    """Postgres used a tenth of two cores at 100/s: 0.2 of a core, three times that at the peak."""
+    assert cores_of(info.environment) == 2
+    plan = planned(info)
+    (cell,) = plan.cells
+    seen = replace(cell, limit=Binding(resource="pool", share=0.8, used={"pool": 0.97}), used={"postgres_cpu": 0.1})
+    assert next_facts(plan_capacity([seen], plan.wanted), info) == (
+        (
+            "In a replica",
+            (
+                "at 110/s it is the pool (97 % in use): slow requests spend 80 % of their time waiting for it. More "
+                "connections, or shorter holds, move it."
+            ),
+        ),
+        (
+            "Connections",
+            "max_connections = 100, of what pools may open: at most 7 replicas fit, for a peak of 490/s.",
+        ),
+        (
+            "Postgres's CPU",
+            (
+                "0.200 of 2 cores here at 100/s; in proportion a peak of 300/s takes 0.600 of such cores, which no "
+                "launch has shown"
+            ),
+        ),
+    )
+    ((name, text),) = next_facts(planned(info, pgbouncer=PgBouncer(max_client_conn=300)), info)
+    assert (name, text.partition(":")[0]) == (
+        "Connections",
+        "max_connections = 100 or 300 clients of PgBouncer, of what pools may open",
+    )
+    assert "What binds next" in render_plan(info, plan).decode()
 
 
 def test_what_it_assumes_and_what_would_break_that(info: RunInfo) -> None:
