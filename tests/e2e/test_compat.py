@@ -146,6 +146,8 @@ env = {{ SHOP_DRIVER = "{driver}", SHOP_FORM = "{form}", SHOP_DSN = "{{db_url}}"
 [pool]
 pool_size = 2
 max_overflow = 3
+[observe]
+detail = true
 [load]
 scenario = "visit.py"
 rate_rps = 40
@@ -198,6 +200,12 @@ def test_an_unchanged_service_is_measured_and_overridden(
         requests,
         requests,
     )
+
+    holds = evidence.holds[evidence.holds["status"] == 200]
+    assert (holds["holds"].sum(), holds["statements"].sum(), holds["left"].sum()) == (requests, 2 * requests, 0)
+    assert set(holds["connections"]) == {1}
+    assert holds["hold_s"].sum() > holds["query_s"].sum() > 0.01 * requests  # of which each sleeps that long
+    assert {site.partition(":")[0] for site in evidence.sites["site"]} == {"shop.py"}
 
     counted = held(evidence.probe)
     assert counted is not None
