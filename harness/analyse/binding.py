@@ -15,7 +15,8 @@ A resource *binds* if more of it would lower the p95 or raise what is carried by
 3. *A full processor takes all queues.* Where less is carried than is offered, or users wait for each other's answers,
    the question is what can be carried. The rate times the CPU time of a request is the CPU's utilisation, whatever the
    sizes of pools and threads are: at five sixths or more no size carries a fifth more. Of the machine's cores the same
-   is true; if it is they that are full and Postgres uses more than half of what is in use, they are Postgres's.
+   is true, as far as the run itself uses them: what others do there makes room for it. If it is they that are full and
+   Postgres uses more than half of that, they are Postgres's.
 4. *A refusal is its own cause.* Requests that are refused (429, no connection slot left) are the slowest of all and
    count as such: when they are a good part of those around the p95, it is infinite because of them.
 
@@ -61,7 +62,8 @@ def binding_of(
     slow, holding, in_thread, used = (
         _means([getattr(launch, name) for launch in launches]) for name in ("slow", "holding", "in_thread", "used")
     )
-    full = _full_processor(used) if short or closed else None
+    own_cpu = fmean(launch.own_cpu for launch in launches)
+    full = _full_processor(used, own_cpu) if short or closed else None
     caused: dict[str, float] = {}
     queues: dict[str, str] = {}
     for place, share in slow.items():
@@ -114,13 +116,13 @@ def _cause(queue: str, holders: Mapping[str, float], used: Mapping[str, float], 
     return full or queue
 
 
-def _full_processor(used: Mapping[str, float]) -> str | None:
-    worker, machine = used.get("worker_cpu", 0.0), used.get("machine_cpu", 0.0)
-    if max(worker, machine) < FULL_TO_CARRY:
+def _full_processor(used: Mapping[str, float], own_cpu: float) -> str | None:
+    worker = used.get("worker_cpu", 0.0)
+    if max(worker, own_cpu) < FULL_TO_CARRY:
         return None
-    if worker >= machine:
+    if worker >= own_cpu:
         return "worker_cpu"
-    return "postgres_cpu" if used.get("postgres_cpu", 0.0) > machine / 2 else "machine_cpu"
+    return "postgres_cpu" if used.get("postgres_cpu", 0.0) > own_cpu / 2 else "machine_cpu"
 
 
 def _without_wait(slow: Mapping[str, float], used: Mapping[str, float], full: str | None, *, short: bool) -> Binding:

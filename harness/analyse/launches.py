@@ -46,6 +46,7 @@ from harness.analyse.resources import (
     ConnectionReadings,
     ProbeTimes,
     connection_readings,
+    cores_of,
     most_open,
     neighbours,
     pool_used_mean,
@@ -53,7 +54,7 @@ from harness.analyse.resources import (
     role_cpu_s,
     unaccounted,
 )
-from harness.analyse.waits import Waits, waits_of
+from harness.analyse.waits import Readings, Waits, waits_of
 from harness.analyse.windows import Windows, loaded_segments, measured_segments, windows
 from harness.domain.evidence import OUTCOMES, Certificate, Evidence, Run, Trial
 from harness.domain.experiment import Slo
@@ -93,6 +94,13 @@ class EndpointFigures:
     db_sum_ms: float
     app_sum_ms: float
     latency_sum_ms: float
+
+    @property
+    def mean_parts_ms(self) -> tuple[float, float, float] | None:
+        """Pool, database and application time of those that the probe saw; None without any."""
+        if not self.probed:
+            return None
+        return self.pool_sum_ms / self.probed, self.db_sum_ms / self.probed, self.app_sum_ms / self.probed
 
     @property
     def error_rate(self) -> float:
@@ -276,7 +284,7 @@ def launch_figures(evidence: Evidence, rows: pd.DataFrame, owners: Mapping[str, 
     spans = windows(measured_segments(trial.segments), trial.ledger.turns)
     kept = rows_of(rows, loaded, spans)
     requests, arrivals = requests_of(kept, owners), arrivals_of(kept, loaded, spans)
-    process, probe = evidence.process, evidence.probe
+    process, probe, activity = evidence.process, evidence.probe, evidence.activity
     cpu_s = role_cpu_s(process, "target", spans)
     order = np.argsort(requests.endpoint, kind="stable")
     bounds = np.searchsorted(requests.endpoint[order], np.arange(-1, len(requests.endpoints) + 1))
@@ -301,8 +309,9 @@ def launch_figures(evidence: Evidence, rows: pd.DataFrame, owners: Mapping[str, 
             )
     task_ms = arrivals.own_ms[arrivals.measured]
     failures = failures_of(rows, spans)
-    connections = connection_readings(evidence.activity, spans)
+    connections = connection_readings(activity, spans)
     wrong = (*not_applied(trial), *beyond_ceiling(trial, most_open(probe), connections))
+    times, used_mean = probe_times(probe, spans), pool_used_mean(probe, spans)
     beside = neighbours(process, evidence.server, spans)
     logged = logged_around(rows, spans, evidence.target_log, evidence.log) if failures else Counter()
     exact = exact_of(evidence.counts, measured_segments(trial.segments))
@@ -331,21 +340,29 @@ def launch_figures(evidence: Evidence, rows: pd.DataFrame, owners: Mapping[str, 
         failures=failures,
         logged=logged,
         empty=arrivals.empty,
-        unaccounted=0 if trial.launch.cell.target.is_reference else unaccounted(probe, evidence.activity),
+        unaccounted=0 if trial.launch.cell.target.is_reference else unaccounted(probe, activity),
         own_mean_ms=float(np.nanmean(task_ms)) if np.isfinite(task_ms).any() else math.nan,
         queue=_queue(requests, len(arrivals.outcome), trial, loaded, _cpu(cpu_s, arrivals, trial, spans)),
         connections=connections,
-        pool_used_mean=pool_used_mean(probe, spans),
-        probe_times=probe_times(probe, spans),
+        pool_used_mean=used_mean,
+        probe_times=times,
         target_cpu_s=cpu_s,
         not_applied=wrong,
         waits=waits_of(
-            evidence,
+            trial,
             requests,
             kept.table,
-            spans,
-            probe=probe,
-            beside=beside,
+            Readings(
+                activity=activity,
+                probe=probe,
+                lines=probe[spans.contain(probe["t_ns"].to_numpy())],
+                beside=beside,
+                spans=spans,
+                times=times,
+                cores=cores_of(process, "target", loaded),
+                connections_out=used_mean,
+            ),
+            mean_ms=by_endpoint[ALL].mean_parts_ms,
             way_ms=quantile(leg.ascending_ms, 0.5) if leg.known else 0.0,
             round_trips=exact.get(ALL, {}).get("round_trips_per_request", math.nan),
             logged=logged,

@@ -95,6 +95,26 @@ def role_cpu_s(process: pd.DataFrame, role: str, windows: Windows) -> float:
     return increase(process[(process["role"] == role).to_numpy()], "cpu_s", windows)
 
 
+def cores_of(process: pd.DataFrame, role: str, loaded: Windows) -> list[float]:
+    """How much of a core each process of a role used while its launch had its turns, which are the only time it works.
+
+    Readings lie a tenth of a second apart. What grew between the last one before a turn and the first one after it is
+    the turn's; interpolated at its bounds, a turn of half a second would lose a fifth of it to the idle time around.
+    """
+    if not loaded.seconds:
+        return []
+    begins = np.append(True, loaded.start_ns[1:] != loaded.end_ns[:-1])
+    start_ns, end_ns = loaded.start_ns[begins], loaded.end_ns[np.append(begins[1:], True)]
+    used = []
+    for _, own in process[(process["role"] == role).to_numpy()].groupby("pid", observed=True):
+        ordered = own.sort_values("t_ns")
+        t_ns, cpu_s = ordered["t_ns"].to_numpy(), ordered["cpu_s"].to_numpy()
+        first = np.maximum(np.searchsorted(t_ns, start_ns, side="right") - 1, 0)
+        last = np.minimum(np.searchsorted(t_ns, end_ns), len(t_ns) - 1)
+        used.append(float((cpu_s[last] - cpu_s[first]).sum()) / loaded.seconds)
+    return used
+
+
 def pool_used_mean(probe: pd.DataFrame, windows: Windows) -> float:
     """Connections that were out on average over the measured stretches, all processes together; NaN without a probe."""
     return increase(probe, "connection_used_integral_s", windows) / windows.seconds if windows.seconds else math.nan

@@ -9,33 +9,32 @@ hundred of all that was measured, failures last, one vote each. What each of the
   number of backends in a state is the time a second that requests spend in it, and backends that run or want to
   (active, no wait event) beyond the cores that Postgres used are waiting for one. What is left of its backends'
   activity is the query's work;
-- of its time in the application the part without a thread, where all threads were out: what requests took there less
-  what threads were lent for, by Little's law on the tokens;
+- of its time in the application the part without a thread, by Little's law on those that wait for one;
 - the rest is the process's own, less a request's CPU time and the way there and back. It is a garbage collection's as
   far as a pause overlaps it; then the CPU's, but no more than a queue makes at that utilisation (on average r / (1 - r)
-  times the CPU time; three times that at the 95th percentile); then that of an event loop which something blocks that
-  does not compute, but no more than two of its rounds were late (one takes a request up, one runs it). What is left
-  waited within the service for something that nobody sees, but for what the endpoint's quickest requests have too:
-  that is their work.
+  times the CPU time; three times that at the 95th percentile), or than the event loop was late at that time, as far as
+  computing explains it: two of its rounds count, of which one takes a request up and one runs it. Where all cores are
+  taken a process that uses little of one waits for it as well, but for tens of milliseconds, since schedulers are fair.
+  A loop that was later than that is blocked by something that does not compute. What is left waited within the service
+  for something that nobody sees, but for what the endpoint's quickest requests have too: that is their work.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from harness.analyse.arrays import Bools, Codes, Floats, Times
 from harness.analyse.measured import OUTCOME_PLACES, Requests
 from harness.analyse.queueing import GAVE_UP_SHARE
-from harness.analyse.resources import Neighbours, increase, most_open, role_cpu_s
+from harness.analyse.resources import Neighbours, ProbeTimes, increase, most_open
 from harness.analyse.windows import Windows
 from harness.domain.columns import names_and_codes
-from harness.domain.evidence import Evidence
+from harness.domain.evidence import Trial
 
 SLOW_FROM, SLOW_TO = 0.90, 0.98
 MOST_LOOKED_AT = 2000
@@ -47,6 +46,10 @@ TYPICAL_SHARE = 0.1
 """what the quickest tenth of an endpoint's requests takes without a cause is its work"""
 FULL = 0.995
 """beyond this a utilisation is not told apart from 1"""
+HALF = 0.5
+"""of a core: a process that uses less is given it soon by a fair scheduler, however many others want it"""
+SOON_MS = 50.0
+CROWDED = 0.95
 READING_NS = 100_000_000
 """between two lines of the probe, each of which tells of the time before it"""
 NO_SLOTS = ("too many clients", "remaining connection slots", "too many connections", "toomanyconnections")
@@ -68,6 +71,8 @@ class Waits:
     """of the time for which threads were out, likewise"""
     used: Mapping[str, float] = field(default_factory=dict)
     """of what there is, how much was in use"""
+    own_cpu: float = 0.0
+    """of the machine's cores, how much the run itself used: the service, Postgres and what measures them"""
     probed: bool = True
     """whether the pool was seen"""
 
@@ -104,16 +109,40 @@ class _Average:
     """what keeps a process waiting that wants to compute: "worker_cpu" or "machine_cpu" """
     cpu_wait_ms: float
     """for how long it does, as a queue at that utilisation makes it"""
+    computing_ms: float
+    """for which it computes and waits for that at the 95th percentile: a loop may be as late"""
+    soon_ms: float
+    """after which it has a core at the latest that hardly computes"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Readings:
+    """What was read beside a launch's requests."""
+
+    activity: pd.DataFrame
+    probe: pd.DataFrame
+    beside: Neighbours | None
+    """what the machine did; None where it did not tell"""
+    spans: Windows
+    """when the measurement was on"""
+    times: ProbeTimes | None
+    """what the probe's counters grew by meanwhile; None without it"""
+
+    cores: Sequence[float]
+    """that each process of the service used; none where they were not seen"""
+    connections_out: float
+    """on average; NaN without the probe"""
+    lines: pd.DataFrame
+    """of the probe, within the measurement"""
 
 
 def waits_of(
-    evidence: Evidence,
+    trial: Trial,
     requests: Requests,
     table: pd.DataFrame,
-    spans: Windows,
+    read: Readings,
     *,
-    probe: pd.DataFrame,
-    beside: Neighbours | None,
+    mean_ms: tuple[float, float, float] | None,
     way_ms: float,
     round_trips: float,
     logged: Mapping[str, int],
@@ -121,34 +150,32 @@ def waits_of(
     """What a launch's slow requests waited for.
 
     Args:
-        evidence: the launch.
+        trial: the launch.
         requests: of warm-up and measurement.
         table: their rows.
-        spans: when the measurement was on.
-        probe: the probe's lines.
-        beside: what the machine did; None where it did not tell.
+        read: what was read beside them.
+        mean_ms: pool, database and application time of those that the probe saw; None without any.
         way_ms: what a request to a service that does nothing takes typically.
         round_trips: to the database, of an average request; NaN where not known.
         logged: what the service wrote around its failures, how often each.
     """
     measured = np.flatnonzero(requests.measured)
-    ended = int(np.count_nonzero(requests.came & requests.answered))
-    if not len(measured) or not ended or not spans.seconds:
-        return Waits(probed=False)
+    if not np.any(requests.came & requests.answered) or not read.spans.seconds:
+        return Waits(slow={"failures": 1.0}, probed=False)
     served = measured[requests.outcome[measured] == _OK]
-    used = _used(evidence, probe, spans, beside)
-    average = _average(evidence, requests, served, probe, spans, beside, used, ended, way_ms, round_trips)
+    used = _used(read)
+    average = _average(trial, requests, read, used, mean_ms or (0, 0, 0), way_ms=way_ms, round_trips=round_trips)
     band = _band(requests.latency_ms, measured)
     failing = float(np.mean(requests.outcome[band] != _OK))
     slow = band[requests.outcome[band] == _OK]
     slow = _picked(slow if len(slow) else _band(requests.latency_ms, served))
     pids, some = table["pid"].to_numpy(), _picked(served)
-    pieces = _cut(requests, pids, slow, average, probe)
-    usual_ms = _cut(requests, pids, some, average, probe)["unseen"]
+    pieces = _cut(requests, pids, slow, average, read.probe)
+    usual_ms = _cut(requests, pids, some, average, read.probe)["unseen"]
     pieces["unseen"] -= _typical_ms(usual_ms, requests.endpoint[some], requests.endpoint[slow])
     took_ms = requests.latency_ms[slow]
     shares = {name: float(np.mean(np.clip(own / took_ms, 0, 1))) if len(own) else 0.0 for name, own in pieces.items()}
-    refused = _refused(evidence, requests, table["status"].to_numpy(), measured, probe, spans, logged)
+    refused = _refused(trial, requests, table["status"].to_numpy(), read, logged)
     waited = 1 - failing * sum(refused.values())  # the other failures waited until somebody gave up
     return Waits(
         slow={
@@ -158,7 +185,8 @@ def waits_of(
         holding=_holding(average),
         in_thread=_in_thread(average),
         used=used,
-        probed=bool(np.isfinite(requests.pool_ms[served]).any()),
+        own_cpu=_own_cpu(read),
+        probed=mean_ms is not None,
     )
 
 
@@ -175,82 +203,77 @@ def _picked(places: Times) -> Times:
     return places[:: max(1, len(places) // MOST_LOOKED_AT)]
 
 
-def _used(evidence: Evidence, probe: pd.DataFrame, spans: Windows, beside: Neighbours | None) -> dict[str, float]:
+def _used(read: Readings) -> dict[str, float]:
     """How full each resource was; of several workers the busiest."""
-    process = evidence.process
-    target = process[(process["role"] == "target").to_numpy()]
-    workers = [increase(own, "cpu_s", spans) for _, own in target.groupby("pid", observed=True)]
-    found = {"worker_cpu": max(workers, default=math.nan) / spans.seconds}
-    if beside is not None:
-        found |= {"machine_cpu": beside.busy, "postgres_cpu": beside.by_role.get("postgres", math.nan)}
-    most = most_open(probe)
+    found = {"worker_cpu": max(read.cores, default=math.nan)}
+    if read.beside is not None:
+        found |= {"machine_cpu": read.beside.busy, "postgres_cpu": read.beside.by_role.get("postgres", math.nan)}
+    most = most_open(read.probe)
     if most:
-        found["pool"] = increase(probe, "connection_used_integral_s", spans) / spans.seconds / most
-    lines = probe[spans.contain(probe["t_ns"].to_numpy())]
-    borrowed, tokens = lines["threadpool_tokens_borrowed"].sum(), lines["threadpool_tokens_total"].sum()
+        found["pool"] = read.connections_out / most
+    borrowed, tokens = (read.lines[f"threadpool_tokens_{name}"].sum() for name in ("borrowed", "total"))
     if borrowed and tokens > 0:
         found["threads"] = borrowed / tokens
     return {name: float(share) for name, share in found.items() if math.isfinite(share)}
 
 
-def _average(  # noqa: PLR0917 -- called once, by the above
-    evidence: Evidence,
+def _own_cpu(read: Readings) -> float:
+    if read.beside is None:
+        return 0.0
+    return sum(read.beside.by_role.values()) + sum(read.cores) / read.beside.cores
+
+
+def _average(
+    trial: Trial,
     requests: Requests,
-    served: Times,
-    probe: pd.DataFrame,
-    spans: Windows,
-    beside: Neighbours | None,
+    read: Readings,
     used: Mapping[str, float],
-    ended: int,
+    mean_ms: tuple[float, float, float],
+    *,
     way_ms: float,
     round_trips: float,
 ) -> _Average:
+    ended = int(np.count_nonzero(requests.came & requests.answered))
+    seconds, lines, beside = read.spans.seconds, read.lines, read.beside
+
     def each_ms(total_s: float) -> float:
         return 1000 * total_s / ended if math.isfinite(total_s) else 0.0
 
-    queued_s, dialled_s, pinged_s = (
-        increase(probe, f"connection_{name}_time_s", spans) for name in ("wait", "create", "ping")
-    )
-    pool_s = max(queued_s + dialled_s + pinged_s, 1e-9) if len(probe) else math.inf
-    pool_ms, database_ms, app_ms = (_mean(of[served]) for of in (requests.pool_ms, requests.db_ms, requests.app_ms))
-    lines = probe[spans.contain(probe["t_ns"].to_numpy())]
-    borrowed, tokens = lines["threadpool_tokens_borrowed"].to_numpy(), lines["threadpool_tokens_total"].to_numpy()
+    times = read.times
+    pool_s = max(times.wait_s + times.dial_s + times.ping_s, 1e-9) if times else math.inf
+    pool_ms, database_ms, app_ms = mean_ms
     lent = sum(own["threadpool_tokens_borrowed"].mean() for _, own in lines.groupby("pid", observed=True))
-    lent_ms = each_ms(lent * spans.seconds)
-    full = float(np.mean((borrowed >= tokens) & (tokens > 0))) if len(lines) else 0.0
-    outside_ms = max(0.0, pool_ms + database_ms + app_ms - lent_ms)
-    backends = _backends(evidence.activity, spans)
-    running, postgres_s = backends.pop("running", 0.0), role_cpu_s(evidence.process, "postgres", spans)
-    if math.isfinite(postgres_s):
-        backends["postgres_cpu"] = max(0.0, running - postgres_s / spans.seconds)
+    threadless_ms = each_ms(times.threads_waiting * seconds) if times else 0.0
+    backends = _backends(read.activity, read.spans)
+    running = backends.pop("running", 0.0)
+    if beside is not None and "postgres" in beside.by_role:
+        backends["postgres_cpu"] = max(0.0, running - beside.by_role["postgres"] * beside.cores)
     worker, machine = _waits_of_one(used.get("worker_cpu", 0.0), 1), 0.0
-    if beside is not None:
+    if beside is not None and used.get("worker_cpu", 0.0) >= HALF:
         machine = _waits_of_one(beside.busy, beside.cores)
-    cpu_ms = each_ms(role_cpu_s(evidence.process, "target", spans))
-    relay = evidence.trial.relay
-    distance_ms = 0.0 if relay is None or math.isnan(round_trips) else relay.rtt_ms_measured * round_trips
+    cpu_ms = each_ms(sum(read.cores) * seconds)
+    distance_ms = 0.0
+    if trial.relay is not None and math.isfinite(round_trips):
+        distance_ms = trial.relay.rtt_ms_measured * round_trips
     return _Average(
         cpu_ms=cpu_ms,
         pool_ms=pool_ms,
-        queueing=queued_s / pool_s if len(probe) else 0.0,
-        dialling=dialled_s / pool_s if len(probe) else 0.0,
+        queueing=times.wait_s / pool_s if times else 0.0,
+        dialling=times.dial_s / pool_s if times else 0.0,
         database_ms=database_ms,
-        active_ms=each_ms(backends.pop("active", 0.0) * spans.seconds),
-        backends_ms={name: each_ms(number * spans.seconds) for name, number in backends.items()},
-        held_ms=each_ms(increase(probe, "connection_used_integral_s", spans)),
-        lent_ms=lent_ms,
-        threadless=full * min(1.0, outside_ms / app_ms) if app_ms > 0 else 0.0,
+        active_ms=each_ms(backends.pop("active", 0.0) * seconds),
+        backends_ms={name: each_ms(number * seconds) for name, number in backends.items()},
+        held_ms=each_ms(read.connections_out * seconds),
+        lent_ms=each_ms(lent * seconds),
+        threadless=min(1.0, threadless_ms / app_ms) if app_ms > 0 else 0.0,
         distance_ms=distance_ms,
         way_ms=way_ms,
         lag_ms=float(lines["loop_lag_max_ms"].mean()) if len(lines) else 0.0,
         cpu="machine_cpu" if machine > worker else "worker_cpu",
         cpu_wait_ms=cpu_ms * max(worker, machine),
+        computing_ms=TAIL * cpu_ms * (1 + max(worker, machine)),
+        soon_ms=SOON_MS if beside is not None and beside.busy >= CROWDED else 0.0,
     )
-
-
-def _mean(values: NDArray[np.floating]) -> float:
-    seen = values[np.isfinite(values)]
-    return float(seen.mean(dtype=np.float64)) if len(seen) else 0.0
 
 
 def _waits_of_one(used: float, cores: float) -> float:
@@ -304,16 +327,18 @@ def _cut(requests: Requests, pids: Times, places: Times, average: _Average, prob
     }
     began_ns, ended_ns = requests.due_ns[places] + requests.late_ns[places], requests.finished_ns[places]
 
-    def worst_ms(column: str) -> Floats:
-        return _worst(probe, column, pids[places], began_ns, ended_ns)
-
+    pauses_ms, lags_ms = (
+        _worst(probe, column, pids[places], began_ns, ended_ns) for column in ("gc_pause_max_ms", "loop_lag_max_ms")
+    )
     for name, most_ms in (
-        ("gc", worst_ms("gc_pause_max_ms")),
-        (average.cpu, np.full(len(places), TAIL * average.cpu_wait_ms)),
-        ("event_loop", ROUNDS * worst_ms("loop_lag_max_ms")),
+        ("gc", pauses_ms),
+        (average.cpu, np.maximum(TAIL * average.cpu_wait_ms, ROUNDS * np.minimum(lags_ms, average.computing_ms))),
+        ("machine_cpu", ROUNDS * np.minimum(lags_ms, average.soon_ms)),
+        ("event_loop", ROUNDS * np.maximum(lags_ms - max(average.soon_ms, average.computing_ms), 0)),
     ):
-        pieces[name] = np.minimum(own_ms, most_ms)
-        own_ms = own_ms - pieces[name]
+        waited_ms = np.minimum(own_ms, most_ms)
+        pieces[name] = pieces.get(name, 0.0) + waited_ms
+        own_ms = own_ms - waited_ms
     return pieces | {"unseen": own_ms}
 
 
@@ -340,24 +365,18 @@ def _typical_ms(usual_ms: Floats, endpoints: Codes, wanted: Codes) -> Floats:
     return typical_ms
 
 
-def _refused(  # noqa: PLR0917 -- called once, by the above
-    evidence: Evidence,
-    requests: Requests,
-    statuses: Times,
-    measured: Times,
-    probe: pd.DataFrame,
-    spans: Windows,
-    logged: Mapping[str, int],
+def _refused(
+    trial: Trial, requests: Requests, statuses: Times, read: Readings, logged: Mapping[str, int]
 ) -> dict[str, float]:
     """Of all that failed, which share was refused by what; the others waited until somebody gave up."""
-    failed = measured[requests.outcome[measured] != _OK]
+    failed = np.flatnonzero(requests.measured & (requests.outcome != _OK))
     errors = failed[requests.outcome[failed] == _ERROR]
     if not len(errors):
         return {}
     limited = int(np.count_nonzero(statuses[errors] == 429))
-    patience_ns = GAVE_UP_SHARE * evidence.trial.launch.cell.pool.pool_timeout_s * 1e9
+    patience_ns = GAVE_UP_SHARE * trial.launch.cell.pool.pool_timeout_s * 1e9
     in_vain = (requests.finished_ns[errors] - requests.due_ns[errors] >= patience_ns) & (statuses[errors] != 429)
-    waited = int(np.count_nonzero(in_vain)) if increase(probe, "connection_timeouts", spans) > 0 else 0
+    waited = int(np.count_nonzero(in_vain)) if increase(read.probe, "connection_timeouts", read.spans) > 0 else 0
     full = sum(times for line, times in logged.items() if any(words in line.lower() for words in NO_SLOTS))
     others = len(errors) - limited - waited
     slots = others * full / sum(logged.values()) if full else 0.0
@@ -372,7 +391,9 @@ def _holding(average: _Average) -> dict[str, float]:
     own_ms = max(0.0, average.held_ms - average.active_ms - average.distance_ms - average.cpu_ms)
     waits_ms = dict(average.backends_ms)
     waits_ms[average.cpu] = min(own_ms, average.cpu_wait_ms)
-    waits_ms["event_loop"] = min(own_ms - waits_ms[average.cpu], ROUNDS * average.lag_ms)
+    waits_ms["event_loop"] = min(
+        own_ms - waits_ms[average.cpu], ROUNDS * max(0.0, average.lag_ms - average.computing_ms)
+    )
     return {name: min(1.0, spent_ms / average.held_ms) for name, spent_ms in waits_ms.items()}
 
 

@@ -74,17 +74,21 @@ def test_what_is_waited_for_most_binds(resource: str, queue: str | None, launch:
 
 
 @pytest.mark.parametrize(
-    ("resource", "queue", "used"),
+    ("resource", "queue", "used", "own_cpu"),
     [
-        ("worker_cpu", "pool", CPU_FULL),
-        ("machine_cpu", "pool", MACHINE_FULL),
-        ("postgres_cpu", "pool", MACHINE_FULL | {"worker_cpu": 0.3, "postgres_cpu": 0.6}),
+        ("worker_cpu", "pool", CPU_FULL, 0.7),
+        ("machine_cpu", "pool", MACHINE_FULL, 0.95),
+        ("postgres_cpu", "pool", MACHINE_FULL | {"worker_cpu": 0.3, "postgres_cpu": 0.6}, 0.95),
         # a quarter more could be carried
-        ("pool", None, CPU_FULL | {"worker_cpu": 0.8}),
+        ("pool", None, CPU_FULL | {"worker_cpu": 0.8}, 0.7),
+        # others use the machine: they would get less
+        ("pool", None, MACHINE_FULL, 0.5),
     ],
 )
-def test_no_pool_carries_more_than_a_processor(resource: str, queue: str | None, used: dict[str, float]) -> None:
-    waits = Waits(slow={"pool": 0.7}, holding={"worker_cpu": 0.3}, used=used)
+def test_no_pool_carries_more_than_a_processor(
+    resource: str, queue: str | None, used: dict[str, float], own_cpu: float
+) -> None:
+    waits = Waits(slow={"pool": 0.7}, holding={"worker_cpu": 0.3}, used=used, own_cpu=own_cpu)
     assert named(waits, short=True) == (resource, queue)
     assert named(waits, closed=True) == (resource, queue)
     # where all is carried that is offered, a larger pool may still lower the latency

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from harness.analyse import analyse
-from harness.analyse.resources import connection_readings, neighbours, role_cpu_s
+from harness.analyse.resources import connection_readings, cores_of, neighbours, role_cpu_s
 from harness.analyse.windows import Windows, windows
 from harness.domain.evidence import ACTIVITY_COLUMNS, PROCESS_COLUMNS, SERVER_COLUMNS
 
@@ -70,6 +70,22 @@ def test_what_ran_beside_the_target_is_counted_within_its_turns_as_a_share_of_al
     assert found.by_role == pytest.approx({"generator": 0.25, "postgres": 0.125})
     assert neighbours(process, server[server["key"] == "host_cpu_s"], two_turns(build)) is None
     assert neighbours(build.table(PROCESS_COLUMNS), server, two_turns(build)) == replace(found, by_role={})
+
+
+def test_what_a_process_used_in_turns_is_not_lost_to_the_idle_time_around_them(build: ModuleType) -> None:
+    """Two turns of a second, a core each, read three times a second and never at their bounds."""
+    t_s = [number / 3 + 0.1 for number in range(-1, 10)]
+    worked_s = [min(max(t, 0.0), 1.0) + min(max(t - 2.0, 0.0), 1.0) for t in t_s]
+    process = build.table(
+        PROCESS_COLUMNS,
+        t_ns=[build.START_NS + int(t * SECOND) for t in t_s],
+        role="target",
+        pid=7,
+        cpu_s=worked_s,
+    )
+    assert cores_of(process, "target", two_turns(build)) == pytest.approx([1.0])
+    assert role_cpu_s(process, "target", two_turns(build)) < 1.95
+    assert cores_of(process, "postgres", two_turns(build)) == []
 
 
 def test_cpu_is_interpolated_at_the_bounds_and_summed_over_processes(build: ModuleType) -> None:

@@ -39,7 +39,13 @@ def bound(build: ModuleType, *, rows: Mapping[str, Any] | None = None, took: Any
 def probe_lines(build: ModuleType, **grown: float) -> pd.DataFrame:
     """A line every 100 ms of one process; counters end at these values, gauges have them all the time."""
     share = np.linspace(0, 1, 101)
-    gauges = ("threadpool_tokens_borrowed", "threadpool_tokens_total", "loop_lag_max_ms", "gc_pause_max_ms")
+    gauges = (
+        "threadpool_tokens_borrowed",
+        "threadpool_tokens_total",
+        "threadpool_tasks_waiting",
+        "loop_lag_max_ms",
+        "gc_pause_max_ms",
+    )
     return build.table(
         PROBE_COLUMNS,
         t_ns=[build.START_NS + int(10 * SECOND * part) for part in share],
@@ -91,7 +97,9 @@ def test_pool_time_is_queueing_and_dialling_as_the_counters_say(build: ModuleTyp
 def test_database_time_is_divided_by_what_backends_wait_for(build: ModuleType) -> None:
     """Two backends at work are the 20 ms of database time; half of it waits for a lock."""
     activity = backends(build, ("active", "Lock", 1), ("active", "", 1), ("idle", "Client", 9))
-    found = bound(build, activity=activity, process=cores(build, postgres=0.9))
+    found = bound(
+        build, activity=activity, process=cores(build, postgres=0.9), server=machine(build, cores=2, busy=0.5)
+    )
     assert found.waits["locks"] == near(0.1)
     assert found.waits["postgres_cpu"] == near(0.01)
     reading = backends(build, ("active", "IO", 1), ("active", "LWLock", 1))
@@ -100,7 +108,9 @@ def test_database_time_is_divided_by_what_backends_wait_for(build: ModuleType) -
 
 def test_backends_without_a_core_wait_for_one_if_it_is_known_what_postgres_used(build: ModuleType) -> None:
     activity = backends(build, ("active", "", 2))
-    assert bound(build, activity=activity, process=cores(build, postgres=0.5)).waits["postgres_cpu"] == near(0.15)
+    assert bound(
+        build, activity=activity, process=cores(build, postgres=0.5), server=machine(build, cores=2, busy=0.5)
+    ).waits["postgres_cpu"] == near(0.15)
     assert "postgres_cpu" not in bound(build, activity=activity).waits
 
 
@@ -131,14 +141,14 @@ def test_a_late_loop_stretches_holds(build: ModuleType) -> None:
 
 
 def test_threads_are_waited_for_by_littles_law(build: ModuleType) -> None:
-    """Three threads are 30 ms of each request, which took 90 before its answer."""
+    """Six requests wait for one all the time: 60 ms of each, which was in the application for 70."""
     times = {"pool_ms": 0.0, "db_ms": 20.0, "app_ms": 70.0, "pid": 7}
-    full = probe_lines(build, threadpool_tokens_borrowed=3, threadpool_tokens_total=3)
+    gauges = {"threadpool_tokens_borrowed": 3, "threadpool_tokens_total": 3}
+    full = probe_lines(build, threadpool_tasks_waiting=6, **gauges)
     found = bound(build, rows=times, probe=full)
     assert found.waits["threads"] == near(0.6)
     assert (found.resource, found.used["threads"]) == ("threads", near(1.0))
-    free = probe_lines(build, threadpool_tokens_borrowed=3, threadpool_tokens_total=4)
-    assert bound(build, rows=times, probe=free).waits["threads"] == 0.0
+    assert bound(build, rows=times, probe=probe_lines(build, **gauges)).waits["threads"] == 0.0
 
 
 OWN = {"pool_ms": 0.0, "db_ms": 10.0, "app_ms": 80.0, "pid": 7}
@@ -172,6 +182,31 @@ def test_pauses_and_a_blocked_loop_are_those_of_the_time_and_process(
     assert found.waits[resource] == near(0.3 * rounds)
     other = bound(build, rows=OWN | {"pid": 9}, probe=probe_lines(build, **{column: 30.0}))
     assert other.waits[resource] == 0.0
+
+
+@pytest.mark.parametrize(("busy", "lag_ms", "resource"), [(0.99, 20.0, "machine_cpu"), (0.5, 20.0, "event_loop")])
+def test_a_loop_is_a_little_late_where_no_core_is_free(
+    build: ModuleType, busy: float, lag_ms: float, resource: str
+) -> None:
+    tables = {"process": cores(build, target=0.01), "server": machine(build, cores=2, busy=busy)}
+    found = bound(build, rows=OWN, probe=probe_lines(build, loop_lag_max_ms=lag_ms), **tables)
+    assert (found.resource, found.waits[resource]) == (resource, near(0.4))
+
+
+def test_a_loop_is_very_late_only_if_something_blocks_it(build: ModuleType) -> None:
+    """However busy the machine is: a process that hardly computes is given a core soon."""
+    rows, took = OWN | {"app_ms": 1000.0 - 20}, 1000.0
+    tables = {"process": cores(build, target=0.1), "server": machine(build, cores=2, busy=0.99)}
+    found = bound(build, took=took, rows=rows, probe=probe_lines(build, loop_lag_max_ms=400.0), **tables)
+    assert found.resource == "event_loop"
+    assert found.waits["machine_cpu"] == near(0.1, rel=0.1)
+
+
+def test_a_loop_that_is_late_since_it_computes_is_not_blocked(build: ModuleType) -> None:
+    """A request computes for 4 ms and waits for that: three times as late is nothing that blocks it."""
+    found = bound(build, rows=OWN, process=cores(build, target=0.4), probe=probe_lines(build, loop_lag_max_ms=10.0))
+    assert found.waits["event_loop"] == 0.0
+    assert found.resource == "load"
 
 
 def test_what_the_quickest_take_too_is_work(build: ModuleType) -> None:
