@@ -6,6 +6,7 @@ So one thing that is in some state all the time is 10 ms of each request.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from types import ModuleType
 from typing import Any
@@ -16,7 +17,7 @@ import pytest
 
 from harness.analyse import analyse
 from harness.domain.binding import Binding
-from harness.domain.evidence import ACTIVITY_COLUMNS, PROBE_COLUMNS, PROCESS_COLUMNS, SERVER_COLUMNS
+from harness.domain.evidence import ACTIVITY_COLUMNS, LOG_COLUMNS, PROBE_COLUMNS, PROCESS_COLUMNS, SERVER_COLUMNS
 from harness.domain.experiment import Pool
 
 SECOND = 1_000_000_000
@@ -257,3 +258,25 @@ def test_what_was_refused_is_slowest(build: ModuleType, resource: str, failure: 
     assert found.share == near(1.0)
     if resource == "unknown":
         assert found.why == "failures"
+
+
+@pytest.mark.parametrize(
+    ("resource", "said"),
+    [
+        ("max_connections", b"ERROR:app:asyncpg.exceptions.TooManyConnectionsError: sorry, too many clients already\n"),
+        ("max_connections", b"ERROR:app:FATAL: remaining connection slots are reserved for roles with SUPERUSER\n"),
+        ("unknown", b"ERROR:app:KeyError: 'stock'\n"),
+    ],
+)
+def test_what_the_service_logged_says_that_no_slot_was_left(build: ModuleType, resource: str, said: bytes) -> None:
+    took_ms = np.where(np.arange(1000) % 10, 10.0, np.inf)
+    trial = build.trial(build.cell(), 1, build.rows(took_ms, status=np.where(np.isinf(took_ms), 503, 200)))
+    lengths = build.table(
+        LOG_COLUMNS,
+        since_ns=[build.START_NS - SECOND, build.START_NS],
+        t_ns=[build.START_NS, build.START_NS + 10 * SECOND],
+        bytes=[0, len(said)],
+    )
+    (summary,) = analyse(build.run([replace(trial, target_log=said, log=lengths)])).summary.cells
+    assert summary.binding.resource == resource
+    assert summary.binding.share == near(1.0)
