@@ -50,8 +50,9 @@ def run_experiment(experiment: Experiment, store: RunStore, *, emit: Emit, strat
     with places(store.run_id, emit, cells) as place_for:
         first = place_for(cells[0])
         first.check_ceilings(experiment, cells)
-        store.write_info(_info(experiment, store, first, strategy))
-        _measure_all(experiment, cells, place_for, store, emit, strategy)
+        info = _info(experiment, store, first, strategy)
+        store.write_info(info)
+        _measure_all(experiment, cells, place_for, store, emit, info)
 
 
 def resume(store: RunStore, given: Experiment | None = None, *, emit: Emit) -> None:
@@ -72,13 +73,13 @@ def resume(store: RunStore, given: Experiment | None = None, *, emit: Emit) -> N
     emit(_started(store, cells))
     with places(store.run_id, emit, cells) as place_for:
         _refuse_another_machine(info, environment.fingerprint(place_for(cells[0]).server))
-        _measure_all(experiment, cells, place_for, store, emit, info.strategy)
+        _measure_all(experiment, cells, place_for, store, emit, info)
 
 
 def is_finished(store: RunStore) -> bool:
     """Whether nothing is left to measure."""
     info = store.read_info()
-    strategy = strategy_of(info.strategy, info.experiment, info.cells)
+    strategy = strategy_of(info.strategy, info.experiment, info.cells, info.profile)
     return next_to_measure(strategy, store, _known(info.strategy, info.experiment), []) is None
 
 
@@ -148,10 +149,10 @@ def _measure_all(  # noqa: PLR0917 -- called by the two above, which open what i
     place_for: PlaceFor,
     store: RunStore,
     emit: Emit,
-    strategy_name: StrategyName,
+    info: RunInfo,
 ) -> None:
-    """Take every step of the experiment's strategy that the run lacks."""
-    strategy = strategy_of(strategy_name, experiment, cells)
+    """Take every step of the experiment's strategy that the run lacks, as its beginning knew the machine."""
+    strategy = strategy_of(info.strategy, experiment, cells, info.profile)
     profile = load_profile()
     ceiling_rps = None if profile is None else profile.generator_ceiling_rps
 
@@ -170,12 +171,12 @@ def _measure_all(  # noqa: PLR0917 -- called by the two above, which open what i
             store.save_trial(kept.evidence, kept.logs)
         emit(SittingFinished(index=sitting.index, trials=tuple(launch.id for launch in sitting.launches)))
 
-    take_steps(strategy, store, _known(strategy_name, experiment), measure)
+    take_steps(strategy, store, _known(info.strategy, experiment), measure)
 
 
 def _known(strategy: StrategyName, experiment: Experiment) -> Known:
     gate = experiment.gate if strategy == "two_stage" else None
-    return Known(slo=experiment.slo, gate=gate, searching=strategy == "capacity")
+    return Known(slo=experiment.slo, gate=gate, searching=experiment.probe_user if strategy == "capacity" else None)
 
 
 def _started(store: RunStore, cells: Sequence[Cell]) -> RunStarted:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from harness import analyse
-from harness.domain.experiment import Gate, Slo
+from harness.domain.experiment import Gate, ProbeUser, Slo
 from harness.domain.load import Sitting
 from harness.domain.strategy import Outcome, Strategy
 from harness.errors import UsageError
@@ -20,8 +20,8 @@ class Known:
     slo: Slo
     gate: Gate | None = None
     """its rules, where two sides are compared"""
-    searching: bool = False
-    """whether a capacity is searched for, so that it matters if the SLO was met"""
+    searching: ProbeUser | None = None
+    """where a capacity is searched for, so that it matters if the SLO was met: who asks beside the load"""
 
 
 def take_steps(

@@ -79,7 +79,7 @@ def searchable(experiment: Experiment) -> Experiment:
     Raises:
         UsageError: nothing says what is good enough, or the load leaves no rate to be searched for.
     """
-    if not experiment.slo.promised:
+    if not experiment.slo.promised and not experiment.probe_user.slo.is_given:
         raise UsageError(
             f"{experiment.name} promises nothing, so that any rate would do.",
             next_step="Say what is good enough: [slo] p95_ms = 100.",
@@ -114,11 +114,13 @@ def foreseen(sides: Experiment, profile: MachineProfile | None) -> Iterator[str]
         yield present.FROZEN
 
 
-def strategy_of(name: StrategyName, experiment: Experiment, cells: Sequence[Cell]) -> Strategy:
-    """The strategy of that name."""
+def strategy_of(
+    name: StrategyName, experiment: Experiment, cells: Sequence[Cell], profile: MachineProfile | None
+) -> Strategy:
+    """The strategy of that name, with what calibration knew of the machine as the run began."""
     strategies: dict[StrategyName, Callable[[], Strategy]] = {
         "fixed": lambda: schedule.FixedDesign(experiment, cells),
-        "capacity": lambda: schedule.CapacitySearch(experiment, cells),
+        "capacity": lambda: schedule.CapacitySearch(experiment, cells, profile),
         "two_stage": lambda: schedule.TwoStage(experiment, cells, partial(analyse.blocks_wanted, experiment.gate)),
     }
     return strategies[name]()

@@ -32,7 +32,7 @@ from statistics import fmean
 from typing import cast
 
 from harness.analyse.waits import Waits
-from harness.domain.binding import Binding, Resource, WhyUnknown
+from harness.domain.binding import GENERATOR_FAILED, Binding, Resource, WhyUnknown
 
 BINDS = 0.2
 """share of what slow requests take from which on waiting is named"""
@@ -42,8 +42,6 @@ FULL = 0.95
 FULL_TO_CARRY = 1 / (1 + BINDS)
 LIGHT = 0.5
 PROCESSORS = ("worker_cpu", "machine_cpu")
-GENERATOR_FAILED = frozenset({"generator_cpu", "stall", "schedule", "ceiling"})
-"""reasons of a certificate which say that the load generator could not do more"""
 
 
 def binding_of(

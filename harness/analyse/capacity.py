@@ -11,23 +11,25 @@ from harness.analyse.binding import binding_of
 from harness.analyse.findings import BREAKDOWNS
 from harness.analyse.launches import SHARES, Launches, LaunchFigures, measure_launches
 from harness.analyse.measured import ALL
+from harness.analyse.probe_user import not_kept
 from harness.analyse.queueing import SHORTFALL_MAX, judge_queue
 from harness.domain.binding import Binding
 from harness.domain.budget import Service
 from harness.domain.capacity import CellCapacity, Found, MeasuredStep, Result, Step
 from harness.domain.evidence import Run, Trial
-from harness.domain.experiment import Cell, Limits, Slo
+from harness.domain.experiment import Cell, Experiment, Limits, ProbeUser, Slo
 from harness.domain.search import replayed
 from harness.domain.strategy import Outcome
 
 
-def result_of(launch: LaunchFigures, slo: Slo) -> tuple[Result, tuple[str, ...]]:
-    """Whether a launch met the SLO, and which promises it broke.
+def result_of(launch: LaunchFigures, slo: Slo, probe_user: ProbeUser) -> tuple[Result, tuple[str, ...]]:
+    """Whether a launch met the SLO, what is promised of its probe user included, and which promises it broke.
 
     A service that broke down or was offered more than it can carry met nothing, however quick its first answers were.
     What would pass although its queue had not found its length is unsettled: in a steady state latency is higher.
     """
     broken = [name for endpoint, limits in slo.promised.items() for name in _broken(launch, endpoint, limits)]
+    broken += not_kept(probe_user, launch.probe_user_ms)
     queue = judge_queue([] if launch.queue is None else [launch.queue])
     if any(reason.code in BREAKDOWNS for reason in launch.certificate.reasons):
         broken.append("broke down")
@@ -69,11 +71,11 @@ def _of_cell(run: Run, cell: Cell, launches: Launches) -> CellCapacity:
         Outcome(
             launch=trial.launch,
             sitting=trial.sitting,
-            result=result_of(counted[trial.id], experiment.slo)[0] if trial.id in counted else None,
+            result=_result(counted[trial.id], experiment)[0] if trial.id in counted else None,
         )
         for trial in sorted(trials, key=lambda trial: trial.launch.block)
     ]
-    state, steps = replayed(experiment, done)
+    state, steps = replayed(experiment, run.info.profile, done)
     found = state if isinstance(state, Found) else None
 
     confirmed = {own.launch.id: step.probe.rate_rps for own, step in steps if step.probe.role == "confirm"}
@@ -83,12 +85,13 @@ def _of_cell(run: Run, cell: Cell, launches: Launches) -> CellCapacity:
     )
     return CellCapacity(
         cell=cell,
-        steps=tuple(_measured(counted[outcome.launch.id], step, experiment.slo) for outcome, step in steps),
+        steps=tuple(_measured(counted[outcome.launch.id], step, experiment) for outcome, step in steps),
         found=found,
         replica=replica_of(trials[0]) if trials else None,
         limit=_binding(broke) if broke else None,
         used=_binding(held).used if held else {},
-        spoilt=tuple(dict.fromkeys(code for own in launches.excluded_of(cell.id) for code in own.codes)),
+        spoilt=tuple(own.trial.id for own in launches.excluded_of(cell.id)),
+        certificates={trial.id: launches.certificates[trial.id] for trial in trials},
     )
 
 
@@ -127,7 +130,11 @@ def replica_of(trial: Trial) -> Service | None:
     )
 
 
-def _measured(launch: LaunchFigures, step: Step, slo: Slo) -> MeasuredStep:
+def _result(launch: LaunchFigures, experiment: Experiment) -> tuple[Result, tuple[str, ...]]:
+    return result_of(launch, experiment.slo, experiment.probe_user)
+
+
+def _measured(launch: LaunchFigures, step: Step, experiment: Experiment) -> MeasuredStep:
     cell = launch.trial.launch.cell
     ceiling = cell.connection_ceiling if cell.decides_pool else None
     p50_ms, p95_ms, p99_ms = (launch.all.quantiles_ms[SHARES.index(share)] for share in (0.5, 0.95, 0.99))
@@ -146,5 +153,5 @@ def _measured(launch: LaunchFigures, step: Step, slo: Slo) -> MeasuredStep:
         connections=launch.connections.means,
         cpu_share=launch.target_cpu_s / (launch.seconds * cell.target.workers) if launch.seconds else math.nan,
         pool_used_share=launch.pool_used_mean / ceiling if ceiling else math.nan,
-        broken_promises=result_of(launch, slo)[1],
+        broken_promises=_result(launch, experiment)[1],
     )

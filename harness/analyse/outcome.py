@@ -10,29 +10,32 @@ from harness.analyse.measured import MEASURED_COLUMNS, OWNER_COLUMNS, endpoint_o
 from harness.analyse.sides import figures_of
 from harness.analyse.staircase import staircase_capacity_rps
 from harness.domain.evidence import Evidence
-from harness.domain.experiment import Gate, Slo
+from harness.domain.experiment import Gate, ProbeUser, Slo
 from harness.domain.load import PILOT_BLOCK
 from harness.domain.strategy import Outcome
 
 
-def outcome_of(evidence: Evidence, slo: Slo, gate: Gate | None = None, *, searching: bool = False) -> Outcome:
+def outcome_of(
+    evidence: Evidence, slo: Slo, gate: Gate | None = None, *, searching: ProbeUser | None = None
+) -> Outcome:
     """Of a pilot what it sustained, of every other launch what failed in its instrument.
 
-    With a gate also the figures that it judges, in a search for a capacity whether the SLO was met.
+    With a gate also the figures that it judges; `searching` for a capacity, with this probe user, whether the SLO was
+    met.
     """
     trial = evidence.trial
     if trial.launch.block == PILOT_BLOCK:
         sustained_rps = staircase_capacity_rps(evidence.requests, trial.segments, trial.ledger)
         return Outcome(launch=trial.launch, sitting=trial.sitting, sustained_rps=sustained_rps)
     rows = evidence.table("requests", MEASURED_COLUMNS)
-    if gate is not None or searching:
+    if gate is not None or searching is not None:
         figures = launch_figures(evidence, rows, endpoint_owners([evidence.table("requests", OWNER_COLUMNS)]), slo)
         return Outcome(
             launch=trial.launch,
             sitting=trial.sitting,
             broken=figures.certificate.broken,
             figures={} if gate is None else figures_of(figures, wanted_figures(gate)),
-            result=result_of(figures, slo)[0] if searching else None,
+            result=None if searching is None else result_of(figures, slo, searching)[0],
         )
     certificate = certificate_of(evidence, rows, None, evidence.probe, slo)
     return Outcome(launch=trial.launch, sitting=trial.sitting, broken=certificate.broken)

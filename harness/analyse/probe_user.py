@@ -8,7 +8,7 @@ kept where at most one in twenty takes longer, by the same bounds as a share of 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -35,6 +35,21 @@ def with_probe_user(summary: CellSummary, asked: ProbeUser, launches: Sequence[L
         probe_user=own,
         probe_user_worst_ms=float(met.max()) if len(met) else math.nan,
     )
+
+
+def not_kept(asked: ProbeUser, met: Floats) -> Iterator[str]:
+    """Name what one launch did not keep of what is promised of its probe user, as its answers have it.
+
+    Of none nothing is known. The limit of a percentile is broken where more than the rest is slower.
+    """
+    limits, answers = asked.slo, len(met)
+    shares = (("p50_ms", 0.5, limits.p50_ms), ("p95_ms", 0.95, limits.p95_ms), ("p99_ms", 0.99, limits.p99_ms))
+    for name, share, limit_ms in shares:
+        if answers and limit_ms is not None and np.count_nonzero(met > limit_ms) > (1 - share) * answers + 1e-9:
+            yield f"{name} of {asked.name}"
+    failed = np.count_nonzero(met == np.inf)
+    if answers and limits.error_rate is not None and failed > limits.error_rate * answers + 1e-9:
+        yield f"error_rate of {asked.name}"
 
 
 def _figures(cell_id: str, asked: ProbeUser, launches: Sequence[LaunchFigures]) -> EndpointSummary:

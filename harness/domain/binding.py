@@ -30,6 +30,9 @@ WhyUnknown = Literal["", "not_measured", "instrument", "no_probe", "unseen", "fa
 """unseen: slow requests waited within the service for something that nobody sees. failures: they fail for a reason of
 their own. no_wait: less is carried than is offered, and yet no wait was seen."""
 
+GENERATOR_FAILED = frozenset({"generator_cpu", "stall", "schedule", "ceiling"})
+"""reasons of a certificate which say that the load generator could not do more"""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Binding:

@@ -15,13 +15,15 @@ from typing import Literal
 
 from harness.domain.binding import Binding
 from harness.domain.budget import Service
+from harness.domain.evidence import Certificate
 from harness.domain.experiment import Cell
 
 Result = Literal["pass", "fail", "unsettled"]
 """unsettled: it would pass, but its queue began empty and had not found its length: a longer launch decides"""
 Role = Literal["probe", "confirm"]
-StopReason = Literal["bracketed", "ceiling", "nothing_meets", "instrument"]
-"""ceiling: even the highest rate that may be tried is met. instrument: what measures failed twice running."""
+StopReason = Literal["bracketed", "ceiling", "generator", "nothing_meets", "instrument"]
+"""ceiling: even the highest rate that may be tried is met. generator: even the most that the load generator was seen to
+send here is. instrument: what measures failed twice running."""
 
 FLOOR_RPS = 0.5
 """below this no rate is tried"""
@@ -65,6 +67,8 @@ class Search:
     first_rps: float
     limit_rps: float
     """the highest rate that may be tried"""
+    at_limit: StopReason = "ceiling"
+    """what it ends as if even that is met"""
     precision: float
     """share by which the ends of the bracket may differ: 0.1 is 10 %"""
     confirmations: int = 3
@@ -95,7 +99,7 @@ class Search:
         if low is None:
             return Probe(rate_rps=min(self.first_rps, self.limit_rps), role="probe")
         if low >= self.limit_rps:
-            return Found(highest_pass_rps=low, lowest_fail_rps=None, stop="ceiling")
+            return Found(highest_pass_rps=low, lowest_fail_rps=None, stop=self.at_limit)
         return Probe(rate_rps=min(2 * low, self.limit_rps), role="probe")
 
     def _confirm(self, low: float, high: float, confirms: Sequence[Step], times: int) -> Probe | Found:
@@ -108,7 +112,7 @@ class Search:
             return Probe(rate_rps=passing, role="confirm", times=times)
         while any(result == "pass" for result in self._at(failing, confirms)):
             if failing >= self.limit_rps:
-                return Found(highest_pass_rps=passing, lowest_fail_rps=None, stop="ceiling", widened=True)
+                return Found(highest_pass_rps=passing, lowest_fail_rps=None, stop=self.at_limit, widened=True)
             failing = min(self.limit_rps, three_digits(failing * (1 + self.precision)))
         if len(self._at(failing, confirms)) < self.confirmations:
             return Probe(rate_rps=failing, role="confirm", times=times)
@@ -164,7 +168,9 @@ class CellCapacity:
     found: Found | None
     """None while it goes on"""
     spoilt: tuple[str, ...] = ()
-    """codes of what failed in the instrument of launches that were therefore no steps"""
+    """launches that were no steps, since something failed in their instrument, or nothing was sent"""
+    certificates: Mapping[str, Certificate] = field(default_factory=dict)
+    """of every launch, those that were no steps included"""
     replica: Service | None = None
     """what was measured, as a replica of a fleet; None where the size of its pools is not known, or has no limit"""
     limit: Binding | None = None

@@ -171,7 +171,7 @@ def _cell_row(fleet: FleetPlan, *, best: bool) -> CellRow:
 def no_fleet_text(cell: CellCapacity, experiment: Experiment) -> str:
     """Why no fleet of a cell is planned."""
     if cell.found is None or cell.found.stop != "bracketed" or cell.replica is not None:
-        return capacity_text(cell, experiment.slo, experiment.capacity.confirmations)
+        return capacity_text(cell, experiment)
     return (
         f"{cell.cell.label}: how many connections a replica may open is not known, because its pools have no limit, or "
         "sizes of their own that differ: name pool.pool_size and pool.max_overflow in the experiment."
@@ -185,7 +185,7 @@ def measured_facts(plan: CapacityPlan, info: RunInfo) -> tuple[tuple[str, str], 
     if fleet is not None:
         facts += [
             ("One replica", _replica_text(fleet)),
-            ("Carries", capacity_text(fleet.capacity, info.experiment.slo, info.experiment.capacity.confirmations)),
+            ("Carries", capacity_text(fleet.capacity, info.experiment)),
             ("At that rate", _at_capacity(fleet.capacity)),
             ("Reaches", _reach(fleet)),
         ]

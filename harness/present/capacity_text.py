@@ -7,26 +7,30 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from harness.domain.binding import GENERATOR_FAILED
 from harness.domain.capacity import CellCapacity, MeasuredStep
-from harness.domain.experiment import Slo
+from harness.domain.experiment import Experiment
+from harness.domain.profile import CEILING_SHARE_MAX
+from harness.domain.search import BROKEN_IN_A_ROW
 from harness.present.numbers import UNKNOWN, number, percent
+from harness.present.phrases import percent_text, slo_text
 
 CAPACITY_SCHEMA_VERSION = 1
-_LIMITS = (("p50_ms", "p50", "ms"), ("p95_ms", "p95", "ms"), ("p99_ms", "p99", "ms"))
 _RESULTS = {"pass": "meets it", "fail": "does not", "unsettled": "not settled"}
 _ROLES = {"probe": "search", "confirm": "fresh"}
 
 
-def capacity_text(cell: CellCapacity, slo: Slo, confirmations: int) -> str:
+def capacity_text(cell: CellCapacity, experiment: Experiment) -> str:
     """What was found of one cell, and what it rests on."""
-    found, label = cell.found, cell.cell.label
+    found, label, slo = cell.found, cell.cell.label, f"its SLO ({slo_text(experiment)})"
+    launches = experiment.capacity.confirmations
     if found is None:
         return f"{label}: the search is not over."
-    rests = "by one fresh launch at each" if confirmations == 1 else f"by {confirmations} fresh launches at each"
+    rests = "by one fresh launch at each" if launches == 1 else f"by {launches} fresh launches at each"
     match found.stop:
         case "bracketed":
             told = (
-                f"{label} carries {number(found.highest_pass_rps)}/s within {slo_text(slo)}, and no longer "
+                f"{label} carries {number(found.highest_pass_rps)}/s within {slo}, and no longer "
                 f"{number(found.lowest_fail_rps)}/s, shown {rests}."
             )
             if found.widened:
@@ -34,32 +38,49 @@ def capacity_text(cell: CellCapacity, slo: Slo, confirmations: int) -> str:
             return told
         case "ceiling":
             return (
-                f"{label} meets {slo_text(slo)} up to {number(found.highest_pass_rps)}/s, beyond which nothing was "
+                f"{label} meets {slo} up to {number(found.highest_pass_rps)}/s, beyond which nothing was "
                 "tried: its capacity is not known; raise capacity.limit_rps."
             )
-        case "nothing_meets":
-            return f"{label} does not meet {slo_text(slo)} at any rate, down to {number(found.lowest_fail_rps)}/s."
-        case _:
+        case "generator":
             return (
-                f"{label}: the search ended because what measures failed twice running "
-                f"({', '.join(cell.spoilt)}; docs/certificates.md)."
+                f"{label} meets {slo} up to {number(found.highest_pass_rps)}/s, the generator's ceiling: no more may "
+                f"be asked of it here than {percent_text(CEILING_SHARE_MAX)} of what calibration found it to send, so "
+                "the capacity is not known. Several generators send more: load.processes, or load.workers elsewhere."
             )
+        case "nothing_meets":
+            return f"{label} does not meet {slo} at any rate, down to {number(found.lowest_fail_rps)}/s."
+        case _:
+            return f"{label}: the search ended because what measures failed in two launches running: {_broken(cell)}"
 
 
-def slo_text(slo: Slo) -> str:
-    """What is promised, in short."""
-    parts = [
-        f"{name} {'of ' + endpoint + ' ' if endpoint != '*' else ''}\u2264 {number(getattr(limits, key))} {unit}"
-        for endpoint, limits in slo.promised.items()
-        for key, name, unit in _LIMITS
-        if getattr(limits, key) is not None
+def _broken(cell: CellCapacity) -> str:
+    """What failed in the last launches, and what to do about it."""
+    reasons = [
+        (reason.code, reason.message)
+        for launch in cell.spoilt[-BROKEN_IN_A_ROW:]
+        for reason in cell.certificates[launch].reasons
+        if reason.kind == "instrument"
     ]
-    parts += [
-        f"at most {percent(limits.error_rate)} %{' of ' + endpoint if endpoint != '*' else ''} failing"
-        for endpoint, limits in slo.promised.items()
-        if limits.error_rate is not None
+    messages = "; ".join(dict.fromkeys(message for _, message in reasons)) or "no arrival was sent"
+    if reasons and {code for code, _ in reasons} <= GENERATOR_FAILED:
+        return (
+            f"{messages}. Give the load generator more processes (load.processes) or a machine of its own, or search "
+            "below that rate (capacity.limit_rps)."
+        )
+    return (
+        f"{messages}. Search again where nothing else uses the machine; docs/certificates.md says what each reason "
+        "means."
+    )
+
+
+def left_out_text(cells: Sequence[CellCapacity]) -> str:
+    """Which launches were no steps of a search, and why; "" where all were."""
+    left_out = [
+        f"{launch} ({', '.join(cell.certificates[launch].broken) or 'nothing_sent'})"
+        for cell in cells
+        for launch in cell.spoilt
     ]
-    return " and ".join(parts)
+    return f"{', '.join(left_out)}: no steps of the search, since what measures failed." if left_out else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

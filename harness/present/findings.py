@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from harness.domain.evidence import Reason
+from harness.domain.evidence import Certificate, Reason
 from harness.domain.load import cell_id_of
 from harness.domain.verdict import CellSummary, Report
 from harness.present.phrases import listed, settings_text
@@ -70,7 +70,13 @@ def own_findings(cell: CellSummary) -> tuple[str, ...]:
 def reasons(report: Report, kind: str) -> Iterator[tuple[str, str, Reason]]:
     """Trial, cell label and reason, of every certificate's reasons of one kind; the machine's worst once for all."""
     labels = {cell.id: cell.label for cell in report.info.cells}
-    certificates = report.summary.certificates
+    yield from reasons_of(report.summary.certificates, labels, kind)
+
+
+def reasons_of(
+    certificates: Mapping[str, Certificate], labels: Mapping[str, str], kind: str
+) -> Iterator[tuple[str, str, Reason]]:
+    """The same of these certificates, by trial; labels are by cell."""
     own = [(trial, reason) for trial, made in certificates.items() for reason in made.reasons if reason.kind == kind]
     for code in sorted(OF_THE_MACHINE):
         of_machine = [reason for _, reason in own if reason.code == code]

@@ -14,8 +14,8 @@ from harness.present import numbers, view
 from harness.present.binding_text import binding_lines, binding_rows
 from harness.present.budget import budget_lines
 from harness.present.capacity_plan import assumptions, cell_rows, measured_facts, next_facts, plan_text, situation_rows
-from harness.present.capacity_text import capacity_text, step_rows
-from harness.present.findings import findings, own_findings, reasons
+from harness.present.capacity_text import capacity_text, left_out_text, step_rows
+from harness.present.findings import findings, own_findings, reasons, reasons_of
 from harness.present.gate_text import part_rows, rule_rows
 from harness.present.holders import holder_rows, holder_texts, site_rows
 from harness.present.notes import notes
@@ -75,10 +75,11 @@ def render_capacity(info: RunInfo, cells: Sequence[CellCapacity]) -> bytes:
     experiment = info.experiment
     page = _template("capacity.html.j2").render(
         info=info,
-        texts=[capacity_text(cell, experiment.slo, experiment.capacity.confirmations) for cell in cells],
+        texts=[capacity_text(cell, experiment) for cell in cells],
         percentile=shown_percentile(experiment.slo),
         svg=capacity_figure(cells, experiment.slo),
         rows=step_rows(cells),
+        **_certified(cells),
         fingerprint=view.fingerprint(info.environment),
     )
     return page.encode("utf-8")
@@ -105,9 +106,18 @@ def render_plan(info: RunInfo, plan: CapacityPlan) -> bytes:
         connections_svg=connections_figure(plan.cells),
         assumptions=assumptions(plan, info),
         rows=step_rows(plan.cells),
+        **_certified(plan.cells),
         fingerprint=view.fingerprint(info.environment),
     )
     return page.encode("utf-8")
+
+
+def _certified(cells: Sequence[CellCapacity]) -> dict[str, Any]:
+    """What the certificates of a search's launches say, for its templates."""
+    certificates = {trial: own for cell in cells for trial, own in cell.certificates.items()}
+    labels = {cell.cell.id: cell.cell.label for cell in cells}
+    invalid, found = (tuple(reasons_of(certificates, labels, kind)) for kind in ("instrument", "finding"))
+    return {"launches": len(certificates), "invalid": invalid, "found": found, "left_out": left_out_text(cells)}
 
 
 @cache

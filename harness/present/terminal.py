@@ -25,7 +25,7 @@ from harness.domain.load import Sitting
 from harness.domain.verdict import CellSummary, Report
 from harness.present.binding_text import binding_lines
 from harness.present.capacity_plan import plan_text
-from harness.present.capacity_text import StepRow, capacity_text, step_rows
+from harness.present.capacity_text import StepRow, capacity_text, left_out_text, step_rows
 from harness.present.findings import findings
 from harness.present.gate_text import RuleRow, gate_text, part_rows, rule_rows
 from harness.present.holders import terminal_texts
@@ -151,7 +151,7 @@ def print_capacity(
         console.print()
     for cell in cells:
         style = "bold" if plan is None else ""
-        console.print(Text(capacity_text(cell, experiment.slo, experiment.capacity.confirmations), style=style))
+        console.print(Text(capacity_text(cell, experiment), style=style))
     rows = step_rows(cells)
 
     def values(of: Callable[[StepRow], str]) -> tuple[str, ...]:
@@ -173,6 +173,8 @@ def print_capacity(
             Column(header="not kept", values=values(lambda row: row.why), need=65, left=True),
         )
         console.print(FittingTable(columns=columns, label=0))
+    if left_out := left_out_text(cells):
+        console.print(bullet("left out", left_out))
     console.print()
     for name, path in paths.items():
         console.print(Text(f"{name}: {path}"), soft_wrap=True)

@@ -8,6 +8,7 @@ from dataclasses import replace
 from harness.domain.capacity import Probe
 from harness.domain.experiment import Cell, Experiment
 from harness.domain.load import Launch, Sitting, launch_of
+from harness.domain.profile import MachineProfile
 from harness.domain.search import replayed
 from harness.domain.strategy import Outcome
 from harness.schedule.sittings import sitting_of
@@ -16,15 +17,16 @@ from harness.schedule.sittings import sitting_of
 class CapacitySearch:
     """Every cell's search; a launch whose instrument failed is no step of it, and is measured afresh."""
 
-    def __init__(self, experiment: Experiment, cells: Sequence[Cell]) -> None:
+    def __init__(self, experiment: Experiment, cells: Sequence[Cell], profile: MachineProfile | None = None) -> None:
         self._experiment = experiment
+        self._profile = profile
         self._cells = tuple(cells)
 
     def next_step(self, done: Sequence[Outcome]) -> Sitting | None:
         """See `Strategy`."""
         for cell in self._cells:
             own = [outcome for outcome in done if outcome.launch.cell.id == cell.id]
-            found, _ = replayed(self._experiment, own)
+            found, _ = replayed(self._experiment, self._profile, own)
             if isinstance(found, Probe):
                 launch = probe_launch(cell, found, len(own) + 1)
                 return sitting_of(len(done) + 1, (launch,), self._experiment.design)

@@ -57,7 +57,7 @@ def test_the_bracket_lies_where_the_exact_queue_has_its_capacity(poolbench) -> N
     assert RunStore.open(folder).read_info().strategy == "capacity"
     again = poolbench("report", str(folder))
     assert again.returncode == 0
-    assert "within p95 \u2264 300 ms, and no longer" in " ".join(again.stdout.split())
+    assert "within its SLO (p95 at most 300 ms), and no longer" in " ".join(again.stdout.split())
     assert "<svg" in (folder / "report.html").read_text()
     planned = poolbench("capacity", str(folder), "--report", "--peak", "500", "--json")
     assert planned.returncode == 0, planned.stderr
@@ -72,6 +72,59 @@ def test_where_everything_tried_is_met_no_capacity_is_claimed(poolbench) -> None
     done = poolbench("capacity", "search.toml")
     assert done.returncode == 0, done.stderr
     assert "its capacity is not known; raise capacity.limit_rps." in " ".join(done.stdout.split())
+
+
+def test_where_nothing_meets_it_there_is_no_number_and_no_fleet(poolbench) -> None:
+    poolbench.write("search.toml", SEARCH.format(p95_ms=0.01, limit_rps=300).replace("rate_rps = 30", "rate_rps = 1"))
+    done = poolbench("capacity", "search.toml", "--report", "--peak", "100")
+    assert done.returncode == 1, done.stderr
+    said = " ".join(done.stdout.split())
+    assert "No fleet is planned, since no cell has a capacity to plan with" in said
+    assert "does not meet its SLO (p95 at most 0.01 ms) at any rate, down to 0.500/s." in said
+    (page,) = poolbench.cwd.glob("results/*/plan.html")
+    assert "does not meet its SLO" in page.read_text()
+
+
+COLLAPSING = """\
+import asyncio, time
+
+begun, stuck = [], False
+
+async def app(scope, receive, send):
+    global stuck
+    if scope["type"] == "lifespan":
+        while True:
+            message = await receive()
+            await send({"type": message["type"] + ".complete"})
+            if message["type"] == "lifespan.shutdown":
+                return
+    begun.append(time.monotonic())
+    stuck = stuck or (len(begun) > 20 and begun[-1] - begun[-20] < 19 / 45)
+    if stuck:
+        await asyncio.sleep(3600)
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+    await send({"type": "http.response.body", "body": b"ok"})
+"""
+
+
+def test_a_service_that_collapses_does_not_spoil_the_next_probe(poolbench) -> None:
+    """Once it was asked 45 times a second it never answers again; what is tried then starts afresh, and passes."""
+    poolbench.write("collapsing.py", COLLAPSING)
+    text = SEARCH.format(p95_ms=300, limit_rps=300).replace("rate_rps = 30", 'rate_rps = 60\narrivals = "uniform"')
+    text = text.replace(f'dir = "{ROOT}"\nenv.SERVICE = "light"', f'dir = "{poolbench.cwd}"')
+    text = text.replace("[pool]\npool_size = 1\nmax_overflow = 0\n", "")
+    text = text.replace("measure_s = 2", "measure_s = 2\nrequest_timeout_s = 1").replace("40%", "100%")
+    poolbench.write("search.toml", text.replace("benchmarks.queueing_app:make_app", "collapsing:app"))
+    done = poolbench("capacity", "search.toml", "--report", "--json")
+    assert done.returncode == 3, "it has a capacity, but no pools whose size is known, and so no fleet"
+    (cell,) = json.loads(done.stdout)["cells"]
+    assert [(step["rate_rps"], step["result"]) for step in cell["steps"]] == [
+        (60, "fail"),
+        (30, "pass"),
+        (30, "pass"),
+        (60, "fail"),
+    ]
+    assert (cell["highest_pass_rps"], cell["lowest_fail_rps"], cell["stop"]) == (30, 60, "bracketed")
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,7 @@ def results(build: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path
         )
         made = build.trial(launch.cell, launch.block, rows, segments=sitting.segments, activity=activity)
         trials.append(made)
-        done.append(outcome_of(made, experiment.slo, searching=True))
+        done.append(outcome_of(made, experiment.slo, searching=experiment.probe_user))
     folder = tmp_path_factory.mktemp("searched") / "results"
     store = RunStore.create(folder, "searched")
     info = build.run(trials, cells).info

@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
-from harness.analyse import analyse, summary_rows
+from harness.analyse import analyse, outcome_of, summary_rows
+from harness.analyse.capacity import result_of
+from harness.analyse.launches import measure_launches
 from harness.domain.evidence import PROBE_USER_COLUMNS, Run
 from harness.domain.experiment import Limits, ProbeUser, Slo
 from harness.domain.verdict import CellSummary
@@ -94,3 +96,31 @@ def test_it_has_a_row_of_its_own_in_summary_csv(build: SimpleNamespace) -> None:
     rows = summary_rows(run, analyse(run).summary)
     assert rows["endpoint"].tolist() == ["*", "GET /heroes/{id}", "probe user GET /ready"]
     assert rows.iloc[2][["requests", "slo_met", "error_rate"]].tolist() == [300, True, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("met", "limits", "broken"),
+    [
+        pytest.param([5.0] * 19 + [50.0], Limits(p95_ms=10), (), id="one in twenty may take longer"),
+        pytest.param([5.0] * 18 + [50.0] * 2, Limits(p95_ms=10), ("p95_ms",), id="two may not"),
+        pytest.param([5.0, 50.0], Limits(p95_ms=10), ("p95_ms",), id="nor one of two"),
+        pytest.param([5.0, 50.0], Limits(p50_ms=10), (), id="half of them may, of a p50"),
+        pytest.param([5.0] * 3 + [math.inf], Limits(p95_ms=10, error_rate=0.1), ("p95_ms", "error_rate"), id="failed"),
+        pytest.param([5.0] * 3 + [math.inf], Limits(error_rate=0.25), (), id="as many as may fail"),
+        pytest.param([], Limits(p95_ms=10, error_rate=0.0), (), id="nobody asked: nothing is known"),
+        pytest.param([500.0], Limits(), (), id="nothing is promised"),
+    ],
+)
+def test_a_search_for_a_capacity_counts_its_promise(
+    build: SimpleNamespace, met: list[float], limits: Limits, broken: tuple[str, ...]
+) -> None:
+    """The load keeps its own SLO in every case."""
+    run = probed(build, [met], limits)
+    (launch,) = measure_launches(run).counted
+    experiment = run.info.experiment
+    result, names = result_of(launch, experiment.slo, experiment.probe_user)
+    assert names == tuple(f"{name} of probe user GET /ready" for name in broken)
+    assert result == ("fail" if broken else "pass")
+    (evidence,) = run.trials
+    assert outcome_of(evidence, experiment.slo, searching=experiment.probe_user).result == result
+    assert outcome_of(evidence, experiment.slo).result is None

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from harness.domain.capacity import FLOOR_RPS, Found, Probe, Result, Search, Step, three_digits
 from harness.domain.experiment import Experiment
+from harness.domain.profile import MachineProfile, Rung
 from harness.domain.search import replayed
 from harness.domain.strategy import Outcome
 from harness.plan import expand, parse_experiment
@@ -149,7 +150,7 @@ def test_cells_are_searched_one_after_the_other_and_each_to_its_own_end() -> Non
     order = [own.launch.cell.id for own in done]
     assert order == sorted(order)
     for cell in cells:
-        found, _ = replayed(wanted, [own for own in done if own.launch.cell.id == cell.id])
+        found, _ = replayed(wanted, None, [own for own in done if own.launch.cell.id == cell.id])
         assert isinstance(found, Found)
         assert found.highest_pass_rps == pytest.approx(carried[cell.id], rel=0.1)
     assert len({own.launch.id for own in done}) == len(done)
@@ -166,9 +167,95 @@ def test_a_launch_whose_instrument_failed_is_no_step_and_two_in_a_row_end_the_se
     assert again.launches[0].cell.load.rate_rps == first.launches[0].cell.load.rate_rps
     assert again.launches[0].id != first.launches[0].id
     twice = [spoilt, Outcome(launch=again.launches[0], sitting=2, broken=("sampler_gap",))]
-    ended, _ = replayed(wanted, twice)
+    ended, _ = replayed(wanted, None, twice)
     assert isinstance(ended, Found)
     assert ended.stop == "instrument"
     following = design.next_step(twice)
     assert following is not None
     assert following.launches[0].cell.id != first.launches[0].cell.id
+
+
+def profile(ceiling_rps: float) -> MachineProfile:
+    """Of a machine whose generator keeps up with that rate and no other."""
+    rungs = [
+        Rung(rate_rps=rate, offered=1, served=1, dropped=0, lag_p50_ms=0.1, lag_p99_ms=1.0, kept_up=rate <= ceiling_rps)
+        for rate in (ceiling_rps, 2 * ceiling_rps)
+    ]
+    return MachineProfile(
+        schema_version=1,
+        measured_utc="2026-11-27T00:00:00Z",
+        poolbench_version="0",
+        machine={},
+        generator=tuple(rungs),
+        noise=(),
+        launches=3,
+        requests_per_launch=100.0,
+    )
+
+
+@pytest.mark.parametrize(
+    ("ceiling_rps", "set_", "highest_rps", "stop"),
+    [
+        pytest.param(1000.0, (), 900.0, "generator", id="nine tenths of what the generator sends"),
+        pytest.param(4000.0, (), 2000.0, "ceiling", id="the experiment's own limit comes first"),
+        pytest.param(None, (), 2000.0, "ceiling", id="not calibrated"),
+        pytest.param(1000.0, ("load.processes=2",), 2000.0, "ceiling", id="calibrated was one generator, not two"),
+    ],
+)
+def test_no_rate_is_tried_that_the_generator_was_not_seen_to_send(
+    ceiling_rps: float | None, set_: tuple[str, ...], highest_rps: float, stop: str
+) -> None:
+    """Every launch meets the SLO, whatever its rate."""
+    wanted = parse_experiment(TEXT.replace("[matrix]\npool.pool_size = [1, 4]\n", ""), source="x.toml", overrides=set_)
+    calibrated = None if ceiling_rps is None else profile(ceiling_rps)
+    design, done = CapacitySearch(wanted, expand(wanted), calibrated), list[Outcome]()
+    while (sitting := design.next_step(done)) is not None:
+        done.append(Outcome(launch=sitting.launches[0], sitting=len(done) + 1, result="pass"))
+    assert max(own.launch.cell.load.rate_rps or 0.0 for own in done) == highest_rps
+    found, _ = replayed(wanted, calibrated, done)
+    assert found == Found(highest_pass_rps=highest_rps, lowest_fail_rps=None, stop=stop)
+
+
+def test_latency_that_is_not_monotonic_in_the_rate_gives_a_wider_bracket_that_is_confirmed_on_both_sides() -> None:
+    """It fails from 150 to 300/s, passes at 400 again, and fails from 600 on."""
+
+    def uneven(probe: Probe) -> Result:
+        return "fail" if 150 <= probe.rate_rps <= 300 or probe.rate_rps >= 600 else "pass"
+
+    for first_rps in (50, 70, 100, 390):
+        found, steps = searched(uneven, Search(first_rps=first_rps, limit_rps=2000, precision=0.1))
+        assert found.stop == "bracketed"
+        ends = (found.highest_pass_rps, found.lowest_fail_rps)
+        assert [[uneven(Probe(rate_rps=end or 0, role="confirm"))] * 3 for end in ends] == [["pass"] * 3, ["fail"] * 3]
+        at = [step.probe.rate_rps for step in steps if step.probe.role == "confirm"]
+        assert at.count(ends[0] or 0) == at.count(ends[1] or 0) == 3
+
+
+def test_a_rate_that_passes_now_and_then_is_told_as_a_wider_bracket() -> None:
+    """At one rate between the two ends nothing is reliable: fresh launches there disagree, which moves both ends."""
+    draw = random.Random(7)
+
+    def wavering(probe: Probe) -> Result:
+        if 280 <= probe.rate_rps <= 420:
+            return draw.choice(["pass", "fail"])
+        return carries(350)(probe)
+
+    found, _ = searched(wavering)
+    assert (found.stop, found.widened) == ("bracketed", True)
+    assert found.highest_pass_rps is not None
+    assert found.lowest_fail_rps is not None
+    assert found.lowest_fail_rps / found.highest_pass_rps > 1.2
+
+
+def test_after_a_collapse_the_next_probe_starts_afresh_at_a_lower_rate() -> None:
+    """Each launch is a sitting of its own, so nothing that collapsed is hot beside the next."""
+    wanted = experiment()
+    design = CapacitySearch(wanted, expand(wanted))
+    first = design.next_step(())
+    assert first is not None
+    collapsed = [Outcome(launch=first.launches[0], sitting=1, result="fail")]
+    second = design.next_step(collapsed)
+    assert second is not None
+    assert [len(first.launches), len(second.launches)] == [1, 1]
+    assert second.launches[0].id != first.launches[0].id
+    assert (second.launches[0].cell.load.rate_rps, first.launches[0].cell.load.rate_rps) == (25, 50)

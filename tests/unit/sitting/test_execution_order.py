@@ -206,7 +206,8 @@ def measure_all(experiment: Experiment, tmp_path: Path, monkeypatch: pytest.Monk
         store: Any = FakeStore(story, tmp_path)
         store.kept |= kept or {}
         cells = plan.expand(experiment)
-        harness.run._measure_all(experiment, cells, lambda _cell: None, store, story.emit, "fixed")  # type: ignore[arg-type, return-value]
+        begun: Any = SimpleNamespace(strategy="fixed", profile=None)
+        harness.run._measure_all(experiment, cells, lambda _cell: None, store, story.emit, begun)  # type: ignore[arg-type, return-value]
         return store
 
     return measure
