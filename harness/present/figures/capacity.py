@@ -46,6 +46,8 @@ def capacity_figure(cells: Sequence[CellCapacity], slo: Slo) -> str:
             axes.set_ylim(bottom_ms, top_ms)
             plain_log(axes, "y")
             _offered(axes, cell)
+            if len(bracket := _bracket(cell)) == 2:
+                axes.axvspan(*bracket, color=BLUE, alpha=0.15, linewidth=0)
             _limit(axes, limit_ms)
             for step in cell.steps:
                 _mark(axes, step, getattr(step, key), top_ms)
@@ -72,6 +74,8 @@ def connections_figure(cells: Sequence[CellCapacity]) -> str:
         for index, (cell, axes) in enumerate(zip(seen, panels, strict=True)):
             _stacked(axes, cell)
             _offered(axes, cell)
+            for rate_rps in _bracket(cell):
+                axes.axvline(rate_rps, color=INK, linewidth=0.9, linestyle=":")
             if panels.is_left(index):
                 axes.set_ylabel("connections, mean")
             if panels.is_bottom(index):
@@ -82,11 +86,13 @@ def connections_figure(cells: Sequence[CellCapacity]) -> str:
 
 
 def _offered(axes: Axes, cell: CellCapacity) -> None:
-    """The axis of offered load, with the bracket that was found."""
     axes.set_xlim(0, 1.12 * max(step.rate_rps for step in cell.steps))
+
+
+def _bracket(cell: CellCapacity) -> list[float]:
+    """The two rates that were shown, as far as they were."""
     found = cell.found
-    if found is not None and found.highest_pass_rps is not None and found.lowest_fail_rps is not None:
-        axes.axvspan(found.highest_pass_rps, found.lowest_fail_rps, color=BLUE, alpha=0.15, linewidth=0)
+    return [] if found is None else [own for own in (found.highest_pass_rps, found.lowest_fail_rps) if own is not None]
 
 
 def _limit(axes: Axes, limit_ms: float | None) -> None:
