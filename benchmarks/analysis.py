@@ -203,6 +203,7 @@ def _requests(
         "handed_ns": handed_ns,
         "started_ns": started_ns,
         "finished_ns": np.where(ended, intended_ns + latency_ns, -1),
+        "uptake_ns": draw.exponential(2e4, count),
         "response_bytes": 180 + 40 * task,
         "pool_ms": draw.exponential(0.3, count),
         "db_ms": latency_ns * 4e-7,
