@@ -22,10 +22,14 @@ NODES = 48
 """of each integral"""
 S_TAIL = 1e-9
 """probability left out at each end of the noise's distribution"""
+PRECISION = 1e-8
+"""of the probability that a critical value covers"""
+STEPS_MAX = 100
 FREEDOM_NODES = 7
 """values that are interpolated between, where there are many degrees of freedom"""
 
 
+@cache
 def all_pairs(cells: int, freedom: float) -> float:
     """Return the two-sided 95 % value for all pairs of `cells` means: Tukey's studentized range over sqrt(2).
 
@@ -46,6 +50,7 @@ def all_pairs(cells: int, freedom: float) -> float:
     return _root(covered, freedom, (1 + CONFIDENCE) / 2, (1 + CONFIDENCE ** (1 / pairs)) / 2)
 
 
+@cache
 def against_one(cells: int, freedom: float) -> float:
     """Return the one-sided 95 % value for `cells - 1` means against one more: Dunnett (1955), equal noise.
 
@@ -85,7 +90,6 @@ def _root(
 
     It lies between Student's t of one comparison and of as many independent ones (Sidak), at these probabilities.
     """
-    from scipy.optimize import brentq
     from scipy.special import stdtrit
 
     node, weight = _nodes()
@@ -93,7 +97,27 @@ def _root(
     weight = Z_WIDTH * weight * np.exp(-(z**2) / 2) / math.sqrt(2 * math.pi)
     s, share = _noise(freedom)
     ends = 0.99 * float(stdtrit(freedom, single)), 1.01 * float(stdtrit(freedom, sidak))
-    return float(brentq(lambda value: float(share @ covered(value, z, weight, s)) - CONFIDENCE, *ends, rtol=1e-7))
+    return _crossing(lambda value: float(share @ covered(value, z, weight, s)) - CONFIDENCE, *ends)
+
+
+def _crossing(of: Callable[[float], float], one: float, other: float) -> float:
+    """Return where a function is 0 between two places at which its signs differ.
+
+    Regula falsi, Illinois variant (Dowell and Jarratt 1971, BIT 11:168). scipy has better ones in `scipy.optimize`,
+    whose import takes longer than all that a plan or a report has to solve.
+    """
+    at_one, at_other = of(one), of(other)
+    for _ in range(STEPS_MAX):
+        place = other - at_other * (other - one) / (at_other - at_one)
+        value = of(place)
+        if abs(value) < PRECISION:
+            return place
+        if (value < 0) != (at_other < 0):
+            one, at_one = other, at_other
+        else:
+            at_one /= 2
+        other, at_other = place, value
+    raise ArithmeticError(f"no root between {one} and {other}")
 
 
 def _noise(freedom: float) -> tuple[Floats, Floats]:
