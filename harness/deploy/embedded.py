@@ -12,9 +12,11 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+from psycopg.sql import SQL, Identifier, Literal
 
 from harness.deploy import leftovers
 from harness.deploy.binaries import (
@@ -25,6 +27,7 @@ from harness.deploy.binaries import (
     scratch_parent,
     unprivileged_account,
 )
+from harness.deploy.clusters import keep, kept_cluster, take
 from harness.deploy.connection import Address, connect, describe, told
 from harness.deploy.processes import tail
 from harness.deploy.provider import Settings, blaming, end_error, setting_text, start_error
@@ -42,6 +45,10 @@ DEFAULTS: Settings = {
     "max_wal_size": "4GB",
     "track_io_timing": True,
 }
+INITDB = (
+    *("--username", USER, "--auth", "scram-sha-256", "--encoding", "UTF8"),
+    *("--no-locale", "--no-sync", "--no-instructions"),
+)
 OURS = ("data_directory", "listen_addresses", "port", "unix_socket_directories", "hba_file", "config_file", "ssl")
 
 _START_TIMEOUT_S = 30.0
@@ -57,6 +64,8 @@ class _Cluster:
     account: Account | None
     folder: Path
     password: str
+    first_password: str = ""
+    """which it has until the server is up"""
 
     @property
     def data(self) -> Path:
@@ -93,25 +102,32 @@ def _initialised() -> Iterator[_Cluster]:
     with leftovers.remembered(folder):
         folder.mkdir(mode=0o700)
         binaries = readable_by(account, find_binaries(), folder)
+        if account is not None:
+            os.chown(folder, account.uid, account.gid)
         cluster = _Cluster(binaries=binaries, account=account, folder=folder, password=secrets.token_urlsafe(18))
-        _initdb(cluster)
-        yield cluster
+        kept = kept_cluster(_version(cluster), INITDB, account)
+        first_password = take(kept, cluster.data)
+        if first_password is None:
+            first_password = secrets.token_urlsafe(18)
+            _initdb(cluster, first_password)
+            keep(cluster.data, first_password, kept)
+        yield replace(cluster, first_password=first_password)
 
 
-def _initdb(cluster: _Cluster) -> None:
-    """Create the data folder; a second process of half a second, most of the start."""
-    if cluster.account is not None:
-        os.chown(cluster.folder, cluster.account.uid, cluster.account.gid)
-    with tempfile.NamedTemporaryFile("w", dir=cluster.folder) as password:
-        password.write(cluster.password)
-        password.flush()
+def _version(cluster: _Cluster) -> str:
+    return subprocess.run(
+        [cluster.binaries.program("initdb"), "--version"], **_as(cluster), capture_output=True, text=True, check=False
+    ).stdout
+
+
+def _initdb(cluster: _Cluster, password: str) -> None:
+    """Create the data folder."""
+    with tempfile.NamedTemporaryFile("w", dir=cluster.folder) as file:
+        file.write(password)
+        file.flush()
         if cluster.account is not None:
-            os.chown(password.name, cluster.account.uid, cluster.account.gid)
-        command = [
-            cluster.binaries.program("initdb"),
-            *("--pgdata", str(cluster.data), "--username", USER, "--pwfile", password.name),
-            *("--auth", "scram-sha-256", "--encoding", "UTF8", "--no-locale", "--no-sync", "--no-instructions"),
-        ]
+            os.chown(file.name, cluster.account.uid, cluster.account.gid)
+        command = [cluster.binaries.program("initdb"), "--pgdata", str(cluster.data), "--pwfile", file.name, *INITDB]
         done = subprocess.run(command, **_as(cluster), capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise InfrastructureError(
@@ -182,7 +198,13 @@ def _wait_ready(cluster: _Cluster, process: subprocess.Popen[bytes]) -> bool:
 
 
 def _server(cluster: _Cluster, port: int) -> Server:
-    at = Address(host="127.0.0.1", port=port, user=USER, password=cluster.password, maintenance_database="postgres")
+    at = Address(
+        host="127.0.0.1", port=port, user=USER, password=cluster.first_password, maintenance_database="postgres"
+    )
+    with told(at), contextlib.closing(connect(at)) as connection:
+        secret = connection.pgconn.encrypt_password(cluster.password.encode(), USER.encode(), b"scram-sha-256").decode()
+        connection.execute(SQL("ALTER ROLE {} PASSWORD {}").format(Identifier(USER), Literal(secret)))
+    at = replace(at, password=cluster.password)
     with told(at), contextlib.closing(connect(at)) as connection:
         return describe(connection, at, provider="embedded", owned=True, source=cluster.binaries.source)
 
