@@ -78,10 +78,12 @@ seed = {seed}
 
 LIVE = """
 [gate]
-stage_limit_s = 120
+stage_limit_s = 90
 [[gate.rule]]
 metric = "cpu_ms_per_request"
 """
+LIVE_S = 2.5
+"""of load that a launch of a live gate is measured for: such a gate takes a minute and a half"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +96,7 @@ class Recording:
     """of the minute before it began: what others did on the machine"""
     seconds: float
     rate_rps: float
+    measure_s: float
     live: bool
     """whether a gate decided how many blocks there are"""
     most: int
@@ -137,16 +140,16 @@ def measure() -> Mapping[str, Any]:
     false_alarms = sum(verdict.verdict == "regressed" for job, verdict, _ in verdicts if job.kind == NOTHING)
     swapped = [replay(drawn)[0].verdict == "regressed" for job in alike for drawn in swaps(job, DRAWN)]
     exact = [own for _, verdict, _ in verdicts for own in verdict.rules if own.kind == "exact"]
-    live = [own for own in recordings if own.live]
+    whole = [job for job in jobs if not job.recording.live]
     return {
         "aa_jobs": len(alike),
         "false_alarms": false_alarms,
         "false_alarm_upper": upper_bound(false_alarms, len(alike)),
         "false_alarms_labels_swapped": _share(swapped),
         "first_stage_alarms": sum(verdict.alarm for job, verdict, _ in verdicts if job.kind == NOTHING),
-        "noise": {name: _noise(jobs, name) for name in ("p50_ms", "p95_ms", "p99_ms", "cpu_ms_per_request")},
+        "noise": {name: _noise(whole, name) for name in ("p50_ms", "p95_ms", "p99_ms", "cpu_ms_per_request")},
         "noise_p95_by_recording": [round(_noise([own.job(NOTHING)], "p95_ms"), 3) for own in recordings],
-        "noise_p95_less_null_leg": _noise_without_leg(alike),
+        "noise_p95_less_null_leg": _noise_without_leg(whole),
         "correlation_within_a_job": {name: _correlation(alike, name) for name in ("p95_ms", "cpu_ms_per_request")},
         "power": {share: _found(verdicts, f"p95+{share}") for share in ("5%", "10%", "20%")},
         "power_cpu": {share: _found(verdicts, f"cpu+{share}") for share in ("5%", "10%", "20%")},
@@ -166,7 +169,7 @@ def measure() -> Mapping[str, Any]:
         "hours": len({own.recorded_utc[:13] for own in recordings}),
         "load_average": [own.load_average for own in recordings],
         "machines": len({json.dumps(own.machine, sort_keys=True) for own in recordings}),
-        "live_jobs": len(live),
+        "live_jobs": sum(own.live for own in recordings),
         "live_alarms": sum(verdict.alarm for job, verdict, _ in verdicts if job.recording.live),
     }
 
@@ -274,13 +277,14 @@ def _noise_without_leg(jobs: Sequence[Job]) -> float:
     pairs = [
         (math.log(one.value / two.value), one.leg - two.leg)
         for job in jobs
+        if job.kind == NOTHING
         for one, two in _figure_pairs(job, "p95_ms", BASE, BASE_AGAIN)
-        if 0 < one.value < math.inf > two.value > 0
+        if 0 < one.value < math.inf > two.value > 0 and math.isfinite(one.leg - two.leg)
     ]
     if len(pairs) < 3:
         return math.nan
     y, x = np.array(pairs).T
-    slope = float(x @ y / (x @ x)) if x.any() else 0.0
+    slope = float(x @ y / (x @ x)) if x @ x > 0 else 0.0
     return float(np.sqrt(np.sum((y - slope * x) ** 2) / (len(y) - 1)))
 
 
@@ -328,7 +332,8 @@ def record(results: Path) -> Recording:
 
 def record_live(results: Path) -> Recording:
     """Run a gate whose sides are alike, as a user would."""
-    sides = strategies.comparison(_experiment(LIVE))
+    experiment = _experiment(LIVE)
+    sides = strategies.comparison(replace(experiment, load=replace(experiment.load, measure_s=LIVE_S)))
     found = _recorded(sides, {NOTHING: {}}, results)
     heads = tuple(
         replace(own, launch=replace(own.launch, cell=replace(own.launch.cell, arm=NOTHING)))
@@ -349,6 +354,7 @@ def _recorded(experiment: Experiment, injected: Mapping[str, Mapping[str, Any]],
         load_average=round(load_average, 1),
         seconds=round(time.monotonic() - began_s, 1),
         rate_rps=RATE_RPS,
+        measure_s=experiment.load.measure_s,
         live=False,
         most=MOST,
         injected=injected,

@@ -115,9 +115,8 @@ def _initialised() -> Iterator[_Cluster]:
 
 
 def _version(cluster: _Cluster) -> str:
-    return subprocess.run(
-        [cluster.binaries.program("initdb"), "--version"], **_as(cluster), capture_output=True, text=True, check=False
-    ).stdout
+    command = [cluster.binaries.program("initdb"), "--version"]
+    return str(subprocess.run(command, **_as(cluster), capture_output=True, text=True, check=False).stdout)
 
 
 def _initdb(cluster: _Cluster, password: str) -> None:

@@ -48,6 +48,7 @@ def recording(
         load_average=0.5,
         seconds=840.0,
         rate_rps=100.0,
+        measure_s=5.0,
         live=live,
         most=MOST,
         injected={kind: {} for kind in effects},
