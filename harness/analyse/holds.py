@@ -12,6 +12,8 @@ from harness.domain.load import Segment
 
 def measured_holds(holds: pd.DataFrame, segments: Sequence[Segment]) -> pd.DataFrame:
     """The rows of these segments, with their endpoints and the seconds of each part."""
+    if holds.empty:  # of a launch without the probe, and of a run of before
+        return holds
     own = of_segments(holds, segments)
     return own.assign(
         endpoint=endpoints_of(own),

@@ -169,10 +169,10 @@ def waits_of(
     failing = float(np.mean(requests.outcome[band] != _OK))
     slow = band[requests.outcome[band] == _OK]
     slow = _picked(slow if len(slow) else _band(requests.latency_ms, served))
-    pids, some = table["pid"].to_numpy(), _picked(served)
-    pieces = _cut(requests, pids, slow, average, read.probe)
-    usual_ms = _cut(requests, pids, some, average, read.probe)["unseen"]
-    pieces["unseen"] -= _typical_ms(usual_ms, requests.endpoint[some], requests.endpoint[slow])
+    some = _picked(served)
+    cut = _cut(requests, table["pid"].to_numpy(), np.concatenate([slow, some]), average, read.probe)
+    pieces = {name: own[: len(slow)] for name, own in cut.items()}
+    pieces["unseen"] -= _typical_ms(cut["unseen"][len(slow) :], requests.endpoint[some], requests.endpoint[slow])
     took_ms = requests.latency_ms[slow]
     shares = {name: float(np.mean(np.clip(own / took_ms, 0, 1))) if len(own) else 0.0 for name, own in pieces.items()}
     refused = _refused(trial, requests, table["status"].to_numpy(), read, logged)
@@ -345,7 +345,7 @@ def _cut(requests: Requests, pids: Times, places: Times, average: _Average, prob
 def _worst(probe: pd.DataFrame, column: str, pids: Times, began_ns: Times, ended_ns: Times) -> Floats:
     """The largest figure of the lines that tell of a request's time, by the process that answered it; 0 without one."""
     worst = np.zeros(len(pids))
-    for pid in np.unique(pids):
+    for pid in np.unique(pids) if len(probe) else ():
         lines = probe[(probe["pid"] == pid).to_numpy()].sort_values("t_ns")
         t_ns, values = lines["t_ns"].to_numpy(), np.append(np.nan_to_num(lines[column].to_numpy(dtype=np.float64)), 0.0)
         own: Bools = pids == pid
