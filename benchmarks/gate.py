@@ -52,6 +52,7 @@ PLAIN_THRESHOLD = 0.10
 DRAWN = 200
 """jobs drawn from each recorded one by swapping labels"""
 RATE_RPS = 120.0
+PILOT_BLOCKS = 2
 EXPERIMENT = """
 schema_version = 1
 name = "gate"
@@ -151,6 +152,7 @@ def measure() -> Mapping[str, Any]:
         "noise_p95_by_recording": [round(_noise([own.job(NOTHING)], "p95_ms"), 3) for own in recordings],
         "noise_p95_less_null_leg": _noise_without_leg(whole),
         "correlation_within_a_job": {name: _correlation(alike, name) for name in ("p95_ms", "cpu_ms_per_request")},
+        "effects": {kind: _effect(whole, kind) for kind in (NOTHING, *KINDS)},
         "power": {share: _found(verdicts, f"p95+{share}") for share in ("5%", "10%", "20%")},
         "power_cpu": {share: _found(verdicts, f"cpu+{share}") for share in ("5%", "10%", "20%")},
         "exact_found": _found(verdicts, "statement"),
@@ -211,6 +213,15 @@ Verdicts = Sequence[tuple[Job, GateVerdict, int]]
 def _found(verdicts: Verdicts, kind: str) -> Mapping[str, int]:
     own = [verdict.verdict == "regressed" for job, verdict, _ in verdicts if job.kind == kind]
     return {"jobs": len(own), "found": sum(own)}
+
+
+def _effect(jobs: Sequence[Job], kind: str) -> Mapping[str, float]:
+    """How many times the base's the head's figures are: a delay is less of a tail that waits for something else."""
+    return {
+        metric: round(math.exp(fmean(math.log(head / base) for base, head in pairs)), 3)
+        for metric in ("p50_ms", "p95_ms", "cpu_ms_per_request")
+        if (pairs := [pair for job in jobs if job.kind == kind for pair in _pairs(job, metric, BASE, HEAD)])
+    }
 
 
 def _plain(jobs: Sequence[Job], kind: str) -> Mapping[str, float]:
@@ -324,9 +335,12 @@ def _job_minutes(verdicts: Verdicts, kind: str) -> float:
 def record(results: Path) -> Recording:
     """Measure the base twice and a head for each kind; the runs that it takes are kept in `results`."""
     experiment = _experiment()
-    (pilot,) = _run(replace(experiment, arms={}, design=replace(experiment.design, launches=1)), results, "fixed")
-    injected: dict[str, Mapping[str, str]] = {NOTHING: {}} | {kind: _change(kind, pilot) for kind in KINDS}
-    experiment = replace(experiment, arms={BASE: {}, BASE_AGAIN: {}, **injected})
+    alike: dict[str, Mapping[str, Any]] = {BASE: {}, BASE_AGAIN: {}}
+    pilots = _run(
+        replace(experiment, arms=alike, design=replace(experiment.design, launches=PILOT_BLOCKS)), results, "fixed"
+    )
+    injected: dict[str, Mapping[str, str]] = {NOTHING: {}} | {kind: _change(kind, pilots) for kind in KINDS}
+    experiment = replace(experiment, arms=alike | injected)
     return _recorded(replace(experiment, design=replace(experiment.design, launches=2 * MOST)), injected, results)
 
 
@@ -367,12 +381,12 @@ def _experiment(more: str = "") -> Experiment:
     return plan.parse_experiment(EXPERIMENT.format(rate_rps=RATE_RPS, seed=seed) + more, source="gate")
 
 
-def _change(kind: str, pilot: Outcome) -> Mapping[str, str]:
-    """What the head overrides: a delay or a computation that is the wanted share of what a pilot finds."""
+def _change(kind: str, pilots: Sequence[Outcome]) -> Mapping[str, str]:
+    """What the head overrides: a delay or a computation that is the wanted share of what pilots find."""
     if kind == "statement":
         return {"target.env.REFRESH_AFTER_WRITE": "true"}
     metric, share = ("p95_ms", "DELAY_MS") if kind.startswith("p95") else ("cpu_ms_per_request", "BURN_MS")
-    found = pilot.figures[metric]["*"].value
+    found = fmean(own.figures[metric]["*"].value for own in pilots)
     return {f"target.env.{share}": f"{found * float(kind.partition('+')[2].rstrip('%')) / 100:.3f}"}
 
 
