@@ -83,6 +83,16 @@ INTERVENTIONS: Mapping[str, Intervention] = {
         more={"target.env": {"LIMIT_RPS": "60"}},
         other={"pool.pool_size": 16},
     ),
+    "gc": Intervention(
+        base=asks("/collecting")
+        | {
+            "target.app": "benchmarks.collecting_app:make_app",
+            "target.dir": str(ROOT),
+            "target.gc_freeze": False,
+        },
+        more={"target.gc_freeze": True},
+        other={"pool.pool_size": 16},
+    ),
     "dial": Intervention(
         base=asks("/heroes/KEY", keys="100")
         | {"pool.pool_class": "null", "pool.pool_prewarm": False, "network.rtt_ms": 20},

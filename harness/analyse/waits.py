@@ -13,8 +13,9 @@ hundred of all that was measured, failures last, one vote each. What each of the
 - the rest is the process's own, less a request's CPU time and the way there and back. It is a garbage collection's as
   far as a pause overlaps it; then the CPU's, but no more than a queue makes at that utilisation (on average r / (1 - r)
   times the CPU time; three times that at the 95th percentile), or than the event loop was late at that time, as far as
-  computing explains it: two of its rounds count, of which one takes a request up and one runs it. Where all cores are
-  taken a process that uses little of one waits for it as well, but for tens of milliseconds, since schedulers are fair.
+  computing explains it: two of its rounds count, of which one takes a request up and one runs it. Of that wait the
+  share of the CPU time in which garbage is collected is a collection's, too. Where all cores are taken a process that
+  uses little of one waits for it as well, but for tens of milliseconds, since schedulers are fair.
   A loop that was later than that is blocked by something that does not compute. What is left waited within the service
   for something that nobody sees, but for what the endpoint's quickest requests have too: that is their work.
 """
@@ -109,6 +110,8 @@ class _Average:
     """what keeps a process waiting that wants to compute: "worker_cpu" or "machine_cpu" """
     cpu_wait_ms: float
     """for how long it does, as a queue at that utilisation makes it"""
+    collecting: float
+    """share of its CPU time in which it collects garbage"""
     computing_ms: float
     """for which it computes and waits for that at the 95th percentile: a loop may be as late"""
     soon_ms: float
@@ -271,6 +274,7 @@ def _average(
         lag_ms=float(lines["loop_lag_max_ms"].mean()) if len(lines) else 0.0,
         cpu="machine_cpu" if machine > worker else "worker_cpu",
         cpu_wait_ms=cpu_ms * max(worker, machine),
+        collecting=min(1.0, each_ms(times.gc_s) / cpu_ms) if times and cpu_ms else 0.0,
         computing_ms=TAIL * cpu_ms * (1 + max(worker, machine)),
         soon_ms=SOON_MS if beside is not None and beside.busy >= CROWDED else 0.0,
     )
@@ -339,7 +343,12 @@ def _cut(requests: Requests, pids: Times, places: Times, average: _Average, prob
         waited_ms = np.minimum(own_ms, most_ms)
         pieces[name] = pieces.get(name, 0.0) + waited_ms
         own_ms = own_ms - waited_ms
-    return pieces | {"unseen": own_ms}
+    collecting_ms = average.collecting * pieces[average.cpu]
+    return pieces | {
+        "gc": pieces["gc"] + collecting_ms,
+        average.cpu: pieces[average.cpu] - collecting_ms,
+        "unseen": own_ms,
+    }
 
 
 def _worst(probe: pd.DataFrame, column: str, pids: Times, began_ns: Times, ended_ns: Times) -> Floats:

@@ -173,6 +173,13 @@ def test_no_more_is_put_down_to_the_processor_than_a_queue_makes(build: ModuleTy
     assert found.waits["worker_cpu"] == near(3 * 0.05)
 
 
+def test_a_processor_that_collects_garbage_is_waited_for_on_its_account(build: ModuleType) -> None:
+    """For 4 of the 5 s for which it computes."""
+    found = bound(build, rows=OWN, process=cores(build, target=0.5), probe=probe_lines(build, gc_pause_s=4.0))
+    assert found.waits["gc"] == near(0.8 * 3 * 0.05)
+    assert found.waits["worker_cpu"] == near(0.2 * 3 * 0.05)
+
+
 @pytest.mark.parametrize(("column", "resource"), [("gc_pause_max_ms", "gc"), ("loop_lag_max_ms", "event_loop")])
 def test_pauses_and_a_blocked_loop_are_those_of_the_time_and_process(
     build: ModuleType, column: str, resource: str
