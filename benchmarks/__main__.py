@@ -10,13 +10,14 @@ from typing import Annotated, Any
 
 import typer
 
-from benchmarks import accuracy, analysis, binding, busy, generator, observer, overhead, queueing
+from benchmarks import accuracy, analysis, binding, busy, gate, generator, observer, overhead, queueing
 
 BENCHMARKS: Mapping[str, Callable[[], Mapping[str, Any]]] = {
     "accuracy": accuracy.measure,
     "analysis": analysis.measure,
     "binding": binding.measure,
     "busy": busy.measure,
+    "gate": gate.measure,
     "generator": generator.measure,
     "overhead": overhead.measure,
     "observer": observer.measure,

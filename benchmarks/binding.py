@@ -47,6 +47,12 @@ def asks(path: str, **arguments: str) -> Keys:
     return {"load.arguments": {"path": path, **arguments}}
 
 
+def _queries(query: str, *, held: int = 0) -> Keys:
+    """A service that asks Postgres one thing, and has so many connections beside its pool."""
+    own = {"target.app": "benchmarks.querying_app:make_app", "target.dir": str(ROOT)}
+    return {**own, "target.env": {"QUERY": query, "HELD": str(held)}, **asks("/query")}
+
+
 def _held(users: int, connections: int, threads: int) -> Keys:
     """Users of a service that needs a thread and a connection for 100 ms; its "more" is the same for all three."""
     sizes = {"load.users": users, "pool.pool_size": connections, "target.threadpool_tokens": threads}
@@ -93,6 +99,16 @@ INTERVENTIONS: Mapping[str, Intervention] = {
         more={"target.gc_freeze": True},
         other={"pool.pool_size": 16},
     ),
+    "postgres_cpu": Intervention(
+        base=_queries("SELECT sum(i) FROM generate_series(1, 200000) i"),
+        more=_queries("SELECT sum(i) FROM generate_series(1, 50000) i"),
+        other={"pool.pool_size": 16},
+    ),
+    "max_connections": Intervention(
+        base=_queries("SELECT pg_sleep(0.05)", held=13),
+        more=_queries("SELECT pg_sleep(0.05)", held=2),
+        other={"pool.pool_size": 15},
+    ),
     "dial": Intervention(
         base=asks("/heroes/KEY", keys="100")
         | {"pool.pool_class": "null", "pool.pool_prewarm": False, "network.rtt_ms": 20},
@@ -100,6 +116,8 @@ INTERVENTIONS: Mapping[str, Intervention] = {
         other={"target.workers": 2},
     ),
 }
+ALONE = ("max_connections",)
+"""What the services of one moment share, so that each has it by itself."""
 EXPERIMENT = """
 schema_version = 1
 name = "binding"
@@ -110,13 +128,12 @@ users = {users}
 warmup_s = 0.5
 measure_s = {measure_s}
 [design]
-kind = "interleaved"
-segment_s = 2
+{design}
 launches = 1
 guard_s = 0.2
 [database]
 rows = 1000
-settings.max_connections = 300
+settings.max_connections = {slots}
 [pool]
 pool_size = 8
 max_overflow = 0
@@ -128,16 +145,21 @@ lab = true
 
 def measure() -> Mapping[str, Any]:
     """Of each resource what was named, and by how much more of it and of another moved what it is judged by."""
+    together = [name for name in INTERVENTIONS if name not in ALONE]
+    return judge([*_run(experiment(together, measure_s=5)), *_run(experiment(ALONE, measure_s=5, alone=True))])
+
+
+def _run(text: str) -> list[Mapping[str, Any]]:
     with tempfile.TemporaryDirectory(prefix="poolbench-binding-") as folder:
         file = Path(folder) / "binding.toml"
-        file.write_text(experiment(INTERVENTIONS, measure_s=5))
+        file.write_text(text)
         command = [sys.executable, "-m", "harness", "run", str(file), "--results", folder, "--json"]
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
-        return judge(json.loads(done.stdout)["cells"])
+        return list(json.loads(done.stdout)["cells"])
 
 
-def experiment(names: Iterable[str], *, measure_s: float) -> str:
-    """An experiment of these resources' services, each once, as a TOML file."""
+def experiment(names: Iterable[str], *, measure_s: float, alone: bool = False) -> str:
+    """An experiment of these resources' services, each once, as a TOML file; if `alone` one after the other."""
     services = {
         arm: keys for name in names for arm, keys in zip(_arms(name), INTERVENTIONS[name].services, strict=True)
     }
@@ -145,7 +167,14 @@ def experiment(names: Iterable[str], *, measure_s: float) -> str:
         f"[arms.{arm}]\n" + "".join(f"{key} = {_toml(value)}\n" for key, value in keys.items())
         for arm, keys in services.items()
     ]
-    return EXPERIMENT.format(scenario=SCENARIO, users=USERS, measure_s=measure_s) + "\n".join(tables)
+    header = EXPERIMENT.format(
+        scenario=SCENARIO,
+        users=USERS,
+        measure_s=measure_s,
+        design='kind = "blocked"' if alone else 'kind = "interleaved"\nsegment_s = 2',
+        slots=20 if alone else 300,
+    )
+    return header + "\n".join(tables)
 
 
 def _arms(name: str) -> tuple[str, ...]:
