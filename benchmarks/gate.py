@@ -250,7 +250,7 @@ def _locomotive(jobs: Sequence[Job], kind: str) -> Mapping[str, float] | None:
 def _single_runs(jobs: Sequence[Job], kind: str) -> list[tuple[float, float]]:
     """p95 of one launch of each side, as who measures each once has them."""
     pairs = (pair for job in jobs if job.kind == kind for pair in _pairs(job, "p95_ms", BASE, HEAD))
-    return [(base, head) for base, head in pairs if base > 0 and math.isfinite(head)]
+    return [(base, head) for base, head in pairs if 0 < base < math.inf]
 
 
 def _pairs(job: Job, metric: str, one: str, other: str) -> Iterator[tuple[float, float]]:

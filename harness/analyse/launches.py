@@ -276,9 +276,7 @@ def latency_limit_ms(slo: Slo, endpoint: str = ALL) -> float:
 def launch_figures(evidence: Evidence, rows: pd.DataFrame, owners: Mapping[str, str], slo: Slo) -> LaunchFigures:
     """The figures of one launch over all arrivals, and over the requests of each endpoint, with its certificate."""
     trial = evidence.trial
-    if has_no_engine(
-        trial
-    ):  # its pool and its statements were seen by nobody: their time is not known, rather than none
+    if has_no_engine(trial):  # nobody saw its pool and its statements: their time is not known, rather than none
         rows = rows.assign(pool_ms=np.nan, db_ms=np.nan)
     loaded = windows(loaded_segments(trial.segments), trial.ledger.turns)
     spans = windows(measured_segments(trial.segments), trial.ledger.turns)
