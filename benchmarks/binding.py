@@ -208,6 +208,5 @@ def judge(cells: Iterable[Mapping[str, Any]]) -> Mapping[str, Any]:
             "share": base["binding"]["share"],
             "more_moves": more["carried_rps"] / base["carried_rps"] - 1,
             "other_moves": other["carried_rps"] / base["carried_rps"] - 1,
-            "other_moves_per_cpu": base["cpu_ms_per_request"] / other["cpu_ms_per_request"] - 1,
         }
     return found

@@ -1,6 +1,7 @@
 """What is named as binding is shown to bind: more of it lets a fifth more be carried, and more of another does not.
 
-One run for all; they hold for 50 or 100 ms, or compute without a pause, so that little hangs on how quick it is.
+One run for all; they hold for 20 to 100 ms, so that nothing hangs on how quick the machine is. What a processor carries
+in a second does, and a neighbour's share of it: that it binds is for `python -m benchmarks binding` to show.
 """
 
 from __future__ import annotations
@@ -15,9 +16,7 @@ from benchmarks.binding import MOVED, experiment, judge
 
 pytestmark = pytest.mark.postgres
 
-PROVED = ("pool", "threads", "load", "locks", "worker_cpu", "dial", "limiter")
-NAMED = {name: {name} for name in PROVED} | {"worker_cpu": {"worker_cpu", "machine_cpu"}}
-"""Beside a neighbour no core may be left for the worker."""
+PROVED = ("pool", "threads", "load", "locks", "dial", "limiter")
 
 
 @pytest.fixture(scope="module")
@@ -32,13 +31,6 @@ def found(shared_poolbench) -> Mapping[str, Any]:
 @pytest.mark.parametrize("resource", PROVED)
 def test_what_binds_is_proved_by_intervention(found: Mapping[str, Any], resource: str) -> None:
     own = found[resource]
-    assert own["named"] in NAMED[resource]
+    assert own["named"] == resource
     assert own["more_moves"] >= MOVED, "more of it"
-    # a neighbour on the machine takes of a processor, and not of what each request takes of it
-    other = own["other_moves_per_cpu"] if resource == "worker_cpu" else own["other_moves"]
-    assert other < MOVED, "more of another"
-
-
-def test_a_queue_before_the_pool_is_not_the_pools(found: Mapping[str, Any]) -> None:
-    """Its users wait for connections, which are out while pages are made of their rows."""
-    assert found["worker_cpu"]["queue"] == "pool"
+    assert own["other_moves"] < MOVED, "more of another"
