@@ -9,9 +9,12 @@ All `_ns` times are CLOCK_MONOTONIC of this machine, but for those of a load clo
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import takewhile
 from pathlib import Path
+from random import Random
 from typing import Literal
 
 from harness.domain.experiment import ArgumentValue, ArrivalProcess, Cell, LoadModel, Workers
@@ -71,6 +74,31 @@ class Segment:
     @property
     def end_s(self) -> float:
         return self.start_s + self.duration_s
+
+
+def arrival_offsets_s(segment: Segment) -> Iterator[float]:
+    """When a segment's arrivals are due, from its start: a Poisson process, or even gaps with a random phase.
+
+    All of it follows from the segment, wherever it is asked: another rate divides the same gaps.
+    """
+    duration_ns = round(segment.duration_s * 1e9)  # due times are whole nanoseconds
+    return takewhile(lambda offset_s: round(offset_s * 1e9) < duration_ns, _endless_offsets_s(segment))
+
+
+def _endless_offsets_s(segment: Segment) -> Iterator[float]:
+    if not segment.rate_rps:
+        return
+    random = Random(f"{segment.seed}/gaps")
+    if segment.arrivals == "uniform":
+        phase = random.random()
+        number = 0
+        while True:
+            yield (number + phase) / segment.rate_rps
+            number += 1
+    offset_s, draw, log = 0.0, random.random, math.log
+    while True:
+        offset_s -= log(1.0 - draw()) / segment.rate_rps  # random.expovariate, in half its time
+        yield offset_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ from itertools import accumulate, islice
 from random import Random
 from typing import NamedTuple
 
-from harness.domain.load import Segment
+from harness.domain.load import Segment, arrival_offsets_s
 
 NS_PER_S = 1_000_000_000
 
@@ -81,33 +81,10 @@ def _whole_schedule(segment: Segment, weights: Sequence[float]) -> Iterator[Arri
     draw = Random(f"{segment.seed}/tasks").random
     cumulative = list(accumulate(weights))
     total, last = cumulative[-1], len(weights) - 1
-    start_ns, duration_ns, index = (
-        round(segment.start_s * NS_PER_S),
-        round(segment.duration_s * NS_PER_S),
-        segment.index,
-    )
-    for number, offset_s in enumerate(_offsets_s(segment)):
-        offset_ns = round(offset_s * NS_PER_S)
-        if offset_ns >= duration_ns:
-            return
-        yield Arrival(index, number, start_ns + offset_ns, bisect(cumulative, draw() * total, 0, last) if last else 0)
-
-
-def _offsets_s(segment: Segment) -> Iterator[float]:
-    """Endless offsets from the segment's start: a Poisson process, or even gaps with a random phase."""
-    if not segment.rate_rps:
-        return
-    random = Random(f"{segment.seed}/gaps")
-    if segment.arrivals == "uniform":
-        phase = random.random()
-        number = 0
-        while True:
-            yield (number + phase) / segment.rate_rps
-            number += 1
-    offset_s, draw, log = 0.0, random.random, math.log
-    while True:
-        offset_s -= log(1.0 - draw()) / segment.rate_rps  # random.expovariate, in half its time
-        yield offset_s
+    start_ns, index = round(segment.start_s * NS_PER_S), segment.index
+    for number, offset_s in enumerate(arrival_offsets_s(segment)):
+        due_ns = start_ns + round(offset_s * NS_PER_S)
+        yield Arrival(index, number, due_ns, bisect(cumulative, draw() * total, 0, last) if last else 0)
 
 
 class InFlight:

@@ -1,0 +1,206 @@
+"""What would be, of launches whose holds are made up; the answers are those of the benchmarks' own queue.
+
+A service of one process whose requests hold a connection for as long as they are in the database, and nothing else.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+
+from benchmarks.queueing_truth import departures_s
+from harness.analyse.launches import measure_launches
+from harness.analyse.whatif import Fitted, fit, predict
+from harness.domain.evidence import (
+    COUNT_COLUMNS,
+    HOLD_COLUMNS,
+    PROBE_COLUMNS,
+    PROCESS_COLUMNS,
+    AppliedPool,
+    AppliedProcess,
+    TrialEvidence,
+)
+from harness.domain.experiment import Cell, Load, Pool
+from harness.domain.load import Segment, arrival_offsets_s
+
+RATE_RPS = 100.0
+MEASURE_S = 20.0
+PID = 7
+DB_MS = 30.0
+CPU = 0.3
+TRIPS = 3.0
+
+
+def segment(build: ModuleType, rate_rps: float = RATE_RPS) -> Segment:
+    return build.segment(0, duration_s=MEASURE_S, rate_rps=rate_rps, arrivals="poisson", seed=5)
+
+
+def holds_ms(count: int, mean_ms: float = DB_MS) -> np.ndarray:
+    drawn: np.ndarray = np.random.default_rng(3).exponential(mean_ms, count).astype(np.float32)
+    return drawn
+
+
+def launch(
+    build: ModuleType,
+    *,
+    rate_rps: float = RATE_RPS,
+    mean_ms: float = DB_MS,
+    cpu: float = CPU,
+    idle_ms: float = 0.0,
+    size: int = 40,
+    block: int = 1,
+    cell: Cell | None = None,
+    **changes: Any,
+) -> TrialEvidence:
+    """A launch in whose pool nobody waited; `idle_ms` of each hold nothing is asked of the database."""
+    own = segment(build, rate_rps)
+    due_s = list(arrival_offsets_s(own))
+    db_ms = holds_ms(len(due_s), mean_ms)
+    rows = build.rows(
+        db_ms + idle_ms + 0.01,
+        every_ms=1000 * MEASURE_S / len(due_s),
+        pool_ms=0.01,
+        db_ms=db_ms,
+        app_ms=idle_ms,
+        pid=PID,
+    )
+    count, ends = len(due_s), [build.START_NS, build.START_NS + round(MEASURE_S * build.SECOND)]
+    key = {"segment": 0, "method": "GET", "route": "/a", "status": 200}
+    held = {"connections": 1, "requests": count, "holds": count, "statements": count}
+    times = {"hold_s": (db_ms.sum() + idle_ms * count) / 1000, "query_s": db_ms.sum() / 1000}
+    made = build.trial(
+        cell
+        or replace(
+            build.cell(pool=Pool(pool_size=size, max_overflow=0, pool_prewarm=True)), load=Load(rate_rps=rate_rps)
+        ),
+        block,
+        rows,
+        segments=[own],
+        probe=build.table(PROBE_COLUMNS, t_ns=ends, pid=PID, connection_max=size, loop_beats=[0.0, 9.0]),
+        process=build.table(PROCESS_COLUMNS, t_ns=ends, role="target", pid=PID, cpu_s=[0.0, cpu * MEASURE_S]),
+    )
+    engine = AppliedPool(
+        launch_id=made.trial.id,
+        pid=PID,
+        driver="asyncpg",
+        pool_class="AsyncAdaptedQueuePool",
+        pool_size=size,
+        max_overflow=0,
+        pool_timeout_s=30.0,
+        pool_recycle_s=-1,
+        pool_pre_ping=False,
+        pool_use_lifo=False,
+        is_async=True,
+    )
+    process = AppliedProcess(
+        launch_id=made.trial.id, pid=PID, serving=True, threadpool_tokens=40, gc_frozen=True, expire_on_commit=()
+    )
+    return replace(
+        made,
+        trial=replace(made.trial, applied=(engine,), processes=(process,)),
+        holds=build.table(HOLD_COLUMNS, **{name: [value] for name, value in (key | held | times | changes).items()}),
+        counts=build.table(
+            COUNT_COLUMNS, **{name: [value] for name, value in key.items()}, requests=count, round_trips=TRIPS * count
+        ),
+    )
+
+
+def fitted(build: ModuleType, launches: Sequence[TrialEvidence]) -> Fitted:
+    run = build.run(launches)
+    return fit(run, measure_launches(run).counted)
+
+
+def truth_ms(own: Segment, size: int, holds: np.ndarray) -> float:
+    """The p95 of the segment's arrivals with these holds, by the benchmarks' own queue."""
+    due_s = list(arrival_offsets_s(own))
+    left_s = departures_s(due_s, (holds / 1000).tolist(), size)
+    latency = sorted(1000 * (left - due) for left, due in zip(left_s, due_s, strict=True))
+    return latency[math.ceil(0.95 * len(latency)) - 1]
+
+
+@pytest.mark.parametrize("size", [3, 4, 6, 12])
+def test_another_size_is_the_same_requests_through_a_smaller_pool(build: ModuleType, size: int) -> None:
+    known = fitted(build, [launch(build)])
+    found = predict(known, replace(known.setting, pool_size=size))
+    count = len(list(arrival_offsets_s(segment(build))))
+    assert found.latency_ms_p95 == pytest.approx(truth_ms(segment(build), size, holds_ms(count)), rel=1e-4)
+    assert found.in_use == pytest.approx(RATE_RPS * holds_ms(count).mean() / 1000, rel=1e-3)
+    assert found.utilisation == pytest.approx(found.in_use / size)
+    assert (found.declined, found.failed) == (None, 0.0)
+
+
+def test_another_rate_has_the_schedule_of_that_rate_and_what_grows_with_the_cpu(build: ModuleType) -> None:
+    """At 60/s and 20 % CPU holds have 1 ms of the service's own, at 120/s and 40 % of that queue two thirds more."""
+    slow, fast = (
+        launch(build, rate_rps=rate, cpu=cpu, idle_ms=12 * cpu / (1 - cpu), cell=None, block=block)
+        for block, (rate, cpu) in enumerate(((60.0, 0.2), (120.0, 0.4)), start=1)
+    )
+    known = fitted(build, [slow, fast])
+    assert known.grows_ms["loop"] == pytest.approx(12, rel=0.02)
+    found = predict(known, replace(known.setting, rate_rps=90.0, pool_size=4))
+    assert found.cpu == pytest.approx(0.3, rel=0.02)
+    own = segment(build, 90.0)
+    count = len(list(arrival_offsets_s(own)))
+    seen = holds_ms(len(list(arrival_offsets_s(segment(build, 120.0)))))  # 120/s is nearer by its ratio
+    assert found.latency_ms_p95 == pytest.approx(truth_ms(own, 4, seen[:count] + 12 * 0.3 / 0.7), rel=0.03)
+
+
+def test_another_distance_is_as_much_longer_as_a_hold_has_round_trips(build: ModuleType) -> None:
+    known = fitted(build, [launch(build)])
+    found = predict(known, replace(known.setting, rtt_ms=5.0, pool_size=6))
+    count = len(list(arrival_offsets_s(segment(build))))
+    assert found.latency_ms_p95 == pytest.approx(truth_ms(segment(build), 6, holds_ms(count) + 15), rel=1e-4)
+    assert found.hold_ms is not None
+    assert found.hold_ms["distance"] == pytest.approx(15)
+
+
+def test_workers_divide_load_and_pools(build: ModuleType) -> None:
+    """Two workers at twice the rate have as much to do each: neither more CPU nor fewer connections for it."""
+    known = fitted(build, [launch(build)])
+    one, two = (
+        predict(known, replace(known.setting, rate_rps=workers * RATE_RPS, workers=workers, pool_size=5))
+        for workers in (1, 2)
+    )
+    assert (two.cpu, two.utilisation) == (pytest.approx(one.cpu), pytest.approx(one.utilisation, rel=0.1))
+    assert two.latency_ms_p95 == pytest.approx(one.latency_ms_p95, rel=0.25)
+    assert predict(known, replace(known.setting, workers=2)).declined == "one_load"
+
+
+def test_who_waits_longer_than_the_pool_lets_him_fails(build: ModuleType) -> None:
+    known = fitted(build, [launch(build)])
+    found = predict(known, replace(known.setting, pool_size=2, pool_timeout_s=0.5))
+    assert found.utilisation > 1.3
+    assert 0.2 < found.failed < 0.5
+    assert (math.isinf(found.latency_ms_p95), found.wait_ms_p95 <= 501) == (True, True)
+
+
+@pytest.mark.parametrize(
+    ("changes", "asked", "declined"),
+    [
+        ({}, {"rate_rps": 150.0}, "one_load"),
+        ({"cpu": 0.75}, {}, "worker_cpu"),
+        ({"connections": 2}, {}, "several_connections"),
+        ({"left": 100}, {}, "several_connections"),
+        ({"on_loop": 9}, {}, "blocking"),
+        ({"requests": 0, "holds": 0}, {}, "no_probe"),
+    ],
+)
+def test_what_cannot_be_told_is_declined_by_name(
+    build: ModuleType, changes: dict[str, Any], asked: dict[str, Any], declined: str
+) -> None:
+    known = fitted(build, [launch(build, **changes)])
+    found = predict(known, replace(known.setting, **asked))
+    assert found.declined == declined
+    assert math.isnan(found.latency_ms_p95)
+
+
+def test_beyond_the_loads_that_were_measured_nothing_is_predicted(build: ModuleType) -> None:
+    known = fitted(build, [launch(build, rate_rps=rate, block=int(rate)) for rate in (50.0, 100.0)])
+    told = {rate: predict(known, replace(known.setting, rate_rps=rate)).declined for rate in (40.0, 50.0, 80.0, 110.0)}
+    assert told == {40.0: "outside_loads", 50.0: None, 80.0: None, 110.0: "outside_loads"}
