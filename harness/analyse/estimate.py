@@ -28,7 +28,7 @@ SMALLEST_MS = 1e-6
 
 def quantile(ascending: Floats, share: float) -> float:
     """The value that at least `share` of the ascending values do not exceed; NaN when there are none."""
-    return float(quantiles(ascending, np.array([share]))[0])
+    return float(ascending[rank(len(ascending), share) - 1]) if len(ascending) else math.nan
 
 
 def quantile_of(values: NDArray[np.floating], share: float) -> float:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 import pandas as pd
 
-from harness.analyse.measured import is_in
+from harness.analyse.measured import category_codes, is_in
 from harness.analyse.windows import Windows
 from harness.domain.logs import lines_of
 from harness.domain.verdict import Failure
@@ -33,7 +33,7 @@ def failures_of(rows: pd.DataFrame, measured: Windows) -> Counter[tuple[str, str
         rows: the trial's requests, MEASURED_COLUMNS.
         measured: when the measurement was on.
     """
-    failed = (rows["outcome"] != "ok").to_numpy() & is_in(rows["segment"].to_numpy(), measured)
+    failed = (category_codes(rows["outcome"], {"ok": 0}) != 0) & is_in(rows["segment"].to_numpy(), measured)
     if not np.any(failed):
         return Counter()
     keys = rows.loc[failed, ["endpoint", "outcome", "status", "error"]]
@@ -61,7 +61,7 @@ def logged_around(rows: pd.DataFrame, measured: Windows, log: bytes, lengths: pd
         log: what the service wrote.
         lengths: LOG_COLUMNS.
     """
-    failed = (rows["outcome"] != "ok").to_numpy() & is_in(rows["segment"].to_numpy(), measured)
+    failed = (category_codes(rows["outcome"], {"ok": 0}) != 0) & is_in(rows["segment"].to_numpy(), measured)
     if not np.any(failed) or lengths.empty:
         return Counter()
     of_failed = rows.loc[failed, ["intended_ns", "started_ns", "finished_ns"]].max(axis=1)

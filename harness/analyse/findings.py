@@ -153,6 +153,8 @@ def loop_lag(evidence: Judged) -> Reason | None:
 def _while_running(evidence: Judged) -> pd.DataFrame:
     """The probe's lines without those that tell of a time in which their process was stopped: it was not blocked."""
     lines = evidence.probe
+    if not evidence.standstills:
+        return lines
     stopped = np.zeros(len(lines), dtype=np.bool_)
     for still in evidence.standstills:
         lag_ns = (lines["loop_lag_max_ms"].to_numpy(dtype=np.float64) * 1e6).astype(np.int64)

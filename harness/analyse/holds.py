@@ -58,7 +58,7 @@ def sites_of(launches: Sequence[pd.DataFrame]) -> tuple[HoldSite, ...]:
 
 
 def of_segments(rows: pd.DataFrame, segments: Sequence[Segment]) -> pd.DataFrame:
-    return rows[rows["segment"].isin([segment.index for segment in segments])]
+    return rows if rows.empty else rows[rows["segment"].isin([segment.index for segment in segments])]
 
 
 def endpoints_of(rows: pd.DataFrame) -> pd.Series:

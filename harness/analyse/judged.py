@@ -164,7 +164,10 @@ def _by_key(server: pd.DataFrame) -> Mapping[str, tuple[Times, Floats]]:
 
 def _answered_by(rows: pd.DataFrame, spans: Windows) -> Mapping[int, int]:
     """Counted by pandas, which hashes: there may be millions."""
-    counts = rows["pid"][is_in(rows["segment"].to_numpy(), spans)].value_counts()
+    pids = rows["pid"].to_numpy()[is_in(rows["segment"].to_numpy(), spans)]
+    if not pids.any():
+        return {}
+    counts = pd.Series(pids).value_counts()
     return {pid: count for pid, count in zip(counts.index.tolist(), counts.tolist(), strict=True) if pid}
 
 

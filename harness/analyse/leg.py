@@ -51,6 +51,8 @@ class Leg:
 
 def leg_of(null: pd.DataFrame, loaded: Windows) -> Leg:
     """The leg by the null requests that were sent in the stretches."""
+    if null.empty:
+        return Leg(ascending_ms=np.zeros(0))
     inside, _ = loaded.locate(null["started_ns"].to_numpy())
     own = null[inside]
     leg_ns = own["finished_ns"].to_numpy() - own["started_ns"].to_numpy() - own["uptake_ns"].to_numpy(dtype=np.int64)

@@ -336,6 +336,8 @@ def _endpoints(rows: Rows, owners: Mapping[str, str]) -> tuple[Codes, tuple[str,
 
 def probe_user_ms(rows: pd.DataFrame, spans: Windows) -> Floats:
     """Return the latencies, ascending, of what the probe user asked in the measured time; failures are infinite."""
+    if rows.empty:
+        return np.zeros(0)
     due_ns = rows["intended_ns"].to_numpy()
     took_ms = (rows["finished_ns"].to_numpy() - due_ns) / 1e6
     latency_ms = np.where(rows["outcome"].to_numpy() == "ok", took_ms, np.inf)

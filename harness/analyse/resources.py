@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -92,7 +92,12 @@ def neighbours(process: pd.DataFrame, server: pd.DataFrame, windows: Windows) ->
 
 def role_cpu_s(process: pd.DataFrame, role: str, windows: Windows) -> float:
     """CPU time of the processes of a role over the measured stretches; NaN without a reading."""
-    return increase(process[(process["role"] == role).to_numpy()], "cpu_s", windows)
+    return increase(of_role(process, role), "cpu_s", windows)
+
+
+def of_role(process: pd.DataFrame, role: str) -> pd.DataFrame:
+    """The readings of a role's processes."""
+    return process if process.empty else process[(process["role"] == role).to_numpy()]
 
 
 def cores_of(process: pd.DataFrame, role: str, loaded: Windows) -> list[float]:
@@ -106,9 +111,7 @@ def cores_of(process: pd.DataFrame, role: str, loaded: Windows) -> list[float]:
     begins = np.append(True, loaded.start_ns[1:] != loaded.end_ns[:-1])
     start_ns, end_ns = loaded.start_ns[begins], loaded.end_ns[np.append(begins[1:], True)]
     used = []
-    for _, own in process[(process["role"] == role).to_numpy()].groupby("pid", observed=True):
-        ordered = own.sort_values("t_ns")
-        t_ns, cpu_s = ordered["t_ns"].to_numpy(), ordered["cpu_s"].to_numpy()
+    for t_ns, cpu_s in _by_process(of_role(process, role), "cpu_s"):
         first = np.maximum(np.searchsorted(t_ns, start_ns, side="right") - 1, 0)
         last = np.minimum(np.searchsorted(t_ns, end_ns), len(t_ns) - 1)
         used.append(float((cpu_s[last] - cpu_s[first]).sum()) / loaded.seconds)
@@ -162,8 +165,8 @@ def most_open(probe: pd.DataFrame) -> int | None:
     """Connections that the pools of all processes may hold together, as the probe last saw them; None: any number."""
     if probe.empty:
         return 0
-    last = probe.sort_values("t_ns").groupby("pid", observed=True)["connection_max"].last()
-    return None if (last < 0).any() else int(last.sum())
+    last = [most[-1] for _, most in _by_process(probe, "connection_max")]
+    return None if min(last) < 0 else int(sum(last))
 
 
 def unaccounted(probe: pd.DataFrame, activity: pd.DataFrame) -> int:
@@ -181,13 +184,18 @@ def increase(readings: pd.DataFrame, column: str, windows: Windows) -> float:
     at the bounds; NaN without a reading."""
     if readings.empty or len(windows.start_ns) == 0:
         return math.nan
-    processes = [own for _, own in readings.groupby("pid", observed=True)] if "pid" in readings else [readings]
-    return sum(_increase(own, column, windows) for own in processes)
+    grown = (
+        np.interp(windows.end_ns, t_ns, values) - np.interp(windows.start_ns, t_ns, values)
+        for t_ns, values in _by_process(readings, column)
+    )
+    return sum(float(own.sum()) for own in grown)
 
 
-def _increase(readings: pd.DataFrame, column: str, windows: Windows) -> float:
-    ordered = readings.sort_values("t_ns")
-    t_ns: Floats = ordered["t_ns"].to_numpy(dtype=np.float64)
-    values = ordered[column].to_numpy(dtype=np.float64)
-    grown = np.interp(windows.end_ns, t_ns, values) - np.interp(windows.start_ns, t_ns, values)
-    return float(grown.sum())
+def _by_process(readings: pd.DataFrame, column: str) -> Iterator[tuple[Times, Floats]]:
+    """The times and values of each process's readings, in their order; of one where they do not say whose they are."""
+    t_ns, values = readings["t_ns"].to_numpy(), readings[column].to_numpy(dtype=np.float64)
+    order = np.argsort(t_ns, kind="stable")
+    pids = readings["pid"].to_numpy()[order] if "pid" in readings else np.zeros(len(order))
+    for pid in np.unique(pids):
+        own = order[pids == pid]
+        yield t_ns[own], values[own]

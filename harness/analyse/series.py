@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,6 +20,9 @@ from harness.analyse.measured import ALL
 from harness.domain.evidence import OUTCOMES
 from harness.domain.holds import PARTS
 from harness.domain.verdict import Bounds, CellSummary, EndpointSummary
+
+Columns = Mapping[str, Any]
+"""arrays or lists of one length by name; none at all where nothing was recorded"""
 
 
 def figure_tables(cells: Sequence[CellSummary], launches: Launches) -> dict[str, pd.DataFrame]:
@@ -38,13 +42,17 @@ def figure_tables(cells: Sequence[CellSummary], launches: Launches) -> dict[str,
 
 def _by_cell(
     measured: Mapping[str, Sequence[LaunchFigures]],
-    draw: Callable[[Sequence[LaunchFigures]], pd.DataFrame],
+    draw: Callable[[Sequence[LaunchFigures]], Columns],
     columns: Sequence[str],
 ) -> pd.DataFrame:
-    tables = [draw(of_cell).assign(cell_id=cell_id) for cell_id, of_cell in measured.items()]
-    filled = [table for table in tables if len(table)]
-    names = ["cell_id", *columns]
-    return pd.concat(filled, ignore_index=True)[names] if filled else pd.DataFrame({name: [] for name in names})
+    """One table of what is drawn of each cell: made once, as each table costs more than the little that is in it."""
+    drawn = {cell_id: draw(of_cell) for cell_id, of_cell in measured.items()}
+    lengths = {cell_id: len(own[columns[0]]) for cell_id, own in drawn.items() if own}
+    if not any(lengths.values()):
+        return pd.DataFrame({name: [] for name in ("cell_id", *columns)})
+    cell_ids = np.repeat(np.array(list(lengths), dtype=object), list(lengths.values()))
+    filled = {name: np.concatenate([drawn[cell_id][name] for cell_id in lengths]) for name in columns}
+    return pd.DataFrame({"cell_id": cell_ids, **filled})
 
 
 def _latency_percentiles(cells: Sequence[CellSummary]) -> pd.DataFrame:
@@ -64,13 +72,13 @@ def _percentiles(figures: EndpointSummary) -> tuple[Bounds, ...]:
     return figures.p50_ms, figures.p90_ms, figures.p95_ms, figures.p99_ms
 
 
-def _latency_cdf(of_cell: Sequence[LaunchFigures]) -> pd.DataFrame:
+def _latency_cdf(of_cell: Sequence[LaunchFigures]) -> Columns:
     """Combined over launches as the summary's percentiles are, so that the curve passes through them."""
     by_launch = np.array([launch.cdf_ms for launch in of_cell])
-    return pd.DataFrame({"share": CDF_SHARES, "latency_ms": geometric_mean(by_launch)})
+    return {"share": CDF_SHARES, "latency_ms": geometric_mean(by_launch)}
 
 
-def _latency_over_time(of_cell: Sequence[LaunchFigures]) -> pd.DataFrame:
+def _latency_over_time(of_cell: Sequence[LaunchFigures]) -> Columns:
     """Requests of all launches by the bin of measured time in which they were intended; t_s is its middle."""
     bin_s = of_cell[0].over_time.bin_s  # launches of a cell measure equally long
     number = np.concatenate([launch.over_time.number for launch in of_cell])
@@ -79,25 +87,23 @@ def _latency_over_time(of_cell: Sequence[LaunchFigures]) -> pd.DataFrame:
     bins, first = np.unique(number[order], return_index=True)
     shares = np.array([0.50, 0.95])
     figures = np.array([quantiles(np.sort(part), shares) for part in np.split(latency_ms, first[1:])])
-    return pd.DataFrame({"t_s": (bins + 0.5) * bin_s, "p50_ms": figures[:, 0], "p95_ms": figures[:, 1]})
+    return {"t_s": (bins + 0.5) * bin_s, "p50_ms": figures[:, 0], "p95_ms": figures[:, 1]}
 
 
-def _connections(of_cell: Sequence[LaunchFigures]) -> pd.DataFrame:
+def _connections(of_cell: Sequence[LaunchFigures]) -> Columns:
     """Readings of the launch in the middle by p95, over its own measured time.
 
     Its segments are glued together: in an interleaved design the turns of the others would be gaps of idleness.
     """
     readings = median_launch(of_cell).connections
-    return pd.DataFrame(
-        {
-            "t_s": np.repeat(readings.time_s, len(readings.states)),
-            "state": np.tile(np.array(readings.states, dtype=object), len(readings.time_s)),
-            "connections": readings.counts.ravel(),
-        }
-    )
+    return {
+        "t_s": np.repeat(readings.time_s, len(readings.states)),
+        "state": np.tile(np.array(readings.states, dtype=object), len(readings.time_s)),
+        "connections": readings.counts.ravel(),
+    }
 
 
-def _breakdown(of_cell: Sequence[LaunchFigures]) -> pd.DataFrame:
+def _breakdown(of_cell: Sequence[LaunchFigures]) -> Columns:
     """Means over the served requests that the probe saw.
 
     Other is what the process never saw: the network, and waiting before the application took the request on.
@@ -105,7 +111,7 @@ def _breakdown(of_cell: Sequence[LaunchFigures]) -> pd.DataFrame:
     figures = [launch.all for launch in of_cell]
     served = sum(own.probed for own in figures)
     if not served:
-        return pd.DataFrame()
+        return {}
     pool_ms, db_ms, app_ms, latency_ms = (
         sum(sums) / served
         for sums in zip(
@@ -119,13 +125,13 @@ def _breakdown(of_cell: Sequence[LaunchFigures]) -> pd.DataFrame:
         "other_ms": max(0.0, latency_ms - pool_ms - db_ms - app_ms),
         "pool_share": pool_ms / latency_ms,
     }
-    return pd.DataFrame([row])
+    return {name: [value] for name, value in row.items()}
 
 
-def _exact(of_cell: Sequence[LaunchFigures]) -> pd.DataFrame:
+def _exact(of_cell: Sequence[LaunchFigures]) -> Columns:
     """What an average request took of the database, exactly; of the first launch that was counted."""
     counted = [launch.exact[ALL] for launch in of_cell if launch.exact]
-    return pd.DataFrame(counted[:1])
+    return {name: [value] for name, value in counted[0].items()} if counted else {}
 
 
 def _holds(cells: Sequence[CellSummary]) -> pd.DataFrame:
@@ -139,6 +145,6 @@ def _holds(cells: Sequence[CellSummary]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["cell_id", "endpoint", *PARTS, "hold_ms"])
 
 
-def _outcomes(of_cell: Sequence[LaunchFigures]) -> pd.DataFrame:
-    counts = sum(launch.outcomes for launch in of_cell)
-    return pd.DataFrame([counts], columns=list(OUTCOMES))
+def _outcomes(of_cell: Sequence[LaunchFigures]) -> Columns:
+    counts = np.sum([launch.outcomes for launch in of_cell], axis=0)
+    return {outcome: [count] for outcome, count in zip(OUTCOMES, counts, strict=True)}

@@ -245,7 +245,7 @@ def _average(
     times = read.times
     pool_s = max(times.wait_s + times.dial_s + times.ping_s, 1e-9) if times else math.inf
     pool_ms, database_ms, app_ms = mean_ms
-    lent = sum(own["threadpool_tokens_borrowed"].mean() for _, own in lines.groupby("pid", observed=True))
+    lent = 0.0 if lines.empty else float(lines.groupby("pid", observed=True)["threadpool_tokens_borrowed"].mean().sum())
     threadless_ms = each_ms(times.threads_waiting * seconds) if times else 0.0
     backends = _backends(read.activity, read.spans)
     running = backends.pop("running", 0.0)
@@ -288,6 +288,8 @@ def _waits_of_one(used: float, cores: float) -> float:
 
 def _backends(activity: pd.DataFrame, spans: Windows) -> dict[str, float]:
     """Mean number of backends at work ("active"), of these that run or want to ("running"), and that wait, by what."""
+    if activity.empty:
+        return {}
     inside = activity[spans.contain(activity["t_ns"].to_numpy(dtype=np.int64))]
     readings = inside["t_ns"].nunique()
     if not readings:

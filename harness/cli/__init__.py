@@ -5,13 +5,22 @@ from __future__ import annotations
 import io
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
+
+from typer.main import get_command
 
 from harness.cli import ending
 from harness.cli.app import app
 from harness.errors import Interrupted, PoolbenchError
 
 __all__ = ["app", "main"]
+
+
+@cache
+def _command() -> Callable[..., object]:
+    """The commands and their options, worked out of the functions once, however many are run."""
+    return get_command(app)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -23,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if number == signal.SIGINT or signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores a hang-up
             signal.signal(number, ending.interrupted)
     try:
-        app(args=arguments)
+        _command()(args=arguments)
     except PoolbenchError as error:
         sys.exit(ending.say(error))
     except Exception as error:  # noqa: BLE001 -- whatever is left is our bug: shown whole, with the exit code for one

@@ -83,8 +83,8 @@ def _written_arrivals(rows: pd.DataFrame) -> Counts:
     offered = rows["segment"].to_numpy() != SETUP_SEGMENT
     arrivals = _sizes(rows, "task", offered & (rows["sequence"].to_numpy() == 0))
     outcomes, codes = names_and_codes(rows["outcome"])
-    lost = rows[offered & np.isin(codes, [code for code, name in enumerate(outcomes) if name in LOST])]
-    states = dict(_sizes(lost.drop_duplicates(["segment", "arrival"]), "task")) if len(lost) else {}
+    lost = offered & np.isin(codes, [code for code, name in enumerate(outcomes) if name in LOST])
+    states = dict(_sizes(rows[lost].drop_duplicates(["segment", "arrival"]), "task")) if lost.any() else {}
     for (segment, task, _), number in arrivals.items():
         done = (segment, task, "done")
         states[done] = states.get(done, 0) + number

@@ -87,6 +87,7 @@ _ALLOWED: Mapping[str, str] = {
 }
 
 
+@functools.cache
 def known_keys() -> tuple[str, ...]:
     """Every dotted key of an experiment file."""
     top = [f.name for f in dataclasses.fields(Experiment) if f.name not in SECTIONS and not f.metadata]
@@ -101,6 +102,7 @@ def _keys(section: str, kind: type) -> Iterator[str]:
             yield f"{section}.{f.name}"
 
 
+@functools.cache
 def variable_keys() -> tuple[str, ...]:
     """Every dotted key a matrix may vary."""
     return tuple(k for k in known_keys() if k.partition(".")[0] in VARIABLE_SECTIONS and k not in _NOT_VARIABLE)

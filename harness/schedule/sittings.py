@@ -79,8 +79,10 @@ def sitting_of(index: int, launches: tuple[Launch, ...], design: Design) -> Sitt
 
 def _turns(lengths_s: Mapping[str, float], design: Design) -> Iterator[Turn]:
     """Rounds that visit every launch whose load is not over; a launch that is alone is not interrupted."""
-    part_s = design.segment_s if len(lengths_s) > 1 else max(lengths_s.values())
-    pieces = {launch_id: deque(split(length_s, part_s)) for launch_id, length_s in lengths_s.items()}
+    if len(lengths_s) == 1:
+        yield from (Turn(launch_id=launch_id, duration_s=own_s) for launch_id, own_s in lengths_s.items() if own_s > 0)
+        return
+    pieces = {launch_id: deque(split(length_s, design.segment_s)) for launch_id, length_s in lengths_s.items()}
     orders = balanced_orders(list(lengths_s), random.Random(stable_seed(design.seed, "turns", *sorted(lengths_s))))
     while any(pieces.values()):
         for launch_id in next(orders):

@@ -391,7 +391,7 @@ def test_tables_of_a_stored_trial_stay_on_disk_until_asked_for(store: RunStore) 
     stored = store.read_trial("b1-c1")
     some = stored.table("requests", ["status", "segment"])
     assert list(some.columns) == ["status", "segment"]
-    pd.testing.assert_frame_equal(some, evidence().table("requests", ["status", "segment"]))
+    pd.testing.assert_frame_equal(some, evidence().requests[["status", "segment"]])
     (store.path / "trials" / "b1-c1" / "process.parquet").unlink()
     pd.testing.assert_frame_equal(stored.activity, evidence().activity)
     with pytest.raises(FileNotFoundError):
