@@ -8,19 +8,15 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 from uuid import uuid4
 
-import docker
 import numpy as np
 import pytest
-from docker.errors import DockerException
 from hypothesis import settings
 
-from harness.deploy import start_database
-from harness.deploy.connection import admin
-from harness.domain.evidence import Server
-from harness.domain.experiment import DatabaseSpec
+if TYPE_CHECKING:
+    from harness.domain.evidence import Server
 
 sys.path.append(str(Path(__file__).parent))  # tests of several folders share fakes and contracts
 pytest.register_assert_rewrite("contracts")
@@ -55,6 +51,9 @@ PYTHON_IMAGES = ("poolbench-ci/python", "python:3.12-slim")
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[Server]:
     """The embedded server, shared by the whole session: make databases in it, change no settings."""
+    from harness.deploy import start_database
+    from harness.domain.experiment import DatabaseSpec
+
     with start_database(DatabaseSpec()) as server:
         yield server
 
@@ -68,6 +67,8 @@ def postgres_url(postgres_server: Server) -> str:
 @pytest.fixture
 def scratch_database(postgres_server: Server) -> Iterator[str]:
     """URL of an empty database of the test's own, dropped afterwards."""
+    from harness.deploy.connection import admin
+
     name = f"scratch_{uuid4().hex[:12]}"
     with admin(postgres_server) as connection:
         connection.execute(f"CREATE DATABASE {name}")
@@ -91,6 +92,9 @@ def python_image() -> str:
 
 
 def _local_image(wanted: Sequence[str]) -> str:
+    import docker
+    from docker.errors import DockerException
+
     try:
         client = docker.from_env(timeout=5)
         client.ping()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -379,15 +380,19 @@ def time_frame(summaries: tuple[CellSummary, ...]) -> pd.DataFrame:
 
 
 def connection_frame(summaries: tuple[CellSummary, ...]) -> pd.DataFrame:
+    return _connections(tuple((summary.cell.id, summary.connections_peak) for summary in summaries))
+
+
+@cache
+def _connections(peaks: tuple[tuple[str, int], ...]) -> pd.DataFrame:
     rows = []
-    for number, summary in enumerate(summaries):
+    for number, (cell_id, open_now) in enumerate(peaks):
         draw = np.random.default_rng(number)
-        open_now = summary.connections_peak
         for t_s in np.arange(0, 10, 0.1):
             active = int(draw.integers(0, min(3, open_now) + 1))
             waiting = int(draw.integers(0, open_now - active + 1) > 1)
             counts = {"active": active, "idle in transaction": waiting, "idle": open_now - active - waiting}
-            rows += [(summary.cell.id, t_s, state, held) for state, held in counts.items()]
+            rows += [(cell_id, t_s, state, held) for state, held in counts.items()]
     return pd.DataFrame(rows, columns=["cell_id", "t_s", "state", "connections"])
 
 

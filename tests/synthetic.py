@@ -115,7 +115,7 @@ def table(columns: Mapping[str, str], **values: Any) -> pd.DataFrame:
     """A table with these columns, what is not given being 0 or ""."""
     count = max((len(value) for value in values.values() if isinstance(value, list)), default=0)
     filled = {name: values.get(name, "" if kind == "category" else 0) for name, kind in columns.items()}
-    return pd.DataFrame(filled, index=range(count)).astype(dict(columns))
+    return pd.DataFrame({name: _column(filled[name], kind, count) for name, kind in columns.items()})
 
 
 @cache
@@ -206,17 +206,18 @@ def numbered(rows: pd.DataFrame) -> pd.DataFrame:
 
 def counted(ledger: Ledger, rows: pd.DataFrame) -> Ledger:
     """The ledger with the counts that a generator would have kept of these rows."""
-    sent = rows[rows["segment"].to_numpy() != SETUP_SEGMENT]
-    ended: dict[tuple[int, str, int], str] = {}
+    sent = rows["segment"].to_numpy() != SETUP_SEGMENT
+    segments, tasks, arrivals, endpoints, outcomes = (rows[name].to_numpy()[sent].tolist() for name in _COUNTED)
     by_endpoint: dict[tuple[int, str], Counter[str]] = defaultdict(Counter)
-    for segment, task, arrival, endpoint, outcome in zip(*(sent[name].tolist() for name in _COUNTED), strict=True):
-        done = outcome if outcome in ("dropped", "unfinished") else "done"
-        ended[segment, task, arrival] = max(done, ended.get((segment, task, arrival), ""))  # alphabetical: done first
+    for (segment, endpoint, outcome), number in Counter(zip(segments, endpoints, outcomes, strict=True)).items():
         if outcome in ("ok", "error", "timeout"):
-            by_endpoint[segment, endpoint][outcome] += 1
+            by_endpoint[segment, endpoint][outcome] = number
+    states = [outcome if outcome in ("dropped", "unfinished") else "done" for outcome in outcomes]
+    written = sorted(set(zip(segments, tasks, arrivals, states, strict=True)))
+    ended = {(segment, task, arrival): state for segment, task, arrival, state in written}  # done only if all are
     by_task: dict[tuple[int, str], Counter[str]] = defaultdict(Counter)
-    for (segment, task, _), done in ended.items():
-        by_task[segment, task][done] += 1
+    for (segment, task, state), number in Counter((own[0], own[1], state) for own, state in ended.items()).items():
+        by_task[segment, task][state] = number
     return replace(
         ledger,
         tasks=tuple(

@@ -97,9 +97,15 @@ def said(arguments: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, str, 
     return exit_.value.code, out.out, " ".join(out.err.split())
 
 
-def test_a_plan_is_made_of_what_is_stored(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """300/s at 100/s a replica, 30 % free: 5 replicas; with a surge of 2 they may open 7 x 5 connections."""
-    code, out, err = said(f"capacity {run} --report --peak 300 --json", capsys)
+def test_a_plan_is_made_of_what_is_stored_and_the_notebook_makes_the_same(
+    results: Path, run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """1000/s at 100/s a replica, 30 % free: 15 replicas; with a surge of 4 they may open 19 x 5 connections.
+
+    The notebook is run as it stands, beside the results; its figures are the command's, and so is its page, byte for
+    byte.
+    """
+    code, out, err = said(f"capacity {run} --report --peak 1000 --max-connections 200 --json", capsys)
     assert (code, err) == (0, "")
     told = json.loads(out)
     (cell,) = told["cells"]
@@ -108,12 +114,35 @@ def test_a_plan_is_made_of_what_is_stored(run: Path, capsys: pytest.CaptureFixtu
         (rate_rps, 1, 3) for rate_rps in (50, 100, 141, 200)
     }
     (fleet,) = told["plan"]["fleets"]
-    assert (fleet["replicas"], fleet["replica_rps"], fleet["holds"]) == (5, 100, True)
-    assert [own["connections"] for own in fleet["situations"]] == [28, 23, 38]
+    assert (fleet["replicas"], fleet["replica_rps"], fleet["holds"]) == (15, 100, True)
+    assert [own["connections"] for own in fleet["situations"]] == [78, 73, 98]
     page = (run / "plan.html").read_text()
     assert told["plan"]["answer"] in page
     assert page.count("<svg") == 2
     assert json.loads((run / "capacity.json").read_text())["cells"] == told["cells"]
+    same_by_notebook(results, run, told["plan"], monkeypatch)
+
+
+def same_by_notebook(results: Path, run: Path, told: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    written = (run / "plan.html").read_bytes()
+    (run / "plan.html").unlink()
+    monkeypatch.chdir(results.parent)
+    monkeypatch.setenv("MPLBACKEND", "agg")
+    names: dict[str, Any] = {}
+    for cell in json.loads((Path(__file__).parents[3] / "notebooks" / "capacity_plan.ipynb").read_text())["cells"]:
+        if cell["cell_type"] == "code":
+            exec("".join(cell["source"]), names)
+    assert (run / "plan.html").read_bytes() == written
+    plan = names["plan"]
+    assert plan.answer == told["answer"]
+    (fleet,) = told["fleets"]
+    assert plan.fleets[["id", "worker_rps", "replicas", "needed", "most"]].to_dict("records") == [
+        {key: fleet[key] for key in ("id", "worker_rps", "replicas", "needed", "most")}
+    ]
+    assert plan.situations["connections"].tolist() == [own["connections"] for own in fleet["situations"]]
+    assert len(plan.assumptions) == 8
+    assert names["connections"].loc[("c1", 100.0)].to_dict() == {"connections.active": 1, "connections.idle": 3}
+    assert plan._repr_html_().startswith('<iframe srcdoc="&lt;!DOCTYPE html&gt;')
 
 
 def test_what_is_asked_for_decides_and_the_exit_code_is_the_answer(
@@ -137,32 +166,6 @@ def test_without_a_plan_the_search_is_shown_alone(run: Path, capsys: pytest.Capt
     assert code == 0
     assert "carries 100/s within" in " ".join(out.split())
     assert not (run / "plan.html").exists()
-
-
-def test_the_notebook_makes_the_same_plan(
-    results: Path, run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Run as it stands, beside the results; its figures are the command's, and so is its page, byte for byte."""
-    _, out, _ = said(f"capacity {run} --report --peak 1000 --max-connections 200 --json", capsys)
-    told, written = json.loads(out)["plan"], (run / "plan.html").read_bytes()
-    (run / "plan.html").unlink()
-    monkeypatch.chdir(results.parent)
-    monkeypatch.setenv("MPLBACKEND", "agg")
-    names: dict[str, Any] = {}
-    for cell in json.loads((Path(__file__).parents[3] / "notebooks" / "capacity_plan.ipynb").read_text())["cells"]:
-        if cell["cell_type"] == "code":
-            exec("".join(cell["source"]), names)
-    assert (run / "plan.html").read_bytes() == written
-    plan = names["plan"]
-    assert plan.answer == told["answer"]
-    (fleet,) = told["fleets"]
-    assert plan.fleets[["id", "worker_rps", "replicas", "needed", "most"]].to_dict("records") == [
-        {key: fleet[key] for key in ("id", "worker_rps", "replicas", "needed", "most")}
-    ]
-    assert plan.situations["connections"].tolist() == [own["connections"] for own in fleet["situations"]]
-    assert len(plan.assumptions) == 8
-    assert names["connections"].loc[("c1", 100.0)].to_dict() == {"connections.active": 1, "connections.idle": 3}
-    assert plan._repr_html_().startswith('<iframe srcdoc="&lt;!DOCTYPE html&gt;')
 
 
 @pytest.mark.parametrize(

@@ -187,7 +187,7 @@ def test_what_was_not_measured_is_left_to_others_unless_the_generator_failed(mak
 
 
 def test_terminal_and_report_say_it(make_report: MakeReport) -> None:
-    report = make_report(drivers=1, sizes=2)
+    report = make_report(drivers=1, sizes=2, figures=False)
     report = bound(report, [CPU, Binding(resource="load", waits={"pool": 0.05, "dial": 0.001})])
     stream = io.StringIO()
     print_report(report, Console(file=stream, width=120), {})

@@ -168,10 +168,14 @@ def test_without_a_capacity_no_number_is_given_but_why(
     assert why in row.why
     assert {row.worker, row.replicas, row.connections, row.most} == {""}
     assert assumptions(plan, info) == ()
-    page = render_plan(info, plan).decode()
-    assert why in page
-    assert 'id="fleet"' not in page
     assert capacity_plan_dict(plan, info.experiment)["fleets"] == []
+
+
+def test_the_page_without_a_capacity_says_why(info: RunInfo) -> None:
+    plan = plan_capacity(cells(info, BRACKET, replica=None), planned(info).wanted)
+    page = render_plan(info, plan).decode()
+    assert "name pool.pool_size and pool.max_overflow in the experiment." in page
+    assert 'id="fleet"' not in page
 
 
 def test_the_fleet_as_a_table(info: RunInfo) -> None:
