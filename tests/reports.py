@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -17,6 +17,7 @@ from harness.domain.events import RateChosen
 from harness.domain.evidence import Certificate, Reason, RunInfo
 from harness.domain.experiment import Cell, DatabaseSpec, Design, Experiment, Load, Pool, Session, Slo, Target
 from harness.domain.holds import PARTS, EndpointHolds
+from harness.domain.prediction import Curve, HoldPart, Point, Prediction, Setting
 from harness.domain.verdict import (
     Bounds,
     CellSummary,
@@ -93,6 +94,7 @@ def build_report(
         "latency_over_time": time_frame(summaries),
         "connections": connection_frame(summaries) if activity else connection_frame(()),
         "breakdown": breakdown_frame(summaries if probe else ()),
+        "prediction": prediction_frame(curves := build_curves() if probe else ()),
         "holds": hold_frame(summaries if probe else ()),
         "outcomes": outcome_frame(summaries),
     }
@@ -126,7 +128,51 @@ def build_report(
     if slo is not None:
         info = replace(info, experiment=replace(info.experiment, slo=slo))
     chosen = RateChosen(at_ns=0, rate_rps=298.8, capacity_rps=498.0, share=0.6, label="asyncpg", pilots=1)
-    return Report(info=info, summary=summary, series=series, complete=True, chosen_rate=chosen)
+    return Report(info=info, summary=summary, series=series, complete=True, chosen_rate=chosen, curves=curves)
+
+
+def build_curves() -> tuple[Curve, ...]:
+    """Two loads; of the first a size that was measured and failed, and the source."""
+    setting = Setting(pool_size=2, max_overflow=0, pool_timeout_s=30.0, rate_rps=300.0, rtt_ms=0.0, workers=1)
+    hold_ms: Mapping[HoldPart, float] = {"database": 6.0, "distance": 0.0, "loop": 2.0}
+    told = [
+        Prediction(
+            setting=replace(setting, pool_size=size),
+            wait_ms_p95=wait_ms,
+            latency_ms_p95=math.inf if size == 2 else 12.0 + wait_ms,
+            failed=0.0,
+            in_use=2.4,
+            hold_ms=hold_ms,
+            cpu=0.5,
+            erlang_wait_ms_p95=math.inf if size == 2 else 1.4 * wait_ms,
+        )
+        for size, wait_ms in ((2, 4000.0), (3, 30.0), (5, 2.0), (10, 0.0))
+    ]
+    points = tuple(
+        Point(
+            cell_id=f"c{own.setting.pool_size}",
+            label=f"pool_size {own.setting.pool_size}",
+            predicted=own,
+            is_source=own is told[-1],
+            wait_ms_p95=own.wait_ms_p95,
+            latency_ms_p95=own.latency_ms_p95,
+            failed=0.0,
+            slowed=None,
+        )
+        for own in (told[0], told[2], told[-1])
+    )
+    first = Curve(setting=setting, factors=(), source="pool_size 10", declined=None, predicted=told, points=points)
+    second = replace(first, setting=replace(setting, rate_rps=200.0), points=())
+    return first, second
+
+
+def prediction_frame(curves: Sequence[Curve]) -> pd.DataFrame:
+    rows = [
+        (place, own.setting.connections, own.latency_ms_p95, own.wait_ms_p95, own.erlang_wait_ms_p95)
+        for place, curve in enumerate(curves)
+        for own in curve.predicted
+    ]
+    return pd.DataFrame(rows, columns=["curve", "connections", "latency_ms", "wait_ms", "erlang_ms"])
 
 
 def build_pairs(summaries: tuple[CellSummary, ...]) -> tuple[Pair, ...]:

@@ -33,8 +33,10 @@ from harness.analyse.series import figure_tables
 from harness.analyse.summary import P95, compare_percentiles, summarise_cell
 from harness.analyse.tables import summary_rows
 from harness.analyse.verdict import conclude
+from harness.analyse.whatif_run import curves
 from harness.domain.evidence import Run
 from harness.domain.gate import BASE, BASE_AGAIN, HEAD, GateVerdict
+from harness.domain.prediction import Asked, Curve
 from harness.domain.rate import chosen_rate
 from harness.domain.verdict import CellSummary, Report, Summary
 
@@ -51,6 +53,7 @@ __all__ = [
     "launch_rows",
     "outcome_of",
     "plan_capacity",
+    "predict_run",
     "refuse_unlike",
     "smallest_findable",
     "smallest_visible_before",
@@ -87,14 +90,21 @@ def analyse(run: Run) -> Report:
         coverage=coverage_of(run, measured, run.planned_trials if judged is None else _planned(run, judged)),
         certificates=measured.certificates,
     )
+    predicted = () if judged is not None else curves(run, measured)
     return Report(
         info=info,
         summary=summary,
-        series=figure_tables(cells, measured),
+        series=figure_tables(cells, measured, predicted),
+        curves=predicted,
         complete=summary.coverage.measured >= summary.coverage.planned,
         gate=None if judged is None else replace(judged, saturated=_saturated(cells)),
         chosen_rate=chosen_rate(run.info.experiment, info.cells, [outcome_of(pilot, slo) for pilot in run.pilots]),
     )
+
+
+def predict_run(run: Run, asked: Asked) -> tuple[Curve, ...]:
+    """What the cells of a run would come to in other settings."""
+    return curves(run, measure_launches(run), asked)
 
 
 def _gate(run: Run, measured: Launches) -> GateVerdict:

@@ -19,13 +19,16 @@ from harness.analyse.launches import CDF_SHARES, SHARES, Launches, LaunchFigures
 from harness.analyse.measured import ALL
 from harness.domain.evidence import OUTCOMES
 from harness.domain.holds import PARTS
+from harness.domain.prediction import Curve
 from harness.domain.verdict import Bounds, CellSummary, EndpointSummary
 
 Columns = Mapping[str, Any]
 """arrays or lists of one length by name; none at all where nothing was recorded"""
 
 
-def figure_tables(cells: Sequence[CellSummary], launches: Launches) -> dict[str, pd.DataFrame]:
+def figure_tables(
+    cells: Sequence[CellSummary], launches: Launches, curves: Sequence[Curve] = ()
+) -> dict[str, pd.DataFrame]:
     """Every figure's table by the figure's name; cells in the given order."""
     measured = {summary.cell.id: launches.of(summary.cell.id) for summary in cells if summary.valid}
     return {
@@ -35,6 +38,7 @@ def figure_tables(cells: Sequence[CellSummary], launches: Launches) -> dict[str,
         "connections": _by_cell(measured, _connections, ("t_s", "state", "connections")),
         "breakdown": _by_cell(measured, _breakdown, ("pool_ms", "db_ms", "app_ms", "other_ms", "pool_share")),
         "outcomes": _by_cell(measured, _outcomes, OUTCOMES),
+        "prediction": _prediction(curves),
         "holds": _holds([summary for summary in cells if summary.valid]),
         "exact": _by_cell(measured, _exact, tuple(f"{name}_per_request" for name in COUNTED)),
     }
@@ -143,6 +147,17 @@ def _holds(cells: Sequence[CellSummary]) -> pd.DataFrame:
         if own.holds
     ]
     return pd.DataFrame(rows, columns=["cell_id", "endpoint", *PARTS, "hold_ms"])
+
+
+def _prediction(curves: Sequence[Curve]) -> pd.DataFrame:
+    """What each curve, by its number, predicts of each number of connections; without those that it declines."""
+    rows = [
+        (place, own.setting.connections, own.latency_ms_p95, own.wait_ms_p95, own.erlang_wait_ms_p95)
+        for place, curve in enumerate(curves)
+        for own in curve.predicted
+        if own.declined is None
+    ]
+    return pd.DataFrame(rows, columns=["curve", "connections", "latency_ms", "wait_ms", "erlang_ms"])
 
 
 def _outcomes(of_cell: Sequence[LaunchFigures]) -> Columns:

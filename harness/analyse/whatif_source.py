@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,7 +14,7 @@ from harness.analyse.launches import LaunchFigures
 from harness.analyse.measured import ALL, MEASURED_COLUMNS, category_codes
 from harness.analyse.queueing import judge_queue
 from harness.analyse.windows import loaded_segments, measured_segments
-from harness.domain.evidence import Evidence, Trial
+from harness.domain.evidence import Evidence, Run, Trial
 from harness.domain.load import Segment
 from harness.domain.prediction import HoldPart, Setting, WhyDeclined
 
@@ -36,10 +36,29 @@ class Stretch:
     """which of the workers it came to"""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolTimes:
+    """What a launch's pools took for a connection beside its hold, on average; 0 of what did not happen."""
+
+    dial_s: float
+    """to open one"""
+    ping_s: float
+    """to test one at checkout"""
+    handovers: int
+    """to requests that were waiting"""
+    handover_s: float
+    """from a connection's return until such a request had it, and so for which nobody used it"""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Source:
     """One launch. Times in ms are means of its requests that take a connection."""
 
+    trial_id: str
+    label: str
+    """of its cell"""
+    spoilt: WhyDeclined | None
+    """why nothing else may be predicted from it, although its own holds were seen"""
     setting: Setting
     stretches: tuple[Stretch, ...]
     hold_ms: Mapping[HoldPart, float]
@@ -49,9 +68,9 @@ class Source:
     """of a hold; NaN where not known"""
     cpu: float
     """of a core, used by the busiest worker"""
-    handover_s: float
-    """from a connection's return until who waits for it goes on: the event loop's lateness"""
-    dial_s: float
+    pool: PoolTimes
+    loop_lag_s: float
+    """by which the event loop ran a timer late, on average; 0 where that was not seen"""
     prewarmed: bool
     patience_s: float
     """of the client"""
@@ -63,10 +82,10 @@ class Source:
         return self.setting.rate_rps / self.setting.workers
 
 
-def source_of(evidence: Evidence, figures: LaunchFigures) -> Source | WhyDeclined:
-    """Look at a launch that counts."""
-    refused = _refusal(figures)
-    return _source(evidence, figures) if refused is None else refused
+def sources_of(run: Run, launches: Sequence[LaunchFigures]) -> list[Source | WhyDeclined]:
+    """Look at the requests of launches that count, or say why they tell nothing."""
+    evidence = {own.trial.id: own for own in run.trials}
+    return [_refusal(own) or _source(evidence[own.trial.id], own) for own in launches]
 
 
 def _refusal(own: LaunchFigures) -> WhyDeclined | None:
@@ -81,10 +100,15 @@ def _refusal(own: LaunchFigures) -> WhyDeclined | None:
         "pgbouncer": cell.target.pgbouncer,
         "several_connections": taken > SEVERAL * holds["requests"].sum(),
         "blocking": bool(holds["on_loop"].sum()),
-        "saturated": judge_queue([own.queue]).saturated,
-        "failing": own.all.error_rate > FAILED_MOST,
     }
     return next((why for why, is_so in found.items() if is_so), None)
+
+
+def spoilt(own: LaunchFigures) -> WhyDeclined | None:
+    """Why nothing else may be predicted from a launch, although its own holds may have been seen."""
+    if own.queue is not None and judge_queue([own.queue]).saturated:
+        return "saturated"
+    return "failing" if own.all.error_rate > FAILED_MOST else None
 
 
 def setting_of(trial: Trial) -> Setting:
@@ -122,14 +146,19 @@ def _source(evidence: Evidence, figures: LaunchFigures) -> Source | WhyDeclined:
         float(own) * 1000 / float(sums["holds"])
         for own in (sums["query"], sums["idle_transaction"] + sums["idle"], sums["after"])
     )
-    own_ms = _scaled(db_ms, counted, query_ms) + _scaled(app_ms, counted, idle_ms) + after_ms
+    pool = _pool_times(evidence.probe)
+    ping_ms = 1000 * pool.ping_s  # a connection is out then, but held from then on
+    own_ms = _scaled(db_ms, counted, query_ms) + _scaled(app_ms, counted, idle_ms) + after_ms + ping_ms
     hold_ms = np.where(takes_one, own_ms, 0.0)
-    rest_ms = (rows["finished_ns"] - rows["intended_ns"]).to_numpy() / 1e6 - pool_ms
+    rest_ms = (rows["finished_ns"] - rows["intended_ns"]).to_numpy() / 1e6 - pool_ms + ping_ms
     trips = figures.exact.get(ALL, {}).get("round_trips_per_request", math.nan) / takes_one.mean()
     distance_ms = 0.0 if trial.relay is None or math.isnan(trips) else trial.relay.rtt_ms_measured * trips
     database_ms = min(_database_ms(evidence), query_ms - distance_ms)
     worker = np.unique(rows["pid"].to_numpy(), return_inverse=True)[1].astype(np.int64)
     return Source(
+        trial_id=trial.id,
+        label=trial.launch.cell.label,
+        spoilt=spoilt(figures),
         setting=setting_of(trial),
         stretches=tuple(
             _stretch(segment, rows, hold_ms, rest_ms, worker)
@@ -138,13 +167,13 @@ def _source(evidence: Evidence, figures: LaunchFigures) -> Source | WhyDeclined:
         hold_ms={
             "database": database_ms,
             "distance": distance_ms,
-            "loop": query_ms + idle_ms + after_ms - database_ms - distance_ms,
+            "loop": query_ms + idle_ms + after_ms + ping_ms - database_ms - distance_ms,
         },
-        outside_ms=float(rest_ms[counted].mean()) - query_ms - idle_ms,
+        outside_ms=float(rest_ms[counted].mean()) - query_ms - idle_ms - ping_ms,
         round_trips=trips,
         cpu=figures.waits.used["worker_cpu"],
-        handover_s=times.loop_lag_ms / 1000 if times is not None and math.isfinite(times.loop_lag_ms) else 0.0,
-        dial_s=_dial_s(evidence),
+        pool=pool,
+        loop_lag_s=0.0 if times is None or math.isnan(times.loop_lag_ms) else times.loop_lag_ms / 1000,
         prewarmed=trial.launch.cell.pool.pool_prewarm,
         patience_s=trial.launch.cell.load.request_timeout_s,
         threads=process.threads if process is not None and process.waits_in_threads else None,
@@ -180,8 +209,16 @@ def _database_ms(evidence: Evidence) -> float:
     return 1000 * float(active_s[-1] - active_s[0]) / holds if len(active_s) > 1 and holds else math.inf
 
 
-def _dial_s(evidence: Evidence) -> float:
-    """What it took to open a connection, of all that were opened."""
-    last = evidence.probe.sort_values("t_ns").groupby("pid", observed=True).last()
-    opened = int(last["connection_connects"].sum())
-    return float(last["connection_create_time_s"].sum()) / opened if opened else 0.0
+def _pool_times(probe: pd.DataFrame) -> PoolTimes:
+    """Over the whole lives of the launch's processes."""
+    last = probe.sort_values("t_ns").groupby("pid", observed=True).last().sum()
+
+    def each_s(total: str, count: str) -> float:
+        return float(last[total] / last[count]) if last[count] > 0 else 0.0
+
+    return PoolTimes(
+        dial_s=each_s("connection_create_time_s", "connection_connects"),
+        ping_s=each_s("connection_ping_time_s", "connection_checkouts"),
+        handovers=int(last["connection_handovers"]),
+        handover_s=each_s("connection_handover_time_s", "connection_handovers"),
+    )

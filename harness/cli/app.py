@@ -10,6 +10,7 @@ from harness import __version__
 from harness.cli.fleet import budget
 from harness.cli.machine import calibrate, doctor
 from harness.cli.measuring import plan, run
+from harness.cli.predicting import predict
 from harness.cli.search import capacity
 from harness.cli.sides import compare, gate
 from harness.cli.starting import init, schema
@@ -41,7 +42,7 @@ def common(
 
 
 # in the order in which --help lists them
-for _command in (run, compare, gate, capacity, plan, report, export, init, schema, doctor, calibrate, budget):
+for _command in (run, compare, gate, capacity, predict, plan, report, export, init, schema, doctor, calibrate, budget):
     app.command()(_command)
 baseline.command()(promote)
 baseline.command(name="list")(list_)

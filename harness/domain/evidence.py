@@ -75,6 +75,8 @@ PROBE_COLUMNS: Mapping[str, str] = {
     "connection_use_time_s": "float64",  # checkout to checkin, of finished checkouts
     "connection_used_integral_s": "float64",  # time integral of connection_count_used
     "transaction_time_s": "float64",
+    "connection_handovers": "float64",  # to requests that were waiting; NaN in runs of before
+    "connection_handover_time_s": "float64",  # from a connection's return until such a request had it; likewise
     "gc_pauses": "int64",
     "gc_pause_s": "float64",
     # over the time since the previous line:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -65,6 +65,8 @@ class Prediction:
     """connections out on average, by Little's law: rate x hold, of all workers"""
     hold_ms: Mapping[HoldPart, float] | None = None
     """mean, by part"""
+    outside_ms: float = math.nan
+    """of a latency neither wait nor hold, on average"""
     cpu: float = math.nan
     """share of a core that each worker uses"""
     erlang_wait_ms_p95: float = math.nan
@@ -74,3 +76,68 @@ class Prediction:
     def utilisation(self) -> float:
         """Of the connections; beyond 1 the queue grows for as long as the load lasts."""
         return self.in_use / (self.setting.workers * self.setting.connections)
+
+
+NEAR = 0.2
+"""A figure that differs from what was predicted by a smaller share is as predicted, or by less than NEAR_MS."""
+NEAR_MS = 1.0
+
+
+def is_near(predicted_ms: float, measured_ms: float) -> bool:
+    """Whether a prediction came true; of two that are infinite it did."""
+    if math.isinf(predicted_ms) or math.isinf(measured_ms):
+        return predicted_ms == measured_ms
+    return abs(predicted_ms - measured_ms) <= max(NEAR * measured_ms, NEAR_MS)
+
+
+Slowed = Literal["database", "loop", "outside", "queue"]
+"""Why a cell is not as predicted. The first two, parts of its holds, were not as long as those of the source; outside:
+the rest of its latencies was not. queue: all of these were, or nearly, so it is that connections were not handed out in
+order, or that something stood still."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """A measured cell, at one rate, beside what was predicted of it."""
+
+    cell_id: str
+    label: str
+    predicted: Prediction
+    is_source: bool
+    """it is what was predicted from"""
+    wait_ms_p95: float
+    latency_ms_p95: float
+    failed: float
+    slowed: Slowed | None
+    """None where it is as predicted, or nothing was predicted"""
+    by_ms: float = math.nan
+    """how much longer that part was than predicted, on average; NaN of the queue"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Curve:
+    """One load, distance and number of workers with one size of the pool after another."""
+
+    setting: Setting
+    """of the source, but for what was asked"""
+    factors: Sequence[tuple[str, object]]
+    """the matrix keys of its cells that are no part of a setting, with their values"""
+    source: str
+    """label of the cell whose requests it was made from; empty where nothing could be"""
+    declined: WhyDeclined | None
+    """why nothing is predicted of any size"""
+    predicted: Sequence[Prediction]
+    """by size"""
+    points: Sequence[Point]
+    """by size"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What a prediction is wanted of, beside what was measured; nothing where that is to stay."""
+
+    pool_sizes: Sequence[int] = ()
+    max_overflow: int | None = None
+    rates_rps: Sequence[float] = ()
+    rtts_ms: Sequence[float] = ()
+    workers: Sequence[int] = ()

@@ -17,6 +17,7 @@ from harness.domain.evidence import Certificate, RelayReadings, RunInfo, Version
 from harness.domain.experiment import Cell
 from harness.domain.gate import GateVerdict
 from harness.domain.holds import EndpointHolds, HoldSite, Leak
+from harness.domain.prediction import Curve
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -300,3 +301,5 @@ class Report:
     """what the two sides of a comparison come to; None of any other run"""
     chosen_rate: RateChosen | None = None
     """how the load's rate was found, where it is a share of a capacity"""
+    curves: tuple[Curve, ...] = ()
+    """what other sizes of the pool would come to, with the measured cells beside it; of a comparison none"""

@@ -19,6 +19,7 @@ from harness.present.export import benchmark_entries, left_out_text
 from harness.present.gate_text import FROZEN, RUN_OR_COMPARE, comparison_text
 from harness.present.html import render_capacity, render_html, render_plan
 from harness.present.plan_notes import crowded_text, plan_notes, working_tree_text
+from harness.present.prediction_text import predict_dict, predict_page
 from harness.present.progress import rate_text
 from harness.present.summary_json import as_dict, gate_dict
 from harness.present.terminal import plan_table, print_capacity, print_gate, print_report
@@ -54,6 +55,8 @@ __all__ = [
     "plan_notes",
     "plan_table",
     "plan_text",
+    "predict_dict",
+    "predict_page",
     "print_capacity",
     "print_gate",
     "print_report",

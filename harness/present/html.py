@@ -20,14 +20,15 @@ from harness.present.gate_text import part_rows, rule_rows
 from harness.present.holders import holder_rows, holder_texts, site_rows
 from harness.present.notes import notes
 from harness.present.phrases import PARTIAL, failures_text, logged_text, verdict_text
+from harness.present.prediction_text import curve_texts, curve_title, size_rows
 
 if TYPE_CHECKING:
     from jinja2 import Template
 
     from harness.present.figures import Picture
 
-_IN_A_SECTION = ("outcomes", "holds")
-"""Figures that stand in the sections on errors and drops and on who holds the connections; all others come in one
+_IN_A_SECTION = ("outcomes", "holds", "prediction")
+"""Figures that stand in the sections on errors and drops, holders and other sizes of the pool; all others come in one
 sequence before them."""
 
 
@@ -48,6 +49,8 @@ def render_html(report: Report) -> bytes:
         binding=tuple(binding_lines(report)),
         binding_rows=binding_rows(report),
         pictures=[picture for name, picture in pictures.items() if name not in _IN_A_SECTION],
+        prediction_picture=pictures["prediction"],
+        curves=[(curve_title(curve), tuple(curve_texts(curve)), size_rows(curve)) for curve in report.curves],
         outcomes=pictures["outcomes"],
         holders=holder_texts(report),
         holders_picture=pictures["holds"],

@@ -11,6 +11,7 @@ from harness.domain.holds import EndpointHolds
 from harness.domain.verdict import CellSummary, EndpointSummary, Report
 from harness.present.notes import notes
 from harness.present.phrases import verdict_text
+from harness.present.prediction_text import predict_dict
 from harness.present.progress import rate_text
 
 
@@ -31,6 +32,7 @@ def as_dict(report: Report) -> Mapping[str, Any]:
         "pairs": [asdict(pair) for pair in summary.pairs],
         "cells": [_cell(cell) for cell in summary.cells],
         "gate": None if report.gate is None else gate_dict(report.gate),
+        "curves": predict_dict(report.curves)["curves"],
         "notes": list(notes(report)),
         "certificates": {trial: asdict(certificate) for trial, certificate in summary.certificates.items()},
         "environment": dict(info.environment),

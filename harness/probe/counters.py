@@ -27,6 +27,8 @@ class Counters:
         "connects",
         "create_ns",
         "enabled_ns",
+        "handover_ns",
+        "handovers",
         "invalidations",
         "loop_thread",
         "out",
@@ -62,6 +64,7 @@ class Counters:
         self.used_integral_ns = 0
         self.enabled_ns = monotonic_ns()
         self.checkouts = self.timeouts = self.connects = self.closes = self.invalidations = 0
+        self.handovers = self.handover_ns = 0
         self.wait_ns = self.create_ns = self.ping_ns = self.use_ns = self.transaction_ns = 0
 
     def carried_in(self, now_ns: int) -> None:
@@ -112,7 +115,7 @@ class Counters:
         self.invalidations += 1
 
     def read(self, now_ns: int) -> Reading:
-        """From `connection_checkouts` to `transaction_time_s`, the integral up to `now_ns`."""
+        """From `connection_checkouts` to `connection_handover_time_s`, the integral up to `now_ns`."""
         return (
             self.checkouts,
             self.timeouts,
@@ -125,4 +128,6 @@ class Counters:
             self.use_ns,
             self.used_integral_ns + self.used * now_ns,
             self.transaction_ns,
+            self.handovers,
+            self.handover_ns,
         )

@@ -69,7 +69,7 @@ class Engines:
         dialect.install(engine.dialect, self.counters)
 
     def read(self, now_ns: int) -> Reading:
-        """From `connection_max` to `transaction_time_s`, summed over the engines' pools."""
+        """From `connection_max` to `connection_handover_time_s`, summed over the engines' pools."""
         maximum = checked_out = idle = overflow = pending = 0
         for pool in {engine.pool for engine in self._engines()}:
             pool_maximum, pool_checked_out, pool_idle, pool_overflow, pool_pending = read_pool(pool)

@@ -36,6 +36,8 @@ COLUMNS: Mapping[str, float] = {
     "connection_use_time_s": _NS_A_SECOND,
     "connection_used_integral_s": _NS_A_SECOND,
     "transaction_time_s": _NS_A_SECOND,
+    "connection_handovers": _COUNT,
+    "connection_handover_time_s": _NS_A_SECOND,
     # of the interpreter:
     "gc_pauses": _COUNT,
     "gc_pause_s": _NS_A_SECOND,

@@ -7,6 +7,7 @@ the counters, which live outside the pool, go on. Where each quantity is taken:
   counts as the request's;
 - wait: the queue's `get(block=True)`, which `_do_get` calls only when nothing more may be opened; that of async engines
   only where the queue is empty;
+- handover: from a connection's return to the end of a `connect()` that had begun before, so was waiting for one;
 - dial: the creator, which reconnects (recycle, invalidation) use too; only successful ones count;
 - creation: the dial and what follows it until the end of `connect()`: listeners of dialect and app say their first
   words to the server there, which takes as long as the dial where the server is far;
@@ -217,6 +218,9 @@ def _timed_connect(plain: Any, counters: Counters) -> Callable[[Any], Any]:
         if account is not None:
             account.checkouts += 1
         record = fairy._connection_record
+        if record.poolbench_back_ns > began_ns:
+            counters.handover_ns += ended_ns - record.poolbench_back_ns
+            counters.handovers += 1
         try:
             since_ns = record.poolbench_used_since_ns
         except AttributeError:  # the record's first

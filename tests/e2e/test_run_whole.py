@@ -41,6 +41,22 @@ def test_run_shows_a_ranked_table_and_the_report(small_run: Small, shared_poolbe
     assert shared_poolbench.left_running() == []
 
 
+def test_predict_says_what_other_sizes_would_have_come_to(small_run: Small, shared_poolbench) -> None:
+    """Of the requests that were measured, the pools and holds that the probe saw; on a busy machine none may count."""
+    certificates = analyse(RunStore.open(small_run[1]).read()).summary.certificates
+    counts = any(certificate.valid for certificate in certificates.values())
+    done = shared_poolbench("predict", str(small_run[1]), "--pool-size", "2,5", "--json")
+    assert done.returncode == (0 if counts else 2), done.stdout + done.stderr
+    if counts:
+        (curve,) = json.loads(done.stdout)["curves"]
+        two, five = curve["predicted"]
+        assert (curve["title"], two["declined"], five["declined"]) == ("40/s", None, None)
+        assert two["wait_ms_p95"] >= five["wait_ms_p95"] >= 0
+        assert two["in_use"] == five["in_use"] == pytest.approx(40 * sum(two["hold_ms"].values()) / 1000)
+        assert 0 < two["hold_ms"]["database"] < 50
+        assert two["utilisation"] == pytest.approx(2.5 * five["utilisation"])
+
+
 def test_every_trial_is_kept_with_its_evidence(small_run: Small) -> None:
     run = RunStore.open(small_run[1]).read()
     assert places(own.trial.id for own in run.trials) == ALL_PLACES

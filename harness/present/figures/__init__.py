@@ -10,7 +10,9 @@ from harness.domain.verdict import Report
 from harness.present.figures.holders import holders
 from harness.present.figures.latency import latency_cdf, latency_over_time, latency_percentiles
 from harness.present.figures.load import breakdown, connections, outcomes
+from harness.present.figures.prediction import prediction
 from harness.present.figures.style import house_style, to_svg
+from harness.present.prediction_text import WHY_DECLINED
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -77,6 +79,18 @@ def _no_holds(report: Report) -> str:
     return "No request had a connection of a pool that the probe can see."
 
 
+def _no_prediction(report: Report) -> str:
+    if why := _nothing_counts(report):
+        return f"Nothing can be predicted: {why}"
+    why_each = dict.fromkeys(
+        declined
+        for curve in report.curves
+        for declined in (curve.declined, *(own.declined for own in curve.predicted))
+        if declined is not None
+    )
+    return f"Nothing is predicted: {'; '.join(WHY_DECLINED[why] for why in why_each) or 'sides are compared'}."
+
+
 def _no_failures(report: Report) -> str:
     why = _nothing_counts(report)
     return f"There are no arrivals to show: {why}" if why else "No arrival failed: no errors, timeouts or drops."
@@ -129,6 +143,15 @@ FIGURES: tuple[FigureKind, ...] = (
         "long each is held; outside of the blue part nothing is asked of the database. The five endpoints with most.",
         draw=holders,
         missing=_no_holds,
+    ),
+    FigureKind(
+        series="prediction",
+        title="What other sizes of the pool would come to",
+        caption="The requests of one measured cell sent through pools of other sizes, by an exact simulation; dots are "
+        "measured cells, the hollow one what the curve was made from, a triangle one in which too many failed. "
+        "Erlang's C takes holds to be exponential, and the queue to have been there for ever.",
+        draw=prediction,
+        missing=_no_prediction,
     ),
     FigureKind(
         series="outcomes",

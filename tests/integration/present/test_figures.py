@@ -199,6 +199,21 @@ def test_breakdown_bars_add_up_to_all_and_show_the_share_of_waiting(make_report:
         assert "27.0 %" in texts(figure)
 
 
+def test_other_sizes_are_a_curve_with_the_measured_cells_on_it(make_report: MakeReport) -> None:
+    with drawn(make_report(), "prediction") as figure:
+        assert panel_titles(figure) == ["300/s", "200/s"]
+        first, second = figure.axes
+        (latency,) = artists(first, "latency_ms")
+        assert list(latency.get_xdata()) == [2, 3, 5, 10]
+        assert latency.get_ydata()[1:] == pytest.approx([42, 14, 12])
+        assert math.isnan(latency.get_ydata()[0]), "what fails has no place on the curve"
+        marks = artists(first, "measured")
+        assert [(mark.get_xdata()[0], mark.get_marker()) for mark in marks] == [(2, "^"), (5, "o"), (10, "o")]
+        assert len({mark.get_markerfacecolor() for mark in marks[:2]}) == 1
+        assert marks[2].get_markerfacecolor() != marks[0].get_markerfacecolor(), "the source is hollow"
+        assert artists(second, "measured") == []
+
+
 def test_outcomes_show_the_failed_share(make_report: MakeReport) -> None:
     with drawn(make_report(failing=frozenset({5})), "outcomes") as figure:
         bars: list[Any] = list(figure.axes[0].patches)

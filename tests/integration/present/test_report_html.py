@@ -24,6 +24,7 @@ SECTIONS = [
     "binding",
     "figures",
     "holders",
+    "other-sizes",
     "errors",
     "endpoints",
     "certificates",
@@ -183,7 +184,7 @@ def test_labels_are_text_never_markup(make_report: MakeReport) -> None:
 
 
 def test_all_figures_are_there_with_a_caption(failing: Page) -> None:
-    assert failing.tags.count("svg") == failing.tags.count("figcaption") == failing.tags.count("figure") == 7
+    assert failing.tags.count("svg") == failing.tags.count("figcaption") == failing.tags.count("figure") == 8
 
 
 def test_without_probe_and_activity_the_report_says_so(make_report: MakeReport) -> None:
@@ -194,6 +195,19 @@ def test_without_probe_and_activity_the_report_says_so(make_report: MakeReport) 
     assert page.tags.count("svg") == 3
     assert "No arrival failed: no errors, timeouts or drops." in page.text("errors")
     assert {(row[9], row[10]) for row in page.body("ranking")} == {("\u2013", "\u2013")}
+
+
+def test_other_sizes_are_drawn_and_listed_with_what_they_rest_on(failing: Page) -> None:
+    assert "From the requests of pool_size 10: a hold takes 8 ms" in failing.text("other-sizes")
+    rows = failing.body("other-sizes")
+    assert [row[:4] for row in rows[:4]] == [
+        ["300/s", "2", "∞", "∞"],
+        ["300/s", "3", "42.0", "\u2013"],
+        ["300/s", "5", "14.0", "14.0"],
+        ["300/s", "10", "12.0", "12.0"],
+    ]
+    assert rows[3][8] == "the source"
+    assert len(rows) == 8
 
 
 def test_who_holds_the_connections_is_said_drawn_and_listed(failing: Page) -> None:

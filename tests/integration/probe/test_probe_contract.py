@@ -74,6 +74,9 @@ def test_the_second_request_waits_as_long_as_the_first_holds(make_service: Make)
         timings = service.together(use(), use())
         after = service.probe.read()
         waited = max(timings, key=lambda timing: timing.checkout_s)
+        assert after["connection_handovers"] - before["connection_handovers"] == 1
+        handed_over_s = after["connection_handover_time_s"] - before["connection_handover_time_s"]
+        assert 0 < handed_over_s < waited.checkout_s
         assert waited.checkout_s > SLEEP_S * 0.9
         wait_errors.append(after["connection_wait_time_s"] - before["connection_wait_time_s"] - waited.checkout_s)
         pool_errors.append(waited.account.pool_ns / 1e9 - waited.checkout_s)

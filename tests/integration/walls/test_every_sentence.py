@@ -42,6 +42,12 @@ TRUE_OF_ALL_DATA = {
     "Where the mean latency was spent; a long hatched part is time lost",
     "The share of offered arrivals that got no good answer, by what happened to them.",
     "Connections that an endpoint has out on average and gives back, by what is done with them",
+    "What other sizes of the pool would come to",
+    "The requests of one measured cell sent through pools of other sizes, by an exact simulation",
+    "connections of a worker",
+    "wait for a connection, predicted",
+    "wait by Erlang's C",
+    "Erlang C\nwait, ms",
 }
 TRUE_OF_ALL_REPORTS = """
 pool wait p95, ms

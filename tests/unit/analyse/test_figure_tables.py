@@ -21,6 +21,7 @@ COLUMNS = {
     "connections": ["cell_id", "t_s", "state", "connections"],
     "breakdown": ["cell_id", "pool_ms", "db_ms", "app_ms", "other_ms", "pool_share"],
     "holds": ["cell_id", "endpoint", "query", "idle_transaction", "idle", "after", "hold_ms"],
+    "prediction": ["curve", "connections", "latency_ms", "wait_ms", "erlang_ms"],
     "outcomes": ["cell_id", *OUTCOMES],
     "exact": [
         "cell_id",

@@ -17,6 +17,7 @@ import pytest
 from benchmarks.queueing_truth import departures_s
 from harness.analyse.launches import measure_launches
 from harness.analyse.whatif import Fitted, fit, predict
+from harness.analyse.whatif_run import curves
 from harness.domain.evidence import (
     COUNT_COLUMNS,
     HOLD_COLUMNS,
@@ -28,6 +29,7 @@ from harness.domain.evidence import (
 )
 from harness.domain.experiment import Cell, Load, Pool
 from harness.domain.load import Segment, arrival_offsets_s
+from harness.domain.prediction import Asked, Curve
 
 RATE_RPS = 100.0
 MEASURE_S = 20.0
@@ -204,3 +206,106 @@ def test_beyond_the_loads_that_were_measured_nothing_is_predicted(build: ModuleT
     known = fitted(build, [launch(build, rate_rps=rate, block=int(rate)) for rate in (50.0, 100.0)])
     told = {rate: predict(known, replace(known.setting, rate_rps=rate)).declined for rate in (40.0, 50.0, 80.0, 110.0)}
     assert told == {40.0: "outside_loads", 50.0: None, 80.0: None, 110.0: "outside_loads"}
+
+
+def test_what_hands_a_connection_on_takes_its_time_at_every_handover(build: ModuleType) -> None:
+    """Two milliseconds for each of a hundred: nearly as much as if every hold were so much longer."""
+    own = launch(build)
+    lines = own.probe.assign(connection_handovers=[0.0, 100.0], connection_handover_time_s=[0.0, 0.2])
+    plain, known = (fitted(build, [each]) for each in (own, replace(own, probe=lines)))
+    assert (plain.handover_s, known.handover_s) == (0.0, pytest.approx(0.002))
+    waits_ms = [predict(each, replace(each.setting, pool_size=4)).wait_ms_p95 for each in (plain, known)]
+    longer = predict(plain, replace(plain.setting, pool_size=4, rtt_ms=2 / TRIPS)).wait_ms_p95
+    assert waits_ms[0] < waits_ms[1] < 1.2 * longer
+
+
+def test_few_handovers_are_two_rounds_of_the_event_loop(build: ModuleType) -> None:
+    own = launch(build)
+    lines = own.probe.assign(
+        connection_handovers=[0.0, 3.0], connection_handover_time_s=[0.0, 1.0], loop_lag_s=[0.0, 0.009]
+    )
+    assert fitted(build, [replace(own, probe=lines)]).handover_s == pytest.approx(2 * 0.001)
+
+
+def queued(build: ModuleType, number: int, size: int, **changes: Any) -> TrialEvidence:
+    """A cell whose requests did wait, exactly as long as the benchmarks' queue says."""
+    cell = replace(
+        build.cell(number, pool=Pool(pool_size=size, max_overflow=0, pool_prewarm=True)), load=Load(rate_rps=RATE_RPS)
+    )
+    waitless = launch(build, size=size, cell=cell, **changes)
+    due_s = list(arrival_offsets_s(segment(build)))
+    rows = waitless.requests
+    hold_ms = rows["db_ms"].to_numpy(dtype=float) + rows["app_ms"].to_numpy(dtype=float)
+    left_s = np.array(list(departures_s(due_s, (hold_ms / 1000).tolist(), size)))
+    wait_ms = 1000 * (left_s - np.array(due_s)) - hold_ms
+    late_ns = np.round(wait_ms * 1e6).astype(np.int64)
+    return replace(waitless, requests=rows.assign(finished_ns=rows["finished_ns"] + late_ns, pool_ms=wait_ms + 0.01))
+
+
+def curve_of(build: ModuleType, launches: Sequence[TrialEvidence], asked: Asked | None = None) -> Curve:
+    run = build.run(launches)
+    (curve,) = curves(run, measure_launches(run), asked or Asked())
+    return curve
+
+
+def test_a_curve_is_of_the_largest_pool_and_has_the_measured_sizes_on_it(build: ModuleType) -> None:
+    curve = curve_of(build, [queued(build, number, size) for number, size in ((1, 4), (2, 20), (3, 6))])
+    assert (curve.source, curve.declined) == ("pool_size 10", None)  # the label of cell 2
+    assert [(own.predicted.setting.pool_size, own.is_source) for own in curve.points] == [
+        (4, False),
+        (6, False),
+        (20, True),
+    ]
+    assert {4, 6, 20} <= {own.setting.pool_size for own in curve.predicted}
+    assert [own.slowed for own in curve.points] == [None] * 3
+    for point in curve.points:
+        assert point.latency_ms_p95 == pytest.approx(point.predicted.latency_ms_p95, rel=0.01)
+
+
+def test_what_slowed_a_cell_is_named_from_its_own_requests(build: ModuleType) -> None:
+    """Holds of 5 ms more in the database, or in the service; and requests that are slow for no such reason."""
+    source, database, service, queue = (
+        queued(build, 1, 20),
+        queued(build, 2, 4, mean_ms=DB_MS + 5),
+        queued(build, 3, 4, idle_ms=5.0),
+        queued(build, 4, 4),
+    )
+    stalled = queue.requests.assign(
+        finished_ns=queue.requests["finished_ns"] + 400_000_000, pool_ms=queue.requests["pool_ms"] + 400
+    )
+    curve = curve_of(build, [source, database, service, replace(queue, requests=stalled)])
+    told = {own.cell_id: (own.slowed, own.by_ms) for own in curve.points}
+    assert told["c1"] == (None, pytest.approx(math.nan, nan_ok=True))
+    assert told["c2"] == ("database", pytest.approx(holds_ms(4000, DB_MS + 5).mean() - holds_ms(4000).mean(), rel=0.1))
+    assert told["c3"] == ("loop", pytest.approx(5, rel=0.01))
+    assert told["c4"] == ("queue", pytest.approx(math.nan, nan_ok=True))
+
+
+def test_what_is_asked_for_takes_the_place_of_what_was_measured(build: ModuleType) -> None:
+    launches = [
+        launch(
+            build,
+            rate_rps=rate,
+            block=1,
+            cell=replace(build.cell(number, pool=Pool(pool_size=40, max_overflow=0)), load=Load(rate_rps=rate)),
+        )
+        for number, rate in ((1, 60.0), (2, 120.0))
+    ]
+    curve = curve_of(build, launches, Asked(rates_rps=(90.0,), pool_sizes=(3, 9), rtts_ms=(1.0,), max_overflow=2))
+    assert [(own.setting.pool_size, own.setting.max_overflow) for own in curve.predicted] == [(3, 2), (9, 2)]
+    assert (curve.setting.rate_rps, curve.setting.rtt_ms, curve.points) == (90.0, 1.0, ())
+
+
+def test_cells_that_differ_in_more_than_a_setting_are_curves_of_their_own(build: ModuleType) -> None:
+    cells = [
+        replace(
+            build.cell(number, pool=Pool(pool_size=40, max_overflow=0, pool_pre_ping=ping)),
+            load=Load(rate_rps=RATE_RPS),
+            factors=(("pool.pool_pre_ping", ping),),
+        )
+        for number, ping in ((1, False), (2, True))
+    ]
+    run = build.run([launch(build, cell=cell) for cell in cells])
+    assert [curve.factors for curve in curves(run, measure_launches(run))] == [
+        (("pool.pool_pre_ping", ping),) for ping in (False, True)
+    ]

@@ -19,6 +19,7 @@ ABOUT = {
     "connections": "There are no connections to show: ",
     "breakdown": "There is no latency to divide: ",
     "holds": "Nobody is known to have held a connection: ",
+    "prediction": "Nothing can be predicted: ",
     "outcomes": "There are no arrivals to show: ",
 }
 
@@ -44,6 +45,7 @@ def test_with_a_launch_that_counts_each_figure_has_a_reason_of_its_own(make_repo
         "connections": "Connections could not be seen: pg_stat_activity gave nothing.",
         "breakdown": "Pool wait could not be seen: no good answer carried the probe's figures.",
         "holds": "No request had a connection of a pool that the probe can see.",
+        "prediction": "Nothing is predicted: sides are compared.",
         "outcomes": "No arrival failed: no errors, timeouts or drops.",
     }
 

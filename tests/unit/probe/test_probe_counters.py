@@ -55,7 +55,7 @@ def test_no_update_is_lost_between_threads(watched: tuple[Counters, QueuePool]) 
 
 
 def integral_and_use_ns(counters: Counters, now_ns: int) -> tuple[int, int]:
-    *_, use_ns, integral_ns, _transaction_ns = counters.read(now_ns)
+    *_, use_ns, integral_ns, _transaction_ns, _handovers, _handover_ns = counters.read(now_ns)
     return integral_ns, use_ns
 
 

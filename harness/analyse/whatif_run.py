@@ -1,0 +1,154 @@
+"""What a run's cells would come to with other pools, and the measured cells beside what was predicted of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import product
+from statistics import fmean
+
+from harness.analyse.estimate import over_launches
+from harness.analyse.launches import Launches, LaunchFigures
+from harness.analyse.whatif import Fitted, fit, fit_sources, most_alike, predict
+from harness.analyse.whatif_source import Source, setting_of, sources_of, spoilt
+from harness.domain.evidence import Run
+from harness.domain.experiment import Cell
+from harness.domain.prediction import Asked, Curve, Point, Prediction, Setting, Slowed, is_near
+
+SETTING_KEYS = {
+    "pool.pool_size",
+    "pool.max_overflow",
+    "pool.pool_timeout_s",
+    "load.rate_rps",
+    "network.rtt_ms",
+    "target.workers",
+}
+LADDER = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 15, 20, 25, 30, 40, 50, 70, 100, 150, 200, 300, 500)
+ENOUGH = 3.0
+"""times as many connections as are out on average: more would hardly ever be used"""
+
+
+NOTHING_ASKED = Asked()
+
+
+def curves(run: Run, measured: Launches, asked: Asked = NOTHING_ASKED) -> tuple[Curve, ...]:
+    """One for each load, distance and number of workers that was measured, or is asked for, of cells that are otherwise
+    alike."""
+    cells = {own.cell_id: own.trial.launch.cell for own in measured.counted}
+    family = {cell_id: _family(cell) for cell_id, cell in cells.items()}
+    families: dict[str, list[LaunchFigures]] = {}
+    for own in measured.counted:
+        families.setdefault(family[own.cell_id], []).append(own)
+    return tuple(curve for launches in families.values() for curve in _curves(run, launches, asked))
+
+
+def _family(cell: Cell) -> str:
+    """What cells have in common that differ in nothing but a setting."""
+    alike = (
+        replace(cell.pool, pool_size=1, max_overflow=0, pool_timeout_s=1.0),
+        replace(cell.target, workers=1, port=0),
+        replace(cell.load, rate_rps=None, rate=None),
+        replace(cell.network, rtt_ms=0.0),
+        *(cell.session, cell.database, cell.arm, cell.named, cell.commit),
+    )
+    return repr(alike)
+
+
+def _curves(run: Run, launches: Sequence[LaunchFigures], asked: Asked) -> Iterator[Curve]:
+    measured: dict[tuple[str, Setting], list[LaunchFigures]] = {}
+    for own in launches:
+        measured.setdefault((own.cell_id, setting_of(own.trial)), []).append(own)
+    fitted = fit(run, [own for group in _sources(measured) for own in group])
+    points = [_point(run, fitted, setting, own) for (_, setting), own in measured.items()]
+    factors = tuple(own for own in launches[0].trial.launch.cell.factors if own[0] not in SETTING_KEYS)
+    loads = {load for _, setting in measured for load in _asked(asked, _load(setting))}
+    for rate_rps, rtt_ms, workers in sorted(loads):
+        there = [own for own in points if _load(own.predicted.setting) == (rate_rps, rtt_ms, workers)]
+        setting = replace(fitted.setting, rate_rps=rate_rps, rtt_ms=rtt_ms, workers=workers)
+        if asked.max_overflow is not None:
+            setting = replace(setting, max_overflow=asked.max_overflow)
+        yield Curve(
+            setting=setting,
+            factors=factors,
+            source="" if fitted.declined else most_alike(fitted, setting)[0].label,
+            declined=fitted.declined,
+            predicted=() if fitted.declined else tuple(_sizes(fitted, setting, there, asked.pool_sizes)),
+            points=tuple(sorted(there, key=lambda own: own.predicted.setting.connections)),
+        )
+
+
+def _sources(measured: Mapping[tuple[str, Setting], list[LaunchFigures]]) -> Iterator[list[LaunchFigures]]:
+    """Of each load the cell to predict from: the largest that carries it, or else the largest.
+
+    To look at requests takes as long as all other analysis does, and those of smaller pools would tell no more.
+    """
+    by_load: dict[tuple[float, float, int], list[tuple[bool, int, list[LaunchFigures]]]] = {}
+    for (_, setting), own in measured.items():
+        carries = all(spoilt(launch) is None for launch in own)
+        by_load.setdefault(_load(setting), []).append((carries, setting.connections, own))
+    yield from (max(cells, key=lambda own: own[:2])[2] for cells in by_load.values())
+
+
+def _load(setting: Setting) -> tuple[float, float, int]:
+    return setting.rate_rps, setting.rtt_ms, setting.workers
+
+
+def _asked(asked: Asked, load: tuple[float, float, int]) -> Iterator[tuple[float, float, int]]:
+    """What is wanted instead of a load that was measured; itself where nothing else is."""
+    rate_rps, rtt_ms, workers = load
+    yield from product(asked.rates_rps or (rate_rps,), asked.rtts_ms or (rtt_ms,), asked.workers or (workers,))
+
+
+def _sizes(fitted: Fitted, setting: Setting, points: Sequence[Point], wanted: Sequence[int]) -> Iterator[Prediction]:
+    """Of the sizes that are asked for; else from where the queue would grow to where nobody waits, those that were
+    measured among them."""
+    if wanted:
+        sizes = {*wanted}
+    else:
+        first = predict(fitted, replace(setting, pool_size=fitted.setting.pool_size))
+        needed = 0.0 if first.declined else first.in_use / setting.workers
+        measured = {own.predicted.setting.pool_size for own in points}
+        most = max(ENOUGH * needed, *measured, 1)
+        sizes = measured | {size for size in LADDER if needed - 1 <= size + setting.max_overflow and size <= most}
+    yield from (predict(fitted, replace(setting, pool_size=size)) for size in sorted(sizes))
+
+
+def _point(run: Run, fitted: Fitted, setting: Setting, launches: Sequence[LaunchFigures]) -> Point:
+    """A measured cell at one rate."""
+    cell, predicted = launches[0].trial.launch.cell, predict(fitted, setting)
+    latency_ms = over_launches(own.p95_ms for own in launches)
+    slowed: tuple[Slowed | None, float] = (None, math.nan)
+    if predicted.declined is None and not is_near(predicted.latency_ms_p95, latency_ms):
+        slowed = _slowed(predicted, latency_ms, [own for own in sources_of(run, launches) if isinstance(own, Source)])
+    return Point(
+        cell_id=cell.id,
+        label=cell.label,
+        predicted=predicted,
+        is_source=not fitted.declined and cell.label in {own.label for own in most_alike(fitted, setting)},
+        wait_ms_p95=fmean(own.all.pool_p95_ms for own in launches),
+        latency_ms_p95=latency_ms,
+        failed=fmean(own.all.error_rate for own in launches),
+        slowed=slowed[0],
+        by_ms=slowed[1],
+    )
+
+
+def _slowed(predicted: Prediction, latency_ms: float, sources: Sequence[Source]) -> tuple[Slowed | None, float]:
+    """Why a cell is not as predicted, and by how much on average: asked of the cell's own requests.
+
+    Sent through its pool once more, they are as slow as they were if it is their holds; else it is the queue.
+    """
+    if predicted.hold_ms is None or not sources:
+        return None, math.nan
+    again = predict(fit_sources(sources), predicted.setting)
+    if again.hold_ms is None or not is_near(again.latency_ms_p95, latency_ms):
+        return "queue", math.nan
+    longer: dict[Slowed, float] = {
+        "database": again.hold_ms["database"] - predicted.hold_ms["database"],
+        "loop": again.hold_ms["loop"] - predicted.hold_ms["loop"],
+        "outside": again.outside_ms - predicted.outside_ms,
+    }
+    sign = 1 if latency_ms > predicted.latency_ms_p95 else -1
+    part = max(longer, key=lambda name: sign * longer[name])
+    return (part, longer[part]) if sign * longer[part] > 0 else ("queue", math.nan)
