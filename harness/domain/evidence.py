@@ -113,10 +113,14 @@ COUNT_COLUMNS: Mapping[str, str] = {
     "transactions": "float64",  # NaN where the driver does not show them
     "checkouts": "int64",
     "round_trips": "float64",  # NaN where the driver does not show them
+    "first_round_trips": "int64",  # of these, what statements took the first time that a connection met them
+    "fresh": "bool",  # each of these requests had a connection that no request had had before
+    "alike": "bool",  # each of these requests took the same of everything, so a sum divided by requests is exact
 }
-"""One row for each segment, endpoint and status of a launch: what its requests took of the database, exactly.
+"""A row for each segment, endpoint, status and kind of request of a launch: what its requests took of the database.
 
-Whole numbers, but for NaN. What each of them is, is said in docs/decisions/0014-what-a-request-is-counted-to-take.md.
+Requests of one kind took the same of everything. Whole numbers, but for NaN. What each of them is, is said in
+docs/decisions/0014-what-a-request-is-counted-to-take.md.
 """
 
 HOLD_COLUMNS: Mapping[str, str] = {

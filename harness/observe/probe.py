@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from harness.domain.evidence import (
 )
 from harness.observe.sampler import Row
 
+_COUNTED = ("statements", "transactions", "checkouts", "round_trips", "first_round_trips")
 _KEY = ("segment", "method", "route", "status")
 
 
@@ -54,9 +55,9 @@ def read_applied(targets: Sequence[RunningTarget]) -> tuple[tuple[AppliedPool, .
 
 
 def read_counts(targets: Sequence[RunningTarget]) -> tuple[list[Row], list[SamplerGap]]:
-    """What the requests of every target took of the database, by segment, endpoint and status, and a gap for each line
-    that cannot be read. A target that answered no request wrote nothing."""
-    return _summed(targets, "counts", COUNT_COLUMNS, _KEY)
+    """What the requests of every target took of the database, by segment, endpoint, status and kind, and a gap for each
+    line that cannot be read. A target that answered no request wrote nothing."""
+    return _summed(targets, "counts", COUNT_COLUMNS, (*_KEY, "fresh", "alike", "kind"), kind_of=_kind)
 
 
 def read_holds(targets: Sequence[RunningTarget]) -> tuple[list[Row], list[SamplerGap]]:
@@ -87,13 +88,26 @@ def read_sites(targets: Sequence[RunningTarget]) -> tuple[list[Row], list[Sample
     return rows, gaps
 
 
+def _kind(line: dict[str, Any]) -> tuple[float | None, ...]:
+    """What each of its requests took; nothing where they do not take the same."""
+    taken = [line[name] for name in _COUNTED if line["alike"]]
+    return tuple(None if value is None else value / line["requests"] for value in taken)
+
+
 def _summed(
-    targets: Sequence[RunningTarget], name: str, columns: Iterable[str], key: Sequence[str]
+    targets: Sequence[RunningTarget],
+    name: str,
+    columns: Iterable[str],
+    key: Sequence[str],
+    *,
+    kind_of: Callable[[dict[str, Any]], object] | None = None,
 ) -> tuple[list[Row], list[SamplerGap]]:
     rows: list[Row] = []
     gaps: list[SamplerGap] = []
     for target in targets:
         lines = [line for _, own in _lines_of(target, name, columns, gaps) for line in own]
+        if kind_of is not None:
+            lines = [{**line, "kind": kind_of(line)} for line in lines]
         rows.extend({**line, "launch_id": target.launch_id} for line in _sums(lines, key))
     return rows, gaps
 

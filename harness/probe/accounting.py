@@ -30,6 +30,8 @@ class Account:
         "checkouts",
         "db_ns",
         "ended_ns",
+        "first_round_trips",
+        "fresh",
         "headers",
         "held",
         "held_most",
@@ -65,6 +67,10 @@ class Account:
     """connections that a pool handed out"""
     round_trips: float
     """how often the driver sent something and waited for the answer; dialling not included; may be UNKNOWN"""
+    first_round_trips: int
+    """of these, what a statement takes the first time that its connection meets it: being prepared, types looked up"""
+    fresh: bool
+    """it had a connection that no request had had before"""
     held: int
     """connections that it has out now"""
     held_most: int

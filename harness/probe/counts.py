@@ -1,4 +1,4 @@
-"""How many statements, transactions, checkouts and round trips requests took, by endpoint and status.
+"""How many requests took how many statements, transactions, checkouts and round trips, by endpoint and status.
 
 A request leaves a tuple when all its work is done. Summing, naming the endpoint and writing are left to the thread that
 writes, which does it twice a second.
@@ -11,17 +11,25 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from .accounting import Headers
+from .accounting import UNKNOWN, Headers
 
 ARRIVAL_HEADER = b"x-poolbench-arrival"
 NO_SEGMENT = -1
 """of a request without the header, or with one that is none of ours"""
 
-Counted = tuple[Headers, str, str, Any, int, int, float, int, float]
+Counted = tuple[Headers, str, str, Any, int, int, float, int, float, int, bool]
 """What a request leaves: its headers, method, path, the route that was chosen for it (None where none was), the status
-of its answer (0 where it began none), and its statements, transactions, checkouts and round trips."""
+of its answer (0 where it began none), its statements, transactions, checkouts, round trips and those of them that were
+first uses, and whether a connection was fresh."""
+_Key = tuple[bytes, str, str, int]
+"""segment, method, endpoint, status"""
+_Took = tuple[int, float, int, float, int, bool]
+"""from the statements on"""
 
-_SUMS = ("requests", "statements", "transactions", "checkouts", "round_trips")
+_SUMS = ("requests", "statements", "transactions", "checkouts", "round_trips", "first_round_trips")
+MOST_KINDS = 200
+"""of requests that an endpoint and status have, by what they took: an app of which no two take the same must not fill
+memory and files either. What is beyond is summed."""
 _MOST_UNROUTED = 200
 """names for paths that no route matched: whoever tries paths at random must not fill memory and files"""
 _MOST_ROUTES = 5000
@@ -80,30 +88,52 @@ def _prefix(path: str, route: Any) -> str:
 
 
 class Counts:
-    """Sums of what requests left, taken out each time they are written."""
+    """How many requests of which kind there were, taken out each time they are written."""
 
     def __init__(self, endpoints: Endpoints) -> None:
         self._endpoints = endpoints
+        self._kinds: dict[tuple[str, str, int], set[_Took]] = {}
+        """of each endpoint and status, what its requests took so far"""
 
     def lines(self, requests: Iterable[Counted]) -> Iterator[str]:
-        """One line for each segment, endpoint and status among these requests: what to add to all lines before."""
-        sums: dict[tuple[bytes, str, str, int], list[float]] = {}
+        """A line for each segment, endpoint, status and kind among these requests: what to add to all lines before.
+
+        Those of one kind took the same of everything; `alike` of a line says whether its requests are of one.
+        """
+        found: dict[tuple[_Key, _Took], int] = {}
         name_of = self._endpoints.name
         # Hundreds of times a second on a thread that shares the interpreter with the service.
-        for headers, method, path, route, status, statements, transactions, checkouts, round_trips in requests:
-            key = (segment_of(headers), method, name_of(path, route), status)
-            total = sums.get(key)
-            if total is None:
-                sums[key] = [1, statements, transactions, checkouts, round_trips]
-                continue
-            total[0] += 1
-            total[1] += statements
-            total[2] += transactions
-            total[3] += checkouts
-            total[4] += round_trips
-        for (segment, method, endpoint, status), total in sums.items():
-            key_of_line = {"segment": number(segment), "method": method, "route": endpoint, "status": status}
-            yield json.dumps(key_of_line | dict(zip(_SUMS, map(_known, total)))) + "\n"
+        for headers, method, path, route, status, statements, begun, checkouts, trips, first, fresh in requests:
+            if trips != trips:  # noqa: PLR0124 -- NaN, of which no two are the same; one that always is
+                trips, begun = UNKNOWN, begun if begun == begun else UNKNOWN  # noqa: PLR0124, PLW2901
+            took = (statements, begun, checkouts, trips, first, fresh)
+            kind = ((segment_of(headers), method, name_of(path, route), status), took)
+            found[kind] = found.get(kind, 0) + 1
+        others: dict[tuple[_Key, bool], list[float]] = {}
+        for (key, took), count in found.items():
+            *each, fresh = took
+            sums = [count, *(count * one for one in each)]
+            if self._is_kept(key, took):
+                yield _line(key, sums, fresh=fresh, alike=True)
+            else:
+                before = others.get((key, fresh), [0] * len(sums))
+                others[key, fresh] = [one + more for one, more in zip(before, sums)]
+        for (key, fresh), sums in others.items():
+            yield _line(key, sums, fresh=fresh, alike=False)
+
+    def _is_kept(self, key: _Key, took: _Took) -> bool:
+        if len(self._kinds) >= _MOST_ROUTES:  # an app that makes them as it goes
+            self._kinds.clear()
+        kinds = self._kinds.setdefault(key[1:], set())
+        if len(kinds) < MOST_KINDS:
+            kinds.add(took)
+        return took in kinds
+
+
+def _line(key: _Key, sums: Iterable[float], *, fresh: bool, alike: bool) -> str:
+    segment, method, endpoint, status = key
+    of = {"segment": number(segment), "method": method, "route": endpoint, "status": status}
+    return json.dumps({**of, "fresh": fresh, "alike": alike, **dict(zip(_SUMS, map(_known, sums)))}) + "\n"
 
 
 def segment_of(headers: Headers) -> bytes:

@@ -9,6 +9,9 @@ cache, types looked up), so it is not computed from outside:
   leaving AUTOCOMMIT resets. Where these do not say (server-side cursors, an error that is not the server's), UNKNOWN;
 - of any other driver, transactions and round trips are UNKNOWN.
 
+Of these, what a statement takes the first time that a connection meets it is told apart: which of a service's requests
+that is depends on which connection it was given.
+
 Exchanges on connections that the app got from asyncpg or psycopg past SQLAlchemy belong to its requests as well.
 """
 
@@ -28,6 +31,8 @@ from .accounting import UNKNOWN, Account, current
 Method = Callable[..., Any]
 Wrap = Callable[[Method], Method]
 
+MOST_STATEMENTS = 1000
+"""of a connection that are told apart: who writes a new statement each time must not fill memory"""
 _STATEMENT = ("do_execute", "do_execute_no_params")
 _END = ("do_commit", "do_rollback")
 _TWO_PHASE = ("do_begin_twophase", "do_prepare_twophase", "do_commit_twophase", "do_rollback_twophase")
@@ -83,6 +88,9 @@ def _asyncpg() -> Iterator[tuple[Any, str, Any]]:
     for name in ("bind_execute", "bind_execute_many"):
         yield protocol, name, _sent(getattr(protocol, name))
     yield protocol, "prepare", _prepare(protocol.prepare)
+    connection = sys.modules["asyncpg.connection"].Connection
+    if hasattr(connection, "_introspect_types"):
+        yield connection, "_introspect_types", _looking_up(connection._introspect_types)
     for name in ("bind", "execute", "close_statement", "close_portal", "copy_in", "copy_out"):
         yield protocol, name, _exchange(getattr(protocol, name))
 
@@ -96,6 +104,9 @@ def _psycopg() -> Iterator[tuple[Any, str, Any]]:
             yield module, "execute", counted
     connection = sys.modules["psycopg._connection_base"].BaseConnection
     yield connection, "_get_tx_start_command", _begin(connection._get_tx_start_command)
+    cursor = sys.modules["psycopg._cursor_base"].BaseCursor
+    if hasattr(cursor, "_send_prepare"):
+        yield cursor, "_send_prepare", _preparing(cursor._send_prepare)
     pipeline = sys.modules["psycopg._pipeline_base"].BasePipeline
     for name in ("_sync_gen", "_exit_gen"):  # each waits for the answers to all that was sent
         yield pipeline, name, _waiting(getattr(pipeline, name))
@@ -142,6 +153,8 @@ def _prepare(plain: Method) -> Method:
         if account is None:
             return await plain(protocol, *arguments, **named)
         account.round_trips += 1
+        if _is_first(protocol, arguments[1] if len(arguments) > 1 else None):
+            account.first_round_trips += 1
         try:
             return await plain(protocol, *arguments, **named)
         except Exception as error:
@@ -150,6 +163,49 @@ def _prepare(plain: Method) -> Method:
             raise
 
     return prepare
+
+
+def _looking_up(plain: Method) -> Method:
+    """Of asyncpg, for types that a connection meets for the first time: several exchanges, all of them for that."""
+
+    async def look_up(connection: Any, *arguments: Any, **named: Any) -> Any:
+        account = current.get()
+        if account is None:
+            return await plain(connection, *arguments, **named)
+        others = account.round_trips - account.first_round_trips
+        try:
+            return await plain(connection, *arguments, **named)
+        finally:
+            if others == others:  # noqa: PLR0124 -- not UNKNOWN
+                account.first_round_trips = int(account.round_trips - others)
+
+    return look_up
+
+
+def _preparing(plain: Method) -> Method:
+    """Of psycopg, which waits for what it prepares before it goes on, but not in a pipeline."""
+
+    def send_prepare(cursor: Any, name: bytes, query: Any) -> None:
+        plain(cursor, name, query)
+        account = current.get()
+        if account is not None and cursor._conn._pipeline is None and _is_first(cursor._conn, query.query):
+            account.first_round_trips += 1
+
+    return send_prepare
+
+
+def _is_first(connection: Any, text: object) -> bool:
+    """Whether a connection meets a statement for the first time. Preparing it again, because a cache is off or too
+    small, is not: that is what each of its requests takes."""
+    try:
+        met = connection.poolbench_prepared
+    except AttributeError:
+        met = connection.poolbench_prepared = set()
+    digest = hash(text)
+    if digest in met or len(met) >= MOST_STATEMENTS:
+        return False
+    met.add(digest)
+    return True
 
 
 def _exchange(plain: Method) -> Method:

@@ -40,11 +40,12 @@ first; never deleted, because a dictionary that loses and gains keys is laid out
 `poolbench_account` is that of the request that took it, None outside of any; `poolbench_query_ns` and
 `poolbench_idle_transaction_ns` are what it spent until that request's response started, as `accounting` has them, and
 `poolbench_query_before_ns` what the first of them was when its transaction began. `poolbench_back_ns` is when it came
-back last."""
+back last. `poolbench_fresh`: its connection was dialled, and no request has had it yet."""
 
 _any_record: Any = _ConnectionRecord
 _any_record.poolbench_account = None  # of one that was checked out before anybody looked
 _any_record.poolbench_site = ""
+_any_record.poolbench_fresh = False
 _any_record.poolbench_back_ns = 0
 _any_record.poolbench_query_ns = _any_record.poolbench_query_before_ns = _any_record.poolbench_idle_transaction_ns = 0
 
@@ -119,6 +120,7 @@ class PoolInstrument:
             began_ns = monotonic_ns()
             connection = dial(record)
             record.poolbench_dialled_ns = dialled_ns = monotonic_ns()
+            record.poolbench_fresh = True
             counters.connected(dialled_ns - began_ns)
             return connection
 
@@ -299,6 +301,9 @@ def _begin_hold(record: Any, pool: Any, counters: Counters) -> None:
     account = record.poolbench_account
     if account is not None:
         account.held += 1
+        if record.poolbench_fresh:
+            record.poolbench_fresh = False
+            account.fresh = True
         if not pool._dialect.is_async and get_ident() == counters.loop_thread:
             account.on_loop += 1
 

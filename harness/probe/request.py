@@ -132,9 +132,10 @@ class TimedApp:
         request.scope = scope
         request.pool_ns = request.db_ns = request.responded_ns = request.ended_ns = request.status = 0
         request.statements = request.transactions = request.checkouts = request.round_trips = 0
+        request.first_round_trips = 0
         request.held = request.held_most = request.holds = request.on_loop = request.threads = 0
         request.hold_ns = request.query_ns = request.idle_transaction_ns = request.after_ns = 0
-        request.streamed = False
+        request.streamed = request.fresh = False
         current.set(request)  # to stay: the server drops the context with the request
         live = probe.live.value
         live[0] += 1
@@ -160,6 +161,8 @@ class TimedApp:
                         request.transactions,
                         request.checkouts,
                         request.round_trips,
+                        request.first_round_trips,
+                        request.fresh,
                     )
                 )
                 if request.held_most and probe.held is not None:

@@ -192,6 +192,42 @@ def test_a_ping_is_no_statement_but_asyncpgs_is_a_transaction(far: Far, relay: R
     assert kept.round_trips == on_the_wire > 0
 
 
+def typed(engine: Engine) -> None:
+    with engine.begin() as connection:
+        connection.execute(text("SELECT CAST(:mood AS mood)"), {"mood": "glad"})
+
+
+@pytest.mark.parametrize("work", [read, many(3), typed], ids=["read", "many", "typed"])
+def test_what_a_connection_meets_for_the_first_time_is_told_apart(
+    far: Far, relay: Relay, driver: str, work: Work
+) -> None:
+    """What is left is the same each time."""
+    service = far()
+
+    def prepare(engine: Engine) -> None:
+        with engine.begin() as connection:
+            connection.execute(text("CREATE TYPE mood AS ENUM ('glad')"))
+            connection.execute(text("CREATE TEMPORARY TABLE t (n int, s text)"))
+
+    service.run(prepare)
+    found = [counted(service, relay, work)[0] for _ in range(3)]
+    assert [kept.first_round_trips > 0 for kept in found] == [driver == "asyncpg", False, False]
+    assert len({kept.round_trips - kept.first_round_trips for kept in found}) == 1
+
+
+@pytest.mark.parametrize("driver", ["asyncpg", "psycopg"])
+def test_a_statement_that_is_prepared_again_is_no_first_use(far: Far, relay: Relay, driver: str) -> None:
+    """Without a cache each request prepares, which is what it takes."""
+    without = {
+        "asyncpg": {"prepared_statement_cache_size": 0, "statement_cache_size": 0},
+        "psycopg": {"prepare_threshold": 0},  # and forgets with the ROLLBACK
+    }
+    service = far(connect_args=without[driver])
+    found = [counted(service, relay, read)[0] for _ in range(3)]
+    assert [kept.first_round_trips for kept in found] == [1, 0, 0]
+    assert [kept.round_trips for kept in found[1:]] == [found[0].round_trips] * 2
+
+
 def test_a_large_executemany_waits_as_often_as_a_small_one_where_rows_are_sent_together(
     far: Far, relay: Relay, driver: str
 ) -> None:

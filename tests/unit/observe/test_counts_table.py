@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +23,37 @@ def target(probe_dir: Path | None, launch_id: str = "b1-c1") -> RunningTarget:
 
 def line(**values: Any) -> str:
     usual = {"segment": 2, "method": "GET", "route": "/a", "status": 200, "requests": 2, "statements": 4}
-    return json.dumps(usual | {"transactions": 2, "checkouts": 2, "round_trips": 8} | values) + "\n"
+    taken = {"transactions": 2, "checkouts": 2, "round_trips": 8, "first_round_trips": 0}
+    return json.dumps(usual | taken | {"fresh": False, "alike": True} | values) + "\n"
+
+
+def test_requests_that_took_the_same_stay_together_and_apart_from_others(tmp_path: Path) -> None:
+    (tmp_path / "counts-1.jsonl").write_text(line() + line(fresh=True) + line(alike=False, requests=3))
+    (tmp_path / "counts-2.jsonl").write_text(
+        line(requests=1, statements=2, transactions=1, checkouts=1, round_trips=4)  # the same as two with twice as many
+        + line(statements=6)
+        + line(first_round_trips=2)
+        + line(round_trips=None) * 2
+        + line(alike=False)
+    )
+    rows, _ = read_counts([target(tmp_path)])
+    frame = table(rows, COUNT_COLUMNS)
+    found = frame[["requests", "statements", "first_round_trips", "fresh", "alike"]].to_numpy().tolist()
+    assert found == [
+        [3, 6, 0, False, True],
+        [2, 4, 0, True, True],
+        [5, 8, 0, False, False],
+        [2, 6, 0, False, True],
+        [2, 4, 2, False, True],
+        [4, 8, 0, False, True],
+    ]
+    assert frame["round_trips"].isna().tolist() == [False] * 5 + [True]
 
 
 def test_lines_of_all_processes_are_added_up(tmp_path: Path) -> None:
-    (tmp_path / "counts-1.jsonl").write_text(line() + line(status=404) + line(requests=3))
-    (tmp_path / "counts-2.jsonl").write_text(line() + line(round_trips=None, status=404) + line(segment=-1))
+    unlike = partial(line, alike=False)
+    (tmp_path / "counts-1.jsonl").write_text(unlike() + unlike(status=404) + unlike(requests=3))
+    (tmp_path / "counts-2.jsonl").write_text(unlike() + unlike(round_trips=None, status=404) + unlike(segment=-1))
     rows, gaps = read_counts([target(tmp_path), target(None, "b1-c2")])
     frame = table(rows, COUNT_COLUMNS)
     assert gaps == []

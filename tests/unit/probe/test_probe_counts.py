@@ -22,7 +22,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route, Router
 
 from harness.probe.accounting import UNKNOWN, current
-from harness.probe.counts import Counts, Endpoints, own_template
+from harness.probe.counts import MOST_KINDS, Counts, Endpoints, own_template
 from harness.probe.process import ProcessProbe
 from harness.probe.request import TimedApp
 
@@ -36,10 +36,28 @@ def arrival(text: bytes) -> list[tuple[bytes, bytes]]:
 
 
 def left(
-    headers: list[tuple[bytes, bytes]] | None = None, *, path: str = "/a", status: int = 200, trips: float = 3
+    headers: list[tuple[bytes, bytes]] | None = None,
+    *,
+    path: str = "/a",
+    status: int = 200,
+    trips: float = 3,
+    first: int = 0,
+    fresh: bool = False,
 ) -> Any:
     """What a request without a route leaves."""
-    return (headers if headers is not None else arrival(b"2-7"), "GET", path, None, status, 1, 1, 1, trips)
+    return (
+        headers if headers is not None else arrival(b"2-7"),
+        "GET",
+        path,
+        None,
+        status,
+        1,
+        1,
+        1,
+        trips,
+        first,
+        fresh,
+    )
 
 
 def lines(requests: list[Any]) -> list[dict[str, Any]]:
@@ -47,9 +65,9 @@ def lines(requests: list[Any]) -> list[dict[str, Any]]:
 
 
 def test_requests_of_one_endpoint_segment_and_status_are_summed() -> None:
-    found = lines([left(), left(trips=4), left(path="/b"), left(arrival(b"3-7")), left(status=404)])
+    found = lines([left(), left(), left(path="/b"), left(arrival(b"3-7")), left(status=404)])
     assert [(line["segment"], line["route"], line["status"], *(line[name] for name in SUMS)) for line in found] == [
-        (2, "/a", 200, 2, 2, 2, 2, 7),
+        (2, "/a", 200, 2, 2, 2, 2, 6),
         (2, "/b", 200, 1, 1, 1, 1, 3),
         (3, "/a", 200, 1, 1, 1, 1, 3),
         (2, "/a", 404, 1, 1, 1, 1, 3),
@@ -57,9 +75,37 @@ def test_requests_of_one_endpoint_segment_and_status_are_summed() -> None:
     assert {line["method"] for line in found} == {"GET"}
 
 
-def test_what_is_unknown_of_one_is_unknown_of_the_sum() -> None:
-    (line,) = lines([left(), left(trips=UNKNOWN), left()])
-    assert (line["requests"], line["statements"], line["round_trips"]) == (3, 3, None)
+def test_requests_that_took_something_else_have_a_line_of_their_own() -> None:
+    several = [left(), left(trips=4), left(trips=4, first=1), left(trips=UNKNOWN), left(fresh=True), left(trips=4)]
+    found = lines([*several, left(trips=math.nan)])
+    names = ("requests", "round_trips", "first_round_trips", "fresh", "alike")
+    assert [tuple(line[name] for name in names) for line in found] == [
+        (1, 3, 0, False, True),
+        (2, 8, 0, False, True),
+        (1, 4, 1, False, True),
+        (2, None, 0, False, True),
+        (1, 3, 0, True, True),
+    ]
+
+
+def test_of_an_endpoint_whose_requests_take_ever_something_else_the_rest_is_summed() -> None:
+    counts = Counts(Endpoints())
+    first, again = (
+        [json.loads(line) for line in counts.lines([left(trips=number) for number in range(MOST_KINDS + 2)])]
+        for _ in range(2)
+    )
+    assert first == again
+    assert len(first) == MOST_KINDS + 1
+    rest = first[-1]
+    assert (rest["alike"], rest["requests"], rest["round_trips"]) == (False, 2, 2 * MOST_KINDS + 1)
+    assert sum(line["round_trips"] for line in first) == sum(range(MOST_KINDS + 2))
+
+
+def test_what_is_unknown_of_one_is_unknown_of_the_rest() -> None:
+    counts = Counts(Endpoints())
+    list(counts.lines([left(trips=number) for number in range(MOST_KINDS)]))
+    (line,) = map(json.loads, counts.lines([left(trips=UNKNOWN), left(trips=MOST_KINDS)]))
+    assert (line["requests"], line["statements"], line["round_trips"]) == (2, 2, None)
 
 
 @pytest.mark.parametrize("text", [b"", b"x", b"-1-3", b"12345678901-1", b"\xff-1", b'"}-1'])
@@ -312,5 +358,25 @@ def test_statements_and_checkouts_are_counted_with_any_driver() -> None:
         connection.execute(text("INSERT INTO t VALUES (:n)"), [{"n": 1}, {"n": 2}])
     current.reset(token)
     probe.stop()
-    assert (account.statements, account.checkouts) == (4, 1)
+    assert (account.statements, account.checkouts, account.fresh) == (4, 1, True)
     assert math.isnan(account.round_trips)
+
+
+def test_a_connection_is_fresh_to_the_first_request_that_has_it() -> None:
+    probe = ProcessProbe(None)
+    engine = create_engine("sqlite://", poolclass=QueuePool)
+    probe.watch(engine)
+    engine.connect().close()  # dialled as the service starts, which is no request
+
+    def fresh() -> bool:
+        account = new_account()
+        token = current.set(account)
+        with engine.connect():
+            pass
+        current.reset(token)
+        return bool(account.fresh)
+
+    assert [fresh(), fresh()] == [True, False]
+    engine.dispose()
+    assert [fresh(), fresh()] == [True, False]
+    probe.stop()
