@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 
 from harness.analyse.measured import ALL
+from harness.domain.gate import Histogram
 from harness.domain.load import Segment
 
 COUNTED = ("statements", "transactions", "checkouts", "round_trips")
@@ -18,18 +22,52 @@ def exact_of(counts: pd.DataFrame, segments: Sequence[Segment]) -> Mapping[str, 
     Endpoints are "*", each as the app spells it ("GET /heroes/{hero_id}"), and each with a status behind it ("GET
     /heroes/{hero_id} 404"). Empty where none was counted, NaN where the driver does not show it.
     """
-    if counts.empty:
-        return {}
-    own = counts[counts["segment"].isin([segment.index for segment in segments])]
-    if not own["requests"].sum():
-        return {}
-    endpoint = own["method"].astype(str) + " " + own["route"].astype(str)
-    sums: dict[str, Mapping[str, float]] = {ALL: _per_request(own)}
-    for name in (endpoint, endpoint + " " + own["status"].astype(str)):
-        sums |= {str(key): _per_request(rows) for key, rows in own.groupby(name)}
-    return sums
+    rows = _by_endpoint(counts, segments)
+    return {endpoint: _per_request(own) for endpoint, own in rows.items()}
 
 
-def _per_request(rows: pd.DataFrame) -> Mapping[str, float]:
-    requests = int(rows["requests"].sum())
-    return {f"{name}_per_request": float(rows[name].sum(skipna=False)) / requests for name in COUNTED}
+def histograms_of(counts: pd.DataFrame, segments: Sequence[Segment]) -> Mapping[str, Mapping[str, Histogram]]:
+    """How many requests of these segments took how many, likewise.
+
+    Left out are requests that had a fresh connection, unless all of an endpoint had, and round trips that a statement
+    takes at its first use of one. Without what is not known, because requests were too unlike, the driver does not show
+    it, or the run was made before it was kept.
+    """
+    rows = _by_endpoint(counts, segments)
+    return {
+        endpoint: _histograms([row for row in own if row["fresh"] is False] or own) for endpoint, own in rows.items()
+    }
+
+
+_Row = Mapping[Any, Any]
+
+
+def _by_endpoint(counts: pd.DataFrame, segments: Sequence[Segment]) -> Mapping[str, list[_Row]]:
+    """The rows of these segments that have requests, under each of their endpoint's names."""
+    found: dict[str, list[_Row]] = {}
+    # a few dozen rows at most, for which pandas takes many times as long
+    for row in counts[counts["segment"].isin([segment.index for segment in segments])].to_dict("records"):
+        if row["requests"]:
+            endpoint = f"{row['method']} {row['route']}"
+            for name in (ALL, endpoint, f"{endpoint} {row['status']}"):
+                found.setdefault(name, []).append(row)
+    return found
+
+
+def _per_request(rows: Sequence[_Row]) -> Mapping[str, float]:
+    requests = sum(row["requests"] for row in rows)
+    return {f"{name}_per_request": float(sum(row[name] for row in rows)) / requests for name in COUNTED}
+
+
+def _histograms(rows: Sequence[_Row]) -> Mapping[str, Histogram]:
+    if not all(row["alike"] is True for row in rows):
+        return {}
+    found: dict[str, Histogram] = {}
+    for name in COUNTED:
+        taken: Counter[float] = Counter()
+        for row in rows:
+            first = row["first_round_trips"] if name == "round_trips" else 0
+            taken[(row[name] - first) / row["requests"]] += row["requests"]
+        if not any(map(math.isnan, taken)):
+            found[f"{name}_per_request"] = tuple(sorted(taken.items()))
+    return found

@@ -4,10 +4,11 @@ Statistical rules have two stages. The first raises an alarm, at a level of sqrt
 launches only, has to confirm it at the same level. So a job without a difference fails in at most one of a hundred,
 and pays for the second stage only after an alarm. A change within the margin, by the whole of its interval, is none.
 
-Exact metrics need no statistics. Both sides of a block meet the same arrivals: where all launches of the base agree to
-the last digit, a head that has more in all of its own has more. Where they do not agree (a cache, a list that grows),
-each launch of the head must have more than every launch of the base, and fresh launches must confirm it: of n blocks
-that are alike this happens in n! (2n)! / (3n)! of jobs, 1 of 3003 for five.
+Exact metrics need no statistics. Both sides of a block meet the same arrivals, and how many requests took how many says
+at once whether the head's take more (`count_shift`). What that does not decide is decided by launches: where those of
+the base agree, a head that has more in all of its own has more. Where they do not (a cache, a list that grows), each
+launch of the head must have more than every launch of the base, and fresh launches must confirm it: of n blocks that
+are alike this happens in n! (2n)! / (3n)! of jobs, 1 of 3003 for five.
 
 How many launches a stage needs follows from the spread of its first five blocks, which knows nothing of the effect.
 """
@@ -21,11 +22,12 @@ from functools import cache
 from statistics import fmean
 from typing import Literal
 
+from harness.analyse.count_shift import CountBlock, mean_of, moved, share_that_takes_more
 from harness.analyse.measured import ALL
 from harness.analyse.metrics import Metric, metric_named
 from harness.analyse.sides import EXACT, SHARES_AND_COUNTS, Contrast, contrast, figure, noise_of, sides_of
 from harness.domain.experiment import Gate
-from harness.domain.gate import BASE, BASE_AGAIN, HEAD, Decision, GateVerdict, RuleVerdict, Why
+from harness.domain.gate import BASE, BASE_AGAIN, HEAD, Decision, Figure, GateVerdict, RuleVerdict, Why
 from harness.domain.rate import rate_share
 from harness.domain.strategy import Outcome
 from harness.errors import UsageError
@@ -230,7 +232,7 @@ def _is_alarm(judges: Sequence[Judge], sides: Sides) -> bool:
     return any(
         _alarms(own, contrast(sides, own.metric, own.endpoint, paired=True), level)
         if own.kind == "statistical"
-        else any(count.doubtful_increase for count in _counts(own, sides))
+        else any(count.decide(None)[1] == "unconfirmed" for count in _counts(own, sides, paired=True))
         for own in judges
         if own.kind != "absolute"
     )
@@ -354,8 +356,9 @@ class _Job:
         return said, "instrument" if decided else ""
 
     def _exact(self, rule: Judge) -> Iterator[RuleVerdict]:
-        counts = list(_counts(rule, _both(self.stages) if not self.staged else self.stages[0]))
-        confirmed = {own.endpoint: own for own in _counts(rule, self.stages[1])}
+        first = self.stages[0] if self.staged else _both(self.stages)
+        counts = list(_counts(rule, first, paired=self.paired))
+        confirmed = {own.endpoint: own for own in _counts(rule, self.stages[1], paired=self.paired)}
         if not counts:
             yield _nothing(rule, "not_counted")
         for own in counts:
@@ -372,6 +375,7 @@ class _Job:
                 high=None,
                 verdict=verdict,
                 why=why,
+                share=own.share if verdict == "regressed" else None,
             )
 
     def _absolute(self, rule: Judge) -> RuleVerdict:
@@ -441,28 +445,59 @@ class _Count:
     base: tuple[float, ...]
     head: tuple[float, ...]
     max_increase: float
+    blocks: tuple[CountBlock, ...]
+    """how many requests took how many; empty where that is not known of every launch"""
 
     @property
     def base_agrees(self) -> bool:
+        if self.blocks:
+            return all(block.base_agrees for block in self.blocks)
         return max(self.base) - min(self.base) <= SAME
 
     @property
     def increased(self) -> bool:
         """Whether every launch of the head took more than every launch of the base, and than is allowed."""
         least = 0.5 if len(self.head) < FEW_BLOCKS else 0.0
-        return min(self.head) - max(self.base) > max(self.max_increase, least) + SAME
+        return self._least_rise > max(self.max_increase, 0.0 if self.blocks else least) + SAME
 
     @property
-    def doubtful_increase(self) -> bool:
-        """Whether it takes fresh launches to know."""
-        return self.increased and not self.base_agrees and len(self.head) >= FIRST_BLOCKS
+    def share(self) -> float | None:
+        """Of the head's requests, where they are sure to take more."""
+        return share_that_takes_more(self.blocks, self.max_increase) if self.blocks else None
+
+    @property
+    def _least_rise(self) -> float:
+        """Of a launch of the head over one of the base; over those of its own block where these agree."""
+        if self.blocks and self.base_agrees:
+            return min(mean_of(head) - mean_of(block.bases[0]) for block in self.blocks for head in block.heads)
+        return min(self.head) - max(self.base)
+
+    @property
+    def _least_fall(self) -> float:
+        if self.blocks and self.base_agrees:
+            return min(mean_of(block.bases[0]) - mean_of(head) for block in self.blocks for head in block.heads)
+        return min(self.base) - max(self.head)
 
     def decide(self, fresh: _Count | None) -> tuple[Decision, Why]:
+        few = len(self.head) < FIRST_BLOCKS
+        if self.share is not None:
+            return "regressed", ""
         if self.increased:
+            if self.blocks and few:
+                return "inconclusive", "too_few_launches"
             return ("regressed", "") if self.base_agrees else self._confirmed_by(fresh)
-        if min(self.base) - max(self.head) > SAME and (self.base_agrees or len(self.head) >= FIRST_BLOCKS):
+        if self._least_fall > SAME and (self.base_agrees or not few):
             return "improved", ""
-        return ("equivalent", "") if self.base_agrees else ("inconclusive", "varies")
+        if self.base_agrees and self._is_no_more:
+            return "equivalent", ""
+        return "inconclusive", "too_few_launches" if self.base_agrees and few else "varies"
+
+    @property
+    def _is_no_more(self) -> bool:
+        """Whether no request takes more than it may; where only means are known, whether these may be all there is."""
+        return all(
+            moved(block.bases[0], head, self.max_increase)[0] == 0 for block in self.blocks for head in block.heads
+        )
 
     def _confirmed_by(self, fresh: _Count | None) -> tuple[Decision, Why]:
         if len(self.head) < FIRST_BLOCKS or (fresh is not None and len(fresh.head) < FIRST_BLOCKS):
@@ -472,20 +507,40 @@ class _Count:
         return ("regressed", "") if fresh.increased else ("inconclusive", "varies")
 
 
-def _counts(rule: Judge, sides: Sides) -> Iterator[_Count]:
+def _counts(rule: Judge, sides: Sides, *, paired: bool) -> Iterator[_Count]:
     """Of each endpoint and status that both sides answered with."""
     name = rule.metric.name
-    heads, bases = list(sides[HEAD].values()), [*sides[BASE].values(), *sides[BASE_AGAIN].values()]
-    seen = dict.fromkeys(endpoint for own in heads for endpoint in own.figures.get(name, {}))
+    seen = dict.fromkeys(endpoint for own in sides[HEAD].values() for endpoint in own.figures.get(name, {}))
     for endpoint in seen if rule.endpoint == ALL else [rule.endpoint]:
-        head, base = (_values(side, name, endpoint) for side in (heads, bases))
-        if head and base:
-            yield _Count(endpoint=endpoint, base=base, head=head, max_increase=rule.max_increase)
+        found = {
+            arm: {block: one for block, own in side.items() if (one := figure(own, name, endpoint)) is not None}
+            for arm, side in sides.items()
+        }
+        heads, bases = list(found[HEAD].values()), [*found[BASE].values(), *found[BASE_AGAIN].values()]
+        if not heads or not bases:
+            continue
+        known = all(own.histogram for own in (*heads, *bases))
+        base, head = (
+            tuple(mean_of(own.histogram) if known and own.histogram else own.value for own in side)
+            for side in (bases, heads)
+        )
+        blocks = _count_blocks(found, paired=paired) if known else ()
+        yield _Count(endpoint=endpoint, base=base, head=head, max_increase=rule.max_increase, blocks=blocks)
 
 
-def _values(side: Sequence[Outcome], metric: str, endpoint: str) -> tuple[float, ...]:
-    found = (figure(own, metric, endpoint) for own in side)
-    return tuple(own.value for own in found if own is not None)
+def _count_blocks(found: Mapping[str, Mapping[int, Figure]], *, paired: bool) -> tuple[CountBlock, ...]:
+    """Launches that met the same arrivals; sides that were measured apart are one block."""
+    together = [[block] for block in found[HEAD]] if paired else [sorted(set().union(*found.values()))]
+    several = (
+        CountBlock(
+            bases=tuple(
+                found[arm][block].histogram or () for arm in (BASE, BASE_AGAIN) for block in own if block in found[arm]
+            ),
+            heads=tuple(found[HEAD][block].histogram or () for block in own if block in found[HEAD]),
+        )
+        for own in together
+    )
+    return tuple(block for block in several if block.bases)
 
 
 def _together(rules: Sequence[RuleVerdict]) -> Decision:

@@ -20,6 +20,10 @@ it. varies: of the base's own launches no two need to agree, so that one launch'
 some blocks neither side has a figure."""
 
 
+Histogram = tuple[tuple[float, int], ...]
+"""How many requests took how many of something, by how many, ascending."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figure:
     """A metric of one launch, as a strategy may know it."""
@@ -30,6 +34,8 @@ class Figure:
     """by how much, as a log, the instrument can have raised it by itself, at most"""
     leg: float = 0.0
     """likewise, the way to the service and back beyond that: the machine's, and so common to both sides"""
+    histogram: Histogram | None = None
+    """of an exact metric, of requests whose connection was not fresh, without first uses; None where it is not known"""
 
 
 Figures = Mapping[str, Mapping[str, Figure]]
@@ -46,7 +52,8 @@ class RuleVerdict:
     """of an exact metric with the status behind it: "GET /heroes/{hero_id} 200" """
     scale: Scale
     base: float
-    """mean over its launches, geometric where the scale is a ratio; NaN where there is none"""
+    """mean over its launches, geometric where the scale is a ratio; NaN where there is none. Exact counts are without
+    first uses of a connection where those are known"""
     head: float
     effect: float
     """head / base - 1, or head - base"""
@@ -57,6 +64,8 @@ class RuleVerdict:
     why: Why = ""
     limit: float | None = None
     """of an absolute rule, what the head may have at most or at least"""
+    share: float | None = None
+    """of an exact rule that regressed, of the head's requests that take more; None where it is not known"""
     smallest_visible: float | None = None
     """the regression from which on nine of ten jobs like this one find it, as a share or a difference"""
 

@@ -25,6 +25,9 @@ COUNTED_WORDS = {
 }
 _TO = " to "
 MOST_TOLD = 5
+SAME = 1e-9
+ALL_BUT = 0.005
+"""a share of requests as near to all of them is told as all of them"""
 
 
 def gate_text(verdict: GateVerdict, gate: Gate) -> str:
@@ -59,7 +62,9 @@ def _statistical(own: RuleVerdict, verdict: GateVerdict) -> str:
 
 def _exact(endpoint: str, counts: Sequence[RuleVerdict]) -> str:
     told = [f"{_count(own.head)} {COUNTED_WORDS.get(own.metric, own.metric)} ({_count(own.base)})" for own in counts]
-    return f"{endpoint} takes {', '.join(told)} a request, in brackets the base"
+    share = max((own.share for own in counts if own.share is not None), default=1.0)
+    some = "" if share > 1 - ALL_BUT else f", more in {number(100 * share)} % of its requests"
+    return f"{endpoint} takes {', '.join(told)} a request{some}, in brackets the base"
 
 
 def _count(value: float) -> str:
@@ -219,10 +224,10 @@ _NOTES = {
 
 def rule_rows(verdict: GateVerdict) -> list[RuleRow]:
     """A row for each rule; exact counts that agree everywhere share one a metric."""
-    shown = [own for own in verdict.rules if own.kind != "exact" or own.verdict != "equivalent"]
+    shown = [own for own in verdict.rules if not _is_the_same(own)]
     rows = [_row(own) for own in shown]
     for metric in dict.fromkeys(own.metric for own in verdict.rules if own.kind == "exact"):
-        same = [own for own in verdict.rules if own.metric == metric and own.verdict == "equivalent"]
+        same = [own for own in verdict.rules if own.metric == metric and _is_the_same(own)]
         if same:
             rows.append(
                 RuleRow(
@@ -239,6 +244,11 @@ def rule_rows(verdict: GateVerdict) -> list[RuleRow]:
                 )
             )
     return rows
+
+
+def _is_the_same(own: RuleVerdict) -> bool:
+    """Whether an exact count is, and did not merely grow by no more than it may."""
+    return own.kind == "exact" and own.verdict == "equivalent" and abs(own.effect) < SAME
 
 
 def _row(own: RuleVerdict) -> RuleRow:

@@ -58,7 +58,8 @@ def test_one_more_statement_fails_the_gate_in_the_time_of_a_single_block(
     assert (poolbench.cwd / "gate.md").read_text() == (poolbench.cwd / "summary.md").read_text()
     assert "::error title=poolbench%3A sides%2C regressed::PATCH /heroes/{hero_id} 200 takes 3 stat" in done.stderr
     told = " ".join(done.stdout.split())
-    assert "Regressed: PATCH /heroes/{hero_id} 200 takes 3 statements (2), 2 transactions (1)" in told
+    sentence = "takes 3 statements (2), 2 transactions (1), 2 connections (1), 7 round trips (4) a request, in brackets"
+    assert f"Regressed: PATCH /heroes/{{hero_id}} 200 {sentence} the base." in told, "no first use among them"
     assert "Too little time to judge p95_ms: one launch of each side, and five are needed" in told
     assert "A stage has time for one launch of each side: too few for anything but exact counts" in done.stderr
     (folder,) = results(poolbench)
@@ -72,7 +73,10 @@ def test_one_more_statement_fails_the_gate_in_the_time_of_a_single_block(
     assert (gate["verdict"], gate["launches"], gate["primary"]) == ("regressed", {"first": 1, "fresh": 0}, "p95_ms")
     counted = {own["endpoint"]: own for own in gate["metrics"] if own["metric"] == "statements_per_request"}
     read = counted["GET /heroes/{hero_id} 200"]
-    assert (read["base"], read["head"], read["verdict"]) == (1, 1, "equivalent")
+    assert (read["base"], read["head"], read["verdict"], read["share"]) == (1, 1, "equivalent", None)
+    assert counted["PATCH /heroes/{hero_id} 200"]["share"] == 1
+    trips = {own["endpoint"]: own["verdict"] for own in gate["metrics"] if own["metric"] == "round_trips_per_request"}
+    assert trips["DELETE /heroes/{hero_id} 204"] == "equivalent", "whichever connection met its statement first"
     resumed = poolbench("run", "--resume", str(folder))
     assert (resumed.returncode, "is complete" in resumed.stderr) == (2, True)
     assert poolbench("baseline", "promote", str(folder)).returncode == 0

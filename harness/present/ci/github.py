@@ -1,4 +1,4 @@
-"""GitHub's workflow commands: an error for each rule that fails a gate, a warning for each that could not be judged."""
+"""GitHub's workflow commands: an error for each rule that fails a gate, a warning for most that could not be judged."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from harness.present.ci.gated import Gated
 from harness.present.gate_text import rule_text
 
+NOBODYS = ("varies", "too_few_launches")
+"""why an exact count is not judged where it depends on data or a cache: nobody has anything to do about that"""
 MOST = 10
 """of each kind, which is what GitHub shows of a step"""
 
@@ -17,6 +19,8 @@ def github_lines(gated: Gated) -> tuple[str, ...]:
     if gated.unusable:
         lines["error"].append(_line("error", f"poolbench: {gated.experiment}", gated.unusable))
     for cell, verdict, rule, outcome in gated.rules():
+        if outcome == "skipped" and rule.kind == "exact" and rule.why in NOBODYS:
+            continue
         if kind := {"failed": "error", "error": "error", "skipped": "warning"}.get(outcome):
             title = ", ".join(filter(None, (f"poolbench: {gated.experiment}", cell, rule.verdict)))
             lines[kind].append(_line(kind, title, rule_text(rule, verdict)))

@@ -43,6 +43,7 @@ _RULE = _object(
     verdict=_DECISION,
     why={"enum": list(get_args(Why))},
     limit=_FIGURE,
+    share={**_FIGURE, "description": "of an exact rule that regressed: of the head's requests that take more"},
     smallest_visible=_FIGURE,
 )
 _PART = _object(

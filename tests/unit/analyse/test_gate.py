@@ -11,7 +11,7 @@ from jobs import CELLS, figures, lognormal, outcome, run_job
 
 from harness.analyse.gate import FIRST_BLOCKS, blocks_wanted, judge, judges_of
 from harness.domain.experiment import Gate, Rule
-from harness.domain.gate import BASE, BASE_AGAIN, HEAD, Figures, GateVerdict, RuleVerdict
+from harness.domain.gate import BASE, BASE_AGAIN, HEAD, Figures, GateVerdict, Histogram, RuleVerdict
 from harness.domain.strategy import Outcome
 from harness.errors import UsageError
 
@@ -141,6 +141,71 @@ def test_of_counts_that_differ_from_launch_to_launch_four_of_each_side_say_nothi
 def test_in_one_launch_a_rare_second_statement_is_not_told_from_chance() -> None:
     base, head = ([figures(20, statements={"GET /a 200": value})] for value in (1.0, 1.003))
     assert judge(Gate(), blocks(base, base, head), most=1).verdict == "inconclusive"
+
+
+@pytest.mark.parametrize(
+    ("count", "base", "again", "head", "expected"),
+    [
+        (1, ((2, 30),), ((2, 30),), ((3, 30),), ("regressed", "", 1.0)),
+        (1, ((2, 30),), ((2, 30),), ((2, 20), (3, 10)), ("regressed", "", 1 / 3)),
+        (1, ((2, 30),), ((2, 30),), ((2, 29), (3, 1)), ("inconclusive", "too_few_launches", None)),
+        (4, ((2, 30),), ((2, 30),), ((2, 29), (3, 1)), ("inconclusive", "too_few_launches", None)),
+        (5, ((2, 30),), ((2, 30),), ((2, 29), (3, 1)), ("regressed", "", None)),
+        (1, ((2, 3),), ((2, 3),), ((3, 3),), ("inconclusive", "too_few_launches", None)),
+        (2, ((2, 3),), ((2, 3),), ((3, 3),), ("regressed", "", 1.0)),
+        (1, ((2, 30),), ((2, 30),), ((2, 28),), ("equivalent", "", None)),
+        (1, ((2, 30),), ((2, 30),), ((1, 30),), ("improved", "", None)),
+        (1, ((2, 30),), ((2, 30),), ((1, 15), (3, 15)), ("regressed", "", 0.5)),
+        (1, ((2, 60),), ((2, 60),), ((1, 2), (2, 56), (3, 2)), ("inconclusive", "too_few_launches", None)),
+        (1, ((0, 60), (1, 40)), ((0, 55), (1, 45)), ((0, 50), (1, 50)), ("inconclusive", "too_few_launches", None)),
+        (5, ((0, 60), (1, 40)), ((0, 55), (1, 45)), ((0, 50), (1, 50)), ("inconclusive", "unconfirmed", None)),
+        (1, ((0, 60), (1, 40)), ((0, 55), (1, 45)), ((1, 60), (2, 40)), ("regressed", "", 0.975)),
+    ],
+)
+def test_how_many_requests_take_how_many_says_it_at_once(
+    count: int, base: Histogram, again: Histogram, head: Histogram, expected: tuple[str, str, float | None]
+) -> None:
+    counted = [[figures(20, took={"GET /a 200": side})] * count for side in (base, again, head)]
+    found = of(judge(Gate(), blocks(*counted), most=count), "statements_per_request", "GET /a 200")
+    assert (found.verdict, found.why, found.share) == (*expected[:2], expected[2] and pytest.approx(expected[2]))
+
+
+def test_counts_that_follow_from_the_arrivals_are_equal_however_much_these_differ() -> None:
+    """Each block has arrivals of its own, and requests that take one for each row."""
+    taken = [{"GET /a 200": tuple((value + 7 * block, 1) for value in range(30))} for block in range(5)]
+    more = [{"GET /a 200": tuple((value + 1, 1) for value, _ in own["GET /a 200"])} for own in taken]
+    less = [{"GET /a 200": tuple((value - 1, 1) for value, _ in own["GET /a 200"])} for own in taken]
+    for head, expected in ((taken, "equivalent"), (more, "regressed"), (less, "improved")):
+        sides = [[figures(20, took=own) for own in side] for side in (taken, taken, head)]
+        found = of(judge(Gate(), blocks(*sides), most=5), "statements_per_request", "GET /a 200")
+        assert found.verdict == expected
+
+
+def test_an_increase_that_is_sure_needs_no_fresh_launches_and_one_that_is_not_does() -> None:
+    base = [figures(20, took={"GET /a 200": ((0, 60 - number), (1, 40 + number))}) for number in range(5)]
+    again = [figures(20, took={"GET /a 200": ((0, 58 - number), (1, 42 + number))}) for number in range(5)]
+    sure = [figures(20, took={"GET /a 200": ((1, 60), (2, 40))})] * 5
+    doubtful = [figures(20, took={"GET /a 200": ((0, 50), (1, 50))})] * 5
+    assert blocks_wanted(Gate(), blocks(base, again, sure), 5) == 5
+    assert blocks_wanted(Gate(), blocks(base, again, doubtful), 5) == 10
+
+
+@pytest.mark.parametrize("side", [0, 1, 2])
+def test_where_one_launch_knows_only_the_mean_all_are_judged_by_it(side: int) -> None:
+    known = [[figures(20, took={"GET /a 200": ((1, 90), (3, 10))})] * 3 for _ in range(3)]
+    known[side][0] = figures(20, statements={"GET /a 200": 1.2})
+    found = of(judge(Gate(), blocks(*known), most=3), "statements_per_request", "GET /a 200")
+    assert (found.verdict, found.base, found.head) == ("equivalent", pytest.approx(1.2), pytest.approx(1.2))
+
+
+def test_runs_measured_apart_are_held_against_each_other_as_a_whole() -> None:
+    base = [figures(20, took={"GET /a 200": ((2, 30 + number),)}) for number in range(2)]
+    head = [figures(20, took={"GET /a 200": ((3, 30),)})] * 3
+    found = of(judge(Gate(), blocks(base, [], head), paired=False), "statements_per_request", "GET /a 200")
+    assert (found.verdict, found.share) == ("regressed", 1.0)
+    mixed = [figures(20, took={"GET /a 200": ((2, 30), (3, 30 * number))}) for number in (1, 2)]
+    found = of(judge(Gate(), blocks(mixed, [], head), paired=False), "statements_per_request", "GET /a 200")
+    assert found.verdict == "inconclusive"
 
 
 def test_an_allowed_increase_is_none() -> None:

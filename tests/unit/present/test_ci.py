@@ -218,8 +218,15 @@ def test_any_name_of_an_endpoint_is_only_a_name(endpoint: str) -> None:
     assert "<x>" not in re.sub("`[^`]*`", "", page)
 
 
+@pytest.mark.parametrize("why", ["varies", "too_few_launches"])
+def test_counts_that_depend_on_a_cache_raise_nothing(why: Why) -> None:
+    cache = replace(STATEMENTS, verdict="inconclusive", why=why)
+    assert github_lines(gated(P95, cache)) == ()
+    assert len(github_lines(gated(replace(P95, why="too_few_launches"), cache))) == 1
+
+
 def test_annotations_are_errors_then_warnings_and_not_too_many() -> None:
-    unclear = replace(STATEMENTS, verdict="inconclusive", why="varies")
+    unclear = replace(STATEMENTS, verdict="inconclusive", why="not_counted")
     assert github_lines(gated(P95)) == (), "no regression was found"
     said = github_lines(gated(P95, unclear, STATEMENTS, decision="regressed"))
     assert [line.partition(" ")[0] for line in said] == ["::error", "::warning"]

@@ -73,6 +73,15 @@ def test_exact_counts_are_named_with_both_sides() -> None:
     assert "takes" not in said(P95, replace(STATEMENTS, verdict="equivalent"))
 
 
+@pytest.mark.parametrize(
+    ("share", "told"),
+    [(None, " a request, in"), (1.0, " a request, in"), (0.4, " a request, more in 40.0 % of its requests, in")],
+)
+def test_where_only_some_requests_take_more_their_share_is_told(share: float | None, told: str) -> None:
+    some = replace(STATEMENTS, head=2.8, share=share)
+    assert f"GET /teams 200 takes 2.8 statements (2){told} brackets the base." in said(P95, some)
+
+
 def test_a_limit_is_named_with_its_side() -> None:
     assert "Regressed: p99_ms is 612, and at most 500 is allowed." in said(P95, LIMIT)
     below = replace(LIMIT, head=300.0, effect=-200.0)
@@ -149,6 +158,8 @@ def test_rows_show_what_differs_and_count_what_agrees() -> None:
     assert rows[2].note == "the same to the last digit"
     (alone,) = rule_rows(verdict(P95, same[0]))[1:]
     assert (alone.endpoint, alone.base, alone.head) == ("GET /0 200", "2.00", "2.00")
+    (allowed,) = rule_rows(verdict(P95, replace(same[0], head=3.0, effect=1.0)))[1:]
+    assert (allowed.verdict, allowed.head, allowed.note) == ("equivalent", "3.00", ""), "not the same to the last digit"
 
 
 @pytest.mark.parametrize(
