@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from benchmarks import accuracy, analysis, binding, busy, gate, generator, observer, overhead, queueing
+from benchmarks import accuracy, analysis, binding, busy, gate, generator, observer, overhead, predict, queueing
 
 BENCHMARKS: Mapping[str, Callable[[], Mapping[str, Any]]] = {
     "accuracy": accuracy.measure,
@@ -21,6 +21,7 @@ BENCHMARKS: Mapping[str, Callable[[], Mapping[str, Any]]] = {
     "generator": generator.measure,
     "overhead": overhead.measure,
     "observer": observer.measure,
+    "predict": predict.measure,
     "queueing": queueing.measure,
 }
 
