@@ -37,8 +37,12 @@ CPU_MOST = 0.7
 SAME_LOAD = 1.03
 """Rates that differ by less are one load; and as little beyond what was fitted is within it."""
 FEW_HANDOVERS = 20
+FEW_DIALS = 5
+DIALLED_MOST = 0.005
+"""share of the requests that may dial where nobody knows how long that takes: a p95 does not see them"""
 MOST_REQUESTS = 100_000
 """of a segment that are sent again: a p95 of so many hardly scatters"""
+NO_TIME_S = 1e-9
 PARTS: tuple[HoldPart, ...] = ("database", "distance", "loop")
 
 
@@ -59,6 +63,8 @@ class Fitted:
     """of it, used for a request"""
     handover_s: float = 0.0
     """from a connection's return until a request that waits for it has it"""
+    dial_s: float = math.nan
+    """to open a connection under load; NaN where too few were"""
 
     @property
     def loads_rps(self) -> tuple[float, float]:
@@ -99,8 +105,14 @@ def fit_sources(sources: Sequence[Source]) -> Fitted:
         grows_ms=grows_ms,
         cpu_anyway=float(cpu_anyway),
         cpu_s=float(cpu_s),
+        dial_s=_dial_s([own.pool for own in sources]),
         handover_s=_handover_s([own.pool for own in sources], fmean(own.loop_lag_s for own in sources)),
     )
+
+
+def _dial_s(pools: Sequence[PoolTimes]) -> float:
+    seen = sum(own.dials for own in pools)
+    return sum(own.dials * own.dial_s for own in pools) / seen if seen >= FEW_DIALS else math.nan
 
 
 def _handover_s(pools: Sequence[PoolTimes], lag_s: float) -> float:
@@ -128,6 +140,8 @@ def predict(fitted: Fitted, setting: Setting) -> Prediction:
     if declined is not None:
         return Prediction(setting=setting, declined=declined)
     found = [_sent_again(fitted, own, setting, cpu) for own in most_alike(fitted, setting)]
+    if math.isnan(fitted.dial_s) and max(own.dialled for own in found) > DIALLED_MOST:
+        return Prediction(setting=setting, declined="dials", cpu=cpu)
     hold_ms = {part: fmean(own.hold_ms[part] for own in found) for part in PARTS}
     hold_s, takers_rps = sum(hold_ms.values()) / 1000, setting.rate_rps * fmean(own.takers for own in found)
     return Prediction(
@@ -184,6 +198,8 @@ class _Outcome:
     wait_ms_p95: float
     latency_ms_p95: float
     failed: float
+    dialled: float
+    """share of the requests for which a connection was opened"""
     takers: float
     """share of the requests that take a connection"""
     hold_ms: Mapping[HoldPart, float]
@@ -202,6 +218,7 @@ def _sent_again(fitted: Fitted, own: Source, setting: Setting, cpu: float) -> _O
     hold_s = np.where(takes_one, np.maximum(hold_s + held_more_s, 1e-6), 0.0)
     rest_s = rest_s + np.where(takes_one, held_more_s, 0.0) + more_ms["outside"] / 1000
     wait_s = np.zeros(len(due_s))
+    dial_s = NO_TIME_S if math.isnan(fitted.dial_s) else fitted.dial_s
     for number in range(setting.workers):
         there = np.flatnonzero(takes_one & (worker == number))
         wait_s[there] = waits_s(
@@ -210,7 +227,7 @@ def _sent_again(fitted: Fitted, own: Source, setting: Setting, cpu: float) -> _O
             setting.pool_size,
             setting.max_overflow,
             setting.pool_timeout_s,
-            dial_s=own.pool.dial_s,
+            dial_s=dial_s,
             handover_s=fitted.handover_s,
             open_=setting.pool_size if own.prewarmed else 0,
         )
@@ -220,6 +237,7 @@ def _sent_again(fitted: Fitted, own: Source, setting: Setting, cpu: float) -> _O
         wait_ms_p95=1000 * quantile_of(wait_s[np.isfinite(wait_s)], P95),
         latency_ms_p95=1000 * quantile_of(latency_s, P95),
         failed=float(np.mean(np.isinf(latency_s))),
+        dialled=float(np.mean(wait_s == dial_s)),
         takers=float(np.mean(takes_one[measured])),
         hold_ms={part: max(0.0, own.hold_ms[part] + more_ms[part]) for part in PARTS},
         outside_ms=own.outside_ms + more_ms["outside"],

@@ -61,7 +61,9 @@ def _curves(run: Run, launches: Sequence[LaunchFigures], asked: Asked) -> Iterat
         measured.setdefault((own.cell_id, setting_of(own.trial)), []).append(own)
     fitted = fit(run, [own for group in _sources(measured) for own in group])
     points = [_point(run, fitted, setting, own) for (_, setting), own in measured.items()]
-    factors = tuple(own for own in launches[0].trial.launch.cell.factors if own[0] not in SETTING_KEYS)
+    cell = launches[0].trial.launch.cell
+    arm = (("arm", cell.arm),) if cell.arm else ()
+    factors = (*arm, *(own for own in cell.factors if own[0] not in SETTING_KEYS))
     loads = {load for _, setting in measured for load in _asked(asked, _load(setting))}
     for rate_rps, rtt_ms, workers in sorted(loads):
         there = [own for own in points if _load(own.predicted.setting) == (rate_rps, rtt_ms, workers)]

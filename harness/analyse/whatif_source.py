@@ -13,7 +13,8 @@ from harness.analyse.arrays import Bools, Floats, Times
 from harness.analyse.launches import LaunchFigures
 from harness.analyse.measured import ALL, MEASURED_COLUMNS, category_codes
 from harness.analyse.queueing import judge_queue
-from harness.analyse.windows import loaded_segments, measured_segments
+from harness.analyse.resources import increase
+from harness.analyse.windows import Windows, loaded_segments, measured_segments, windows
 from harness.domain.evidence import Evidence, Run, Trial
 from harness.domain.load import Segment
 from harness.domain.prediction import HoldPart, Setting, WhyDeclined
@@ -40,8 +41,10 @@ class Stretch:
 class PoolTimes:
     """What a launch's pools took for a connection beside its hold, on average; 0 of what did not happen."""
 
+    dials: float
+    """connections that were opened while the launch was measured: the first of a process take far longer"""
     dial_s: float
-    """to open one"""
+    """to open one then"""
     ping_s: float
     """to test one at checkout"""
     handovers: int
@@ -146,14 +149,15 @@ def _source(evidence: Evidence, figures: LaunchFigures) -> Source | WhyDeclined:
         float(own) * 1000 / float(sums["holds"])
         for own in (sums["query"], sums["idle_transaction"] + sums["idle"], sums["after"])
     )
-    pool = _pool_times(evidence.probe)
+    pool = _pool_times(evidence.probe, windows(measured_segments(trial.segments), trial.ledger.turns))
     ping_ms = 1000 * pool.ping_s  # a connection is out then, but held from then on
     own_ms = _scaled(db_ms, counted, query_ms) + _scaled(app_ms, counted, idle_ms) + after_ms + ping_ms
     hold_ms = np.where(takes_one, own_ms, 0.0)
     rest_ms = (rows["finished_ns"] - rows["intended_ns"]).to_numpy() / 1e6 - pool_ms + ping_ms
     trips = figures.exact.get(ALL, {}).get("round_trips_per_request", math.nan) / takes_one.mean()
-    distance_ms = 0.0 if trial.relay is None or math.isnan(trips) else trial.relay.rtt_ms_measured * trips
-    database_ms = min(_database_ms(evidence), query_ms - distance_ms)
+    distance_ms = 0.0 if trial.relay is None or math.isnan(trips) else trial.relay.rtt_ms_measured * float(trips)
+    held_ms = query_ms + idle_ms + after_ms + ping_ms
+    database_ms = max(0.0, min(_database_ms(evidence, query_ms - distance_ms), held_ms - distance_ms))
     worker = np.unique(rows["pid"].to_numpy(), return_inverse=True)[1].astype(np.int64)
     return Source(
         trial_id=trial.id,
@@ -167,7 +171,7 @@ def _source(evidence: Evidence, figures: LaunchFigures) -> Source | WhyDeclined:
         hold_ms={
             "database": database_ms,
             "distance": distance_ms,
-            "loop": query_ms + idle_ms + after_ms + ping_ms - database_ms - distance_ms,
+            "loop": held_ms - database_ms - distance_ms,
         },
         outside_ms=float(rest_ms[counted].mean()) - query_ms - idle_ms - ping_ms,
         round_trips=trips,
@@ -201,23 +205,25 @@ def _stretch(segment: Segment, rows: pd.DataFrame, hold_ms: Floats, rest_ms: Flo
     return Stretch(segment=segment, hold_s=hold_ms[place] / 1000, rest_s=rest_ms[place] / 1000, worker=worker[place])
 
 
-def _database_ms(evidence: Evidence) -> float:
+def _database_ms(evidence: Evidence, otherwise_ms: float) -> float:
     """For how long Postgres was active for a hold, over the whole life of the launch's database: its last reading is
-    exact. Infinite where it did not say."""
+    exact. What is given otherwise where it did not say."""
     server, holds = evidence.server, int(evidence.holds["holds"].sum())
     active_s = server["value"].to_numpy()[(server["key"] == "active_s").to_numpy()]
-    return 1000 * float(active_s[-1] - active_s[0]) / holds if len(active_s) > 1 and holds else math.inf
+    return 1000 * float(active_s[-1] - active_s[0]) / holds if len(active_s) > 1 and holds else otherwise_ms
 
 
-def _pool_times(probe: pd.DataFrame) -> PoolTimes:
-    """Over the whole lives of the launch's processes."""
+def _pool_times(probe: pd.DataFrame, spans: Windows) -> PoolTimes:
+    """Over the whole lives of the launch's processes, but for dials."""
     last = probe.sort_values("t_ns").groupby("pid", observed=True).last().sum()
+    dials = increase(probe, "connection_connects", spans)
 
     def each_s(total: str, count: str) -> float:
         return float(last[total] / last[count]) if last[count] > 0 else 0.0
 
     return PoolTimes(
-        dial_s=each_s("connection_create_time_s", "connection_connects"),
+        dials=dials,
+        dial_s=increase(probe, "connection_create_time_s", spans) / dials if dials > 0 else 0.0,
         ping_s=each_s("connection_ping_time_s", "connection_checkouts"),
         handovers=int(last["connection_handovers"]),
         handover_s=each_s("connection_handover_time_s", "connection_handovers"),

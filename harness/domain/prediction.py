@@ -26,6 +26,7 @@ WhyDeclined = Literal[
     "one_load",
     "outside_loads",
     "round_trips",
+    "dials",
 ]
 """Why nothing is predicted. The first ten are of the source, the others of what is asked of it."""
 

@@ -34,6 +34,7 @@ WHY_DECLINED: Mapping[WhyDeclined, str] = {
     "(load.rate_rps in the matrix)",
     "outside_loads": "it lies outside of the loads of a worker that were measured",
     "round_trips": "its driver does not show how many round trips a hold has",
+    "dials": "it would open connections under load, and how long that takes was not seen; measure a pool with overflow",
 }
 _PARTS: Mapping[HoldPart, str] = {"database": "database", "distance": "distance", "loop": "the service itself"}
 
@@ -68,10 +69,7 @@ def curve_texts(curve: Curve) -> Iterator[str]:
     told = next((own for own in curve.predicted if own.hold_ms is not None), None)
     if curve.declined is not None:
         yield f"Nothing is predicted: {WHY_DECLINED[curve.declined]}."
-    elif told is None or told.hold_ms is None:
-        for why in dict.fromkeys(own.declined for own in curve.predicted if own.declined is not None):
-            yield f"Nothing is predicted: {WHY_DECLINED[why]}."
-    else:
+    elif told is not None and told.hold_ms is not None:
         parts = " + ".join(
             f"{hold_text(ms)} {_PARTS[part]}" for part, ms in told.hold_ms.items() if ms or part != "distance"
         )
@@ -82,9 +80,16 @@ def curve_texts(curve: Curve) -> Iterator[str]:
             f"{number(told.in_use)} connections are out on average, so that it takes a pool of more than "
             f"{number(told.in_use / workers)}{each}."
         )
+    for why in dict.fromkeys(own.declined for own in curve.predicted if own.declined is not None):
+        of = "" if told is None else f" of pool_size {_sizes(curve, why)}"
+        yield f"Nothing is predicted{of}: {WHY_DECLINED[why]}."
     for point in curve.points:
         if text := parted_text(point):
             yield text
+
+
+def _sizes(curve: Curve, why: WhyDeclined) -> str:
+    return ", ".join(str(own.setting.pool_size) for own in curve.predicted if own.declined == why)
 
 
 def parted_text(point: Point) -> str:

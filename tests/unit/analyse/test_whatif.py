@@ -309,3 +309,16 @@ def test_cells_that_differ_in_more_than_a_setting_are_curves_of_their_own(build:
     assert [curve.factors for curve in curves(run, measure_launches(run))] == [
         (("pool.pool_pre_ping", ping),) for ping in (False, True)
     ]
+
+
+def test_what_a_dial_takes_is_known_from_those_under_load_alone(build: ModuleType) -> None:
+    """Connections beyond pool_size are opened for whoever comes: eight milliseconds each, where eight were seen."""
+    own = launch(build)
+    unknown = fitted(build, [own])
+    lines = own.probe.assign(connection_connects=[40.0, 48.0], connection_create_time_s=[9.0, 9.064])
+    known = fitted(build, [replace(own, probe=lines)])
+    setting = replace(known.setting, pool_size=1, max_overflow=20)
+    assert known.dial_s == pytest.approx(0.008)
+    assert predict(known, setting).wait_ms_p95 == pytest.approx(8)
+    assert predict(unknown, setting).declined == "dials"
+    assert predict(unknown, replace(setting, pool_size=20)).declined is None

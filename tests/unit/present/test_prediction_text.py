@@ -114,6 +114,7 @@ DECLINED: dict[WhyDeclined, str] = {
     "(load.rate_rps in the matrix)",
     "outside_loads": "it lies outside of the loads of a worker that were measured",
     "round_trips": "its driver does not show how many round trips a hold has",
+    "dials": "it would open connections under load, and how long that takes was not seen; measure a pool with overflow",
 }
 
 
@@ -124,6 +125,12 @@ def test_every_reason_to_decline_has_its_words_and_they_are_said_once() -> None:
         assert list(curve_texts(curve(declined=why, predicted=(), points=()))) == said
         each = tuple(Prediction(setting=SETTING, declined=why) for _ in range(3))
         assert list(curve_texts(curve(predicted=each, points=()))) == said
+
+
+def test_sizes_that_are_declined_beside_others_are_named() -> None:
+    refused = tuple(Prediction(setting=replace(SETTING, pool_size=size), declined="threads") for size in (40, 50))
+    (_, told) = curve_texts(curve(predicted=(TOLD, *refused), points=()))
+    assert told == f"Nothing is predicted of pool_size 40, 50: {DECLINED['threads']}."
 
 
 def test_rows_have_what_was_measured_beside_what_was_predicted() -> None:
