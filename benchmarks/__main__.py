@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from benchmarks import accuracy, analysis, binding, busy, gate, generator, observer, overhead, predict, queueing
+from benchmarks import accuracy, analysis, binding, busy, gate, generator, observer, overhead, predict, queueing, tune
 
 BENCHMARKS: Mapping[str, Callable[[], Mapping[str, Any]]] = {
     "accuracy": accuracy.measure,
@@ -23,6 +23,7 @@ BENCHMARKS: Mapping[str, Callable[[], Mapping[str, Any]]] = {
     "observer": observer.measure,
     "predict": predict.measure,
     "queueing": queueing.measure,
+    "tune": tune.measure,
 }
 
 

@@ -17,6 +17,7 @@ from harness.domain.load import PILOT_BLOCK, Sitting
 from harness.domain.rate import chosen_rate
 from harness.domain.strategy import Outcome
 from harness.domain.strict_json import strict_json
+from harness.domain.tune import Tuning
 from harness.errors import UsageError
 from harness.places import Place, PlaceFor, places
 from harness.profiles import load_profile
@@ -126,6 +127,15 @@ def publish_capacity(
     return cells, planned
 
 
+def publish_tune(store: RunStore, on_unwritten: Callable[[str, OSError], None]) -> Tuning:
+    """The same for a tune, whose figures are tune.json."""
+    run = store.read()
+    tuning = analyse.tuned(run)
+    figures = strict_json(present.tune_dict(tuning, run.info.experiment), indent=1).encode()
+    _write_all(store, {"tune.json": figures, "report.html": present.render_tune(run.info, tuning)}, on_unwritten)
+    return tuning
+
+
 def _write_all(store: RunStore, files: Mapping[str, bytes], on_unwritten: Callable[[str, OSError], None]) -> None:
     for name, content in files.items():
         try:
@@ -176,7 +186,12 @@ def _measure_all(  # noqa: PLR0917 -- called by the two above, which open what i
 
 def _known(strategy: StrategyName, experiment: Experiment) -> Known:
     gate = experiment.gate if strategy == "two_stage" else None
-    return Known(slo=experiment.slo, gate=gate, searching=experiment.probe_user if strategy == "capacity" else None)
+    return Known(
+        slo=experiment.slo,
+        gate=gate,
+        searching=experiment.probe_user if strategy == "capacity" else None,
+        tuning=experiment if strategy == "tune" else None,
+    )
 
 
 def _started(store: RunStore, cells: Sequence[Cell]) -> RunStarted:

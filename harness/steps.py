@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from harness import analyse
-from harness.domain.experiment import Gate, ProbeUser, Slo
+from harness.domain.experiment import Experiment, Gate, ProbeUser, Slo
 from harness.domain.load import Sitting
 from harness.domain.strategy import Outcome, Strategy
 from harness.errors import UsageError
@@ -22,6 +22,8 @@ class Known:
     """its rules, where two sides are compared"""
     searching: ProbeUser | None = None
     """where a capacity is searched for, so that it matters if the SLO was met: who asks beside the load"""
+    tuning: Experiment | None = None
+    """where the smallest size is looked for: what says which is good enough"""
 
 
 def take_steps(
@@ -64,4 +66,4 @@ def _outcome(store: RunStore, sitting: Sitting, launch_id: str, known: Known) ->
             f"The trial {launch_id} of the run {store.run_id} was measured otherwise than its experiment says.",
             next_step="It is another version's, or was put there by hand; start a new run.",
         )
-    return analyse.outcome_of(stored, known.slo, known.gate, searching=known.searching)
+    return analyse.outcome_of(stored, known.slo, known.gate, searching=known.searching, tuning=known.tuning)

@@ -15,10 +15,13 @@ from harness.domain.gate import BASE, BASE_AGAIN, HEAD
 from harness.domain.profile import MachineProfile
 from harness.domain.rate import rate_share
 from harness.domain.strategy import Strategy
-from harness.errors import UsageError
+from harness.errors import AnswerIsNo, UsageError
 
-StrategyName = Literal["fixed", "two_stage", "capacity"]
+StrategyName = Literal["fixed", "two_stage", "capacity", "tune"]
 
+TUNED_KEYS = ("pool.pool_size", "pool.max_overflow", "target.workers", "target.threadpool_tokens")
+SIZES = (1, 2, 3, 5, 8, 12, 20)
+"""of a pool, that are tried where an experiment names none"""
 _FROZEN = "target.gc_freeze"
 _EXAMPLE = 'Write [arms.base] with target.ref = "main", and an empty [arms.head].'
 
@@ -102,6 +105,53 @@ def searchable(experiment: Experiment) -> Experiment:
     return experiment
 
 
+def tunable(experiment: Experiment) -> Experiment:
+    """The experiment, if the smallest size that is good enough can be looked for in it.
+
+    Raises:
+        UsageError: what it varies is no size, nothing says what is good enough, or nothing can be compared.
+        AnswerIsNo: no size of it fits the budget.
+    """
+    asked, target = experiment.tune, experiment.target
+    if experiment.arms:
+        raise UsageError(
+            f"{experiment.name} has arms, and a tune looks for a size of one service.",
+            next_step="Write what the service is to run with into its sections, without [arms].",
+        )
+    varied = analyse.tuned_keys(experiment)
+    if wrong := [key for key in varied if key not in TUNED_KEYS]:
+        raise UsageError(
+            f"[matrix] varies {wrong[0]}, which is no size; a tune varies {', '.join(TUNED_KEYS)}.",
+            next_step=f"Choose one value (--set {wrong[0]}=VALUE), or compare them with poolbench run.",
+        )
+    if target.url is not None or experiment.pool.pool_class == "null":
+        why = "target.url runs already" if target.url is not None else 'a pool of pool.pool_class = "null" has no size'
+        raise UsageError(f"Nothing can be tuned: {why}.", next_step="Let poolbench start the service, with a queue.")
+    if experiment.load.model == "closed":
+        raise UsageError(
+            "Sizes are compared under open load: in the closed model a smaller pool is sent less.",
+            next_step="Set load.rate_rps, or load.rate, instead of load.users.",
+        )
+    if rate_share(asked.margin) is None:
+        raise UsageError(
+            f'tune.margin = "{asked.margin}" is no percentage above 0.', next_step='Write it as margin = "15%".'
+        )
+    if asked.good_enough == "slo" and not (experiment.slo.promised or experiment.probe_user.slo.is_given):
+        raise UsageError(
+            'tune.good_enough = "slo", and nothing is promised.',
+            next_step="Say what is good enough: [slo] p95_ms = 100.",
+        )
+    cells = plan.expand(experiment)
+    if not any(analyse.fits(experiment, cell) for cell in cells):
+        smallest = min(cells, key=lambda cell: cell.connection_ceiling or 0)
+        raise AnswerIsNo(
+            f"No size fits: {asked.replicas} replicas of {smallest.label} already want more connections than "
+            f"max_connections = {asked.max_connections} leaves.",
+            next_step="poolbench budget shows the sum. Lower tune.replicas, or raise tune.max_connections.",
+        )
+    return experiment
+
+
 def foreseen(sides: Experiment, profile: MachineProfile | None) -> Iterator[str]:
     """What is to be known before two sides are measured, in sentences."""
     cells = plan.expand(sides)
@@ -121,6 +171,9 @@ def strategy_of(
     strategies: dict[StrategyName, Callable[[], Strategy]] = {
         "fixed": lambda: schedule.FixedDesign(experiment, cells),
         "capacity": lambda: schedule.CapacitySearch(experiment, cells, profile),
+        "tune": lambda: schedule.TuneSearch(
+            experiment, cells, partial(analyse.next_launches, experiment, cells, profile)
+        ),
         "two_stage": lambda: schedule.TwoStage(experiment, cells, partial(analyse.blocks_wanted, experiment.gate)),
     }
     return strategies[name]()

@@ -32,6 +32,7 @@ from harness.analyse.runs import (
 from harness.analyse.series import figure_tables
 from harness.analyse.summary import P95, compare_percentiles, summarise_cell
 from harness.analyse.tables import summary_rows
+from harness.analyse.tuning import fits, next_launches, tuned, tuned_keys
 from harness.analyse.verdict import conclude
 from harness.analyse.whatif_run import curves
 from harness.domain.evidence import Run
@@ -48,9 +49,11 @@ __all__ = [
     "capacities",
     "certify",
     "compare_runs",
+    "fits",
     "judge",
     "judges_of",
     "launch_rows",
+    "next_launches",
     "outcome_of",
     "plan_capacity",
     "predict_run",
@@ -58,6 +61,8 @@ __all__ = [
     "smallest_findable",
     "smallest_visible_before",
     "summary_rows",
+    "tuned",
+    "tuned_keys",
     "weigh",
 ]
 

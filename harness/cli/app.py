@@ -15,6 +15,7 @@ from harness.cli.search import capacity
 from harness.cli.sides import compare, gate
 from harness.cli.starting import init, schema
 from harness.cli.stored import export, list_, promote, report
+from harness.cli.tuning import tune
 
 app = typer.Typer(
     name="poolbench",
@@ -42,7 +43,8 @@ def common(
 
 
 # in the order in which --help lists them
-for _command in (run, compare, gate, capacity, predict, plan, report, export, init, schema, doctor, calibrate, budget):
+_COMMANDS = (run, compare, gate, capacity, tune, predict, plan, report, export, init, schema, doctor, calibrate, budget)
+for _command in _COMMANDS:
     app.command()(_command)
 baseline.command()(promote)
 baseline.command(name="list")(list_)

@@ -44,6 +44,8 @@ def show(store: RunStore, *, as_json: bool) -> int:
     """Show a run as what it is; the exit code says what the answer is."""
     if store.read_info().strategy == "capacity":
         return show_capacity(store, as_json=as_json)
+    if store.read_info().strategy == "tune":
+        return show_tune(store, as_json=as_json)
     return answer(show_report(store, as_json=as_json))
 
 
@@ -99,6 +101,30 @@ def capacity_code(cells: Sequence[CellCapacity], planned: CapacityPlan | None) -
     if planned is None or (planned.best is not None and planned.best.holds):
         return 0
     return Inconclusive.exit_code if planned.best is None else AnswerIsNo.exit_code
+
+
+def show_tune(store: RunStore, *, as_json: bool) -> int:
+    """Write the derived files and print. Returns the exit code: 1 where no size carries the load, or meets the SLO, 3
+    where none was shown to be good enough, 4 where what measures failed."""
+    from harness import present
+    from harness import run as sequencing
+
+    unwritten: dict[str, OSError] = {}
+    tuning = sequencing.publish_tune(store, unwritten.__setitem__)
+    info = store.read_info()
+    if as_json:
+        print_json({"run": str(store.path), **present.tune_dict(tuning, info.experiment)})
+    else:
+        files = {name: str(store.path / name) for name in ("report.html", "tune.json") if name not in unwritten}
+        present.print_tune(info, tuning, Console(), files)
+    for name, error in unwritten.items():
+        warn(f"{store.path / name} was not written: {error.strerror}.")
+    codes = {
+        "nothing_carries": AnswerIsNo.exit_code,
+        "instrument": MeasurementError.exit_code,
+        "not_shown": Inconclusive.exit_code,
+    }
+    return codes.get(tuning.stop or "", 0)
 
 
 def _numbers(version: str) -> tuple[int, ...]:

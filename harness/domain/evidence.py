@@ -663,7 +663,7 @@ class RunInfo:
     created_utc: str
     poolbench_version: str
     experiment: Experiment
-    strategy: Literal["fixed", "two_stage", "capacity"]
+    strategy: Literal["fixed", "two_stage", "capacity", "tune"]
     """how it decides what to measure next; see `harness.domain.strategy`"""
     cells: tuple[Cell, ...]
     environment: Mapping[str, Any]
@@ -674,7 +674,7 @@ class RunInfo:
     @property
     def most_blocks(self) -> int:
         """Launches of each cell at most; a comparison measures a second stage only on an alarm."""
-        if self.strategy == "capacity":
+        if self.strategy in {"capacity", "tune"}:
             return MAX_SEARCH_LAUNCHES
         return self.experiment.design.launches * (2 if self.strategy == "two_stage" else 1)
 

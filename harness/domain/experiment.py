@@ -418,6 +418,30 @@ class Capacity:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Tune:
+    """How `poolbench tune` looks for the smallest size that is good enough, of those that the matrix has."""
+
+    __pydantic_config__: ClassVar[Mapping[str, Any]] = _STRICT
+
+    good_enough: Literal["auto", "margin", "slo"] = "auto"
+    """near the best (margin), or what meets the SLO (slo); auto: the SLO where one is given"""
+    margin: str = "15%"
+    """by how much the p95 may be slower than the best size's"""
+    blocks: Annotated[int, Ge(4), Le(1000)] = 36
+    """most fresh launches of a size, before it is given up"""
+    replicas: Annotated[int, Ge(1), Le(100_000)] | None = None
+    """instances of the service in production: a size with which their connections do not fit is not tried"""
+    max_connections: Annotated[int, Ge(1), Le(262_143)] = 100
+    """of production's Postgres"""
+    reserved: Annotated[int, Ge(0), Le(262_143)] = 3
+    """of these, what it keeps back"""
+    jobs: Annotated[int, Ge(0), Le(100_000)] = 0
+    """of these, what jobs take, straight to Postgres"""
+    surge: str = "25%"
+    """replicas that a rolling deploy starts before old ones end: a share, or a count"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Observe:
     """What is sampled while the load runs."""
 
@@ -459,6 +483,7 @@ class Experiment:
     observe: Observe = field(default_factory=Observe)
     gate: Gate = field(default_factory=Gate)
     capacity: Capacity = field(default_factory=Capacity)
+    tune: Tune = field(default_factory=Tune)
     named: tuple[str, ...] = field(default=(), metadata=NOT_A_KEY)
     """the dotted keys that the file, its matrix or --set name; no key itself"""
     commits: Mapping[str, str] = field(default_factory=dict, metadata=NOT_A_KEY)

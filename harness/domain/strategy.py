@@ -13,6 +13,7 @@ from typing import Protocol
 from harness.domain.capacity import Result
 from harness.domain.gate import Figures
 from harness.domain.load import Launch, Sitting
+from harness.domain.tune import Carried
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +28,8 @@ class Outcome:
     """what a gate judges of it, by metric and endpoint; empty where there is none, and of one only foreseen"""
     result: Result | None = None
     """of a search for a capacity: whether it met the SLO; None of other launches"""
+    carried: Carried | None = None
+    """of a tune: how it carried the load; None of other launches"""
     sustained_rps: float | None = None
     """good answers a second that a staircase's pilot sustained; None of other launches, and of one only foreseen"""
 

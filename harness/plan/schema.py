@@ -29,6 +29,7 @@ from harness.domain.experiment import (
     Session,
     Slo,
     Target,
+    Tune,
 )
 from harness.errors import UsageError
 from harness.plan.lines import Source
@@ -52,6 +53,7 @@ SECTIONS: Mapping[str, type] = {
     "observe": Observe,
     "gate": Gate,
     "capacity": Capacity,
+    "tune": Tune,
 }
 VARIABLE_SECTIONS = ("pool", "session", "target", "database", "network", "load")
 OPEN_KEYS = ("database.settings", "target.env", "load.arguments")

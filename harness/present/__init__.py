@@ -17,12 +17,13 @@ from harness.present.ci import GATE_SCHEMA, gate_markdown, gated_of, github_line
 from harness.present.discovered_text import discovered_texts
 from harness.present.export import benchmark_entries, left_out_text
 from harness.present.gate_text import FROZEN, RUN_OR_COMPARE, comparison_text
-from harness.present.html import render_capacity, render_html, render_plan
+from harness.present.html import render_capacity, render_html, render_plan, render_tune
 from harness.present.plan_notes import crowded_text, plan_notes, working_tree_text
 from harness.present.prediction_text import predict_dict, predict_page
 from harness.present.progress import rate_text
 from harness.present.summary_json import as_dict, gate_dict
-from harness.present.terminal import plan_table, print_capacity, print_gate, print_report
+from harness.present.terminal import plan_table, print_capacity, print_gate, print_report, print_tune
+from harness.present.tune_text import tune_dict
 
 RENDERERS: dict[str, Callable[[Report], bytes]] = {"report.html": render_html}
 """File name in the run's folder -> what writes it."""
@@ -60,9 +61,12 @@ __all__ = [
     "print_capacity",
     "print_gate",
     "print_report",
+    "print_tune",
     "rate_text",
     "render_capacity",
     "render_html",
     "render_plan",
+    "render_tune",
+    "tune_dict",
     "working_tree_text",
 ]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from harness.domain.capacity import CellCapacity
 from harness.domain.capacity_plan import CapacityPlan
 from harness.domain.evidence import RunInfo
+from harness.domain.tune import Tuning
 from harness.domain.verdict import CellSummary, EndpointSummary, Report
 from harness.present import numbers, view
 from harness.present.binding_text import binding_lines, binding_rows
@@ -21,6 +22,7 @@ from harness.present.holders import holder_rows, holder_texts, site_rows
 from harness.present.notes import notes
 from harness.present.phrases import PARTIAL, failures_text, logged_text, verdict_text
 from harness.present.prediction_text import curve_texts, curve_title, size_rows
+from harness.present.tune_text import paste_line, tune_lines, tune_text, tuned_rows
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -110,6 +112,28 @@ def render_plan(info: RunInfo, plan: CapacityPlan) -> bytes:
         assumptions=assumptions(plan, info),
         rows=step_rows(plan.cells),
         **_certified(plan.cells),
+        fingerprint=view.fingerprint(info.environment),
+    )
+    return page.encode("utf-8")
+
+
+def render_tune(info: RunInfo, tuning: Tuning) -> bytes:
+    """The report of a tune, as one UTF-8 file."""
+    from harness.present.figures.tune import tune_figure
+
+    labels = {cell.id: cell.label for cell in info.cells}
+    invalid, found = (tuple(reasons_of(tuning.certificates, labels, kind)) for kind in ("instrument", "finding"))
+    page = _template("tune.html.j2").render(
+        info=info,
+        answer=tune_text(tuning, info.experiment),
+        line="" if tuning.recommended is None else paste_line(tuning.recommended),
+        lines=list(tune_lines(tuning)),
+        svg=tune_figure(tuning),
+        rows=tuned_rows(tuning),
+        launches=len(tuning.certificates),
+        invalid=invalid,
+        found=found,
+        left_out="Blocks with these launches were no looks, since what measures failed.",
         fingerprint=view.fingerprint(info.environment),
     )
     return page.encode("utf-8")

@@ -22,6 +22,7 @@ from harness.domain.evidence import RunInfo
 from harness.domain.experiment import Cell, Gate
 from harness.domain.gate import GateVerdict
 from harness.domain.load import Sitting
+from harness.domain.tune import Tuning
 from harness.domain.verdict import CellSummary, Report
 from harness.present.binding_text import binding_lines
 from harness.present.capacity_plan import plan_text
@@ -32,6 +33,7 @@ from harness.present.holders import terminal_texts
 from harness.present.notes import notes
 from harness.present.numbers import INFINITE, UNKNOWN, duration, interval, number, percent, promise_word
 from harness.present.phrases import PARTIAL, failures_text, logged_text, verdict_text
+from harness.present.tune_text import SizeRow, paste_line, tune_lines, tune_text, tuned_rows
 from harness.present.view import (
     Kept,
     chosen_cell,
@@ -175,6 +177,39 @@ def print_capacity(
         console.print(FittingTable(columns=columns, label=0))
     if left_out := left_out_text(cells):
         console.print(bullet("left out", left_out))
+    console.print()
+    for name, path in paths.items():
+        console.print(Text(f"{name}: {path}"), soft_wrap=True)
+
+
+def print_tune(info: RunInfo, tuning: Tuning, console: Console, paths: Mapping[str, str]) -> None:
+    """The answer, the line to paste, why not another size, every size, and where the files are."""
+    console.print(Text(tune_text(tuning, info.experiment), style="bold"))
+    if tuning.recommended is not None:
+        console.print()
+        console.print(Text(f"    {paste_line(tuning.recommended)}"), soft_wrap=True)
+    console.print()
+    for line in tune_lines(tuning):
+        console.print(Text(line))
+    rows = tuned_rows(tuning)
+
+    def values(of: Callable[[SizeRow], str]) -> tuple[str, ...]:
+        return tuple(of(row) for row in rows)
+
+    console.print()
+    columns = (
+        Column(header="key", values=values(lambda row: row.key), need=60, left=True),
+        Column(header="value", values=values(lambda row: row.value), need=100),
+        Column(header="launches", values=values(lambda row: row.launches), need=70),
+        Column(header="of these\nfresh", values=values(lambda row: row.fresh), need=65),
+        Column(header="p95\nms", values=values(lambda row: row.p95), need=95),
+        Column(header="slower\nby, %", values=values(lambda row: row.slower), need=90),
+        Column(header="answered\nwell, /s", values=values(lambda row: row.carried), need=50),
+        Column(header="connections\npeak", values=values(lambda row: row.peak), need=80),
+        Column(header="in use\nmean", values=values(lambda row: row.used), need=75),
+        Column(header="", values=values(lambda row: row.why), need=98, left=True),
+    )
+    console.print(FittingTable(columns=columns, label=0))
     console.print()
     for name, path in paths.items():
         console.print(Text(f"{name}: {path}"), soft_wrap=True)

@@ -14,12 +14,14 @@ from harness.schedule.estimate import (
 )
 from harness.schedule.fixed import FixedDesign
 from harness.schedule.hosts import with_hosts
+from harness.schedule.tune import TuneSearch
 from harness.schedule.two_stage import TwoStage, most_blocks
 
 __all__ = [
     "CapacitySearch",
     "FixedDesign",
     "Percentile",
+    "TuneSearch",
     "TwoStage",
     "expected_arrivals",
     "expected_duration_s",

@@ -28,7 +28,7 @@ def sittings(experiment: Experiment, cells: Sequence[Cell], rate_rps: float | No
     """
     design = experiment.design
     kind, _ = design_kind(experiment, cells)
-    blocks = list(_blocks(design, [_at_rate(cell, rate_rps) for cell in cells]))
+    blocks = list(_blocks(design, [at_rate(cell, rate_rps) for cell in cells]))
     hot_together = blocks if kind == "interleaved" else [(launch,) for block in blocks for launch in block]
     return tuple(sitting_of(index, launches, design) for index, launches in enumerate(hot_together, start=1))
 
@@ -39,7 +39,7 @@ def fresh_sitting(sitting: Sitting, design: Design, *, index: int) -> Sitting:
     return sitting_of(index, launches, design)
 
 
-def _at_rate(cell: Cell, rate_rps: float | None) -> Cell:
+def at_rate(cell: Cell, rate_rps: float | None) -> Cell:
     """The cell as it is measured: a share of a capacity has become a rate."""
     return cell if cell.load.rate is None else replace(cell, load=replace(cell.load, rate_rps=rate_rps))
 
