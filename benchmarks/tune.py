@@ -29,7 +29,7 @@ from harness.analyse.tune import climb
 from harness.domain.tune import Answer, Carried, Look, Race, Seen
 
 MARGIN = 0.15
-GRIDS = 2000
+GRIDS = 4000
 SEED = 20261127
 LADDERS = ((1, 2, 3, 5, 8, 12, 16, 24, 32, 48), (2, 4, 6, 8, 10, 12, 15, 20, 30, 40))
 CURVES = ("flat", "gradual", "cliff", "worse")
@@ -57,7 +57,11 @@ class Grid:
     @property
     def knee(self) -> int:
         """The smallest place that is within the margin of the best."""
-        return int(np.flatnonzero(self.logs <= self.logs.min() + math.log1p(MARGIN))[0])
+        return next(place for place in range(len(self.sizes)) if not self.is_slow(place))
+
+    def is_slow(self, place: int) -> bool:
+        """Whether a size is slower than the best by more than the margin."""
+        return bool(self.logs[place] > self.logs.min() + math.log1p(MARGIN))
 
     def look(self, look: Look) -> Seen:
         """Launch some sizes in one block."""
@@ -132,8 +136,7 @@ def _figures(found: Sequence[tuple[Grid, Answer]]) -> dict[str, Any]:
         "within_one_of_knee": sum(abs(place - grid.knee) <= 1 for grid, _, place in best) / len(found),
         "cost_share_of_grid": sum(sum(grid.launches) for grid, _, _ in best) / whole,
         "knee_dropped": sum(grid.knee in answer.dropped for grid, answer in found) / len(found),
-        "too_slow": sum(grid.logs[place] > grid.logs.min() + math.log1p(MARGIN) for grid, _, place in best)
-        / len(found),
+        "too_slow": sum(grid.is_slow(place) for grid, _, place in best) / len(found),
         "without_answer": 1 - len(best) / len(found),
         "launches": sum(sum(grid.launches) for grid, _ in found) / len(found),
     }

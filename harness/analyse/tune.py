@@ -7,7 +7,7 @@ the best. Whether a larger or smaller size than the best seen is better still is
 
 *Race.* Fresh launches, of the smallest size that may be good enough and of the best: what was chosen for its figures is
 not judged by them. It is *shown* to be good enough when an upper bound of its slowdown lies within the margin, which
-is looked at after 4, 6, 8, 11, ... blocks, each time at a level that keeps all looks together within 5 % (Pocock 1977,
+is looked at after 6, 9, 13, ... blocks, each time at a level that keeps all looks together within 5 % (Pocock 1977,
 Biometrika 64:191). While it cannot be shown within the blocks there are, the next larger size joins.
 
 What lets sizes be left out unseen is that latency falls with size, and rises again where a pool is too large: one
@@ -27,23 +27,25 @@ from harness.analyse.arrays import Floats
 from harness.analyse.two_way import fit_two_way
 from harness.domain.tune import Answer, Carried, Look, Race, Seen, TuneStop
 
-CHECKS = (4, 6, 8, 11, 15, 20, 27, 36)
-"""blocks of a race after which it is judged; at 0.0125 each a size exactly at the margin passes in 4 to 5 % of races"""
-CHECK_LEVEL = 0.0125
+CHECKS = (6, 9, 13, 18, 25, 36)
+"""blocks of a race after which it is judged; at 0.014 each a size exactly at the margin passes in 4 to 5 % of races"""
+CHECK_LEVEL = 0.014
 DROP_LEVEL = 0.06
 """of a search's look, at which a size is too slow; the smallest good one is lost in at most one of twenty searches"""
+GOOD_LEVEL = 0.1
+"""of a search's look, at which a size near the margin is looked at no more, since it seems good enough"""
 SEARCH_LOOKS = 5
 """at a size whose figure is near the margin"""
 FAILED = 2
 """launches of a size that have to fail before it counts as one that does"""
 FAILS_AS_OFTEN, FAILS_MORE = 0.1, 0.3
 """share of its launches by which a size may fail more often than the best and still be as good, or surely is not"""
-LATE = 0.55
+LATE = 0.5
 """share of the blocks from which on a size that is shown is the answer, though a smaller one may be shown later"""
 BEYOND_LOOKS = 2
 """at sizes larger than the best seen, whether one is better still"""
-JOINS_FROM = 4
-GIVES_UP_FROM = 8
+JOINS_FROM = 6
+GIVES_UP_FROM = 9
 HOPELESS = 4.0
 """times the blocks there are, that a size would take to be shown, beyond which nothing larger is tried"""
 SLO_BLOCKS = 5
@@ -162,7 +164,7 @@ def _search(race: Race) -> Generator[Look, Seen, _Searched | Answer]:
     while True:
         now = standing_of(seen, race.noise_sd)
         looks = now.launches
-        best = min(now.effect, key=lambda place: (now.effect[place], place))
+        best = min(now.effect, key=lambda place: (now.effect[place], -place))
         if math.isinf(now.effect[best]):
             unseen = tuple(place for place in range(race.sizes) if looks.get(place, 0) < FAILED)
             if not unseen:
@@ -174,7 +176,8 @@ def _search(race: Race) -> Generator[Look, Seen, _Searched | Answer]:
         candidate = min(own for own in looks if slow < own <= best and now.slower(own, best) <= margin)
         unsure = [own for own in looks if slow < own < candidate]
         below = max(unsure, default=slow)
-        wanted = {own for own in (*unsure, candidate) if own != best and looks[own] < SEARCH_LOOKS}
+        near = [own for own in (*unsure, candidate) if now.at_most(own, best, GOOD_LEVEL) > margin]
+        wanted = {own for own in near if looks[own] < SEARCH_LOOKS}
         if candidate - below > 1:
             wanted.add((candidate + below) // 2)
         above = min((own for own in looks if own > best), default=best)

@@ -427,7 +427,7 @@ class Tune:
     """near the best (margin), or what meets the SLO (slo); auto: the SLO where one is given"""
     margin: str = "15%"
     """by how much the p95 may be slower than the best size's"""
-    blocks: Annotated[int, Ge(4), Le(1000)] = 36
+    blocks: Annotated[int, Ge(6), Le(1000)] = 36
     """most fresh launches of a size, before it is given up"""
     replicas: Annotated[int, Ge(1), Le(100_000)] | None = None
     """instances of the service in production: a size with which their connections do not fit is not tried"""

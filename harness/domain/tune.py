@@ -110,7 +110,7 @@ class SizeFigures:
     slowdown: float = math.nan
     """against the size that all are held against, as a share: by fresh launches where it has any; NaN without"""
     low: float | None = None
-    """beyond each of these it is with a chance of 1.25 % at most, the instrument's bound included; None without"""
+    """beyond each of these it is with a chance of 1.4 % at most, the instrument's bound included; None without"""
     high: float | None = None
     carried_rps: float = math.nan
     connections_peak: int = 0
