@@ -226,4 +226,4 @@ def _live(  # noqa: PLR0917 -- three calls, right above
 
 def measure() -> Mapping[str, Any]:
     """Simulated grids, and the three services."""
-    return simulate(GRIDS, SEED) | {"live": live()}
+    return {**simulate(GRIDS, SEED), "live": live()}
