@@ -143,7 +143,7 @@ def _figures(found: Sequence[tuple[Grid, Answer]]) -> dict[str, Any]:
 
 
 HELD_MS, RATE_RPS = 40, 100
-HELD_SIZES = (2, 4, 5, 6, 7, 8, 12, 16)
+HELD_SIZES = (2, 4, 6, 8, 10, 12, 16)
 LIVE = """
 schema_version = 1
 name = "live"
@@ -152,9 +152,11 @@ name = "live"
 [load]
 scenario = "{scenario}"
 rate_rps = {rate_rps}
-warmup_s = 1
-measure_s = 5
+warmup_s = 0.5
+measure_s = 2.5
 arguments.path = "{path}"
+[database]
+settings.max_connections = 300
 [pool]
 pool_size = 20
 max_overflow = 0
@@ -174,7 +176,7 @@ def live() -> list[Mapping[str, Any]]:
     return [
         _live("pool.pool_size", HELD_SIZES, held, RATE_RPS, known, "pool holds"),
         _live("target.threadpool_tokens", HELD_SIZES, held, RATE_RPS, known, "threads hold", 'driver = "psycopg_sync"'),
-        _live("pool.pool_size", (1, 2, 4, 8, 16), "/ping", 50, [1], "needs no connection"),
+        _live("pool.pool_size", (1, 2, 4, 8, 16), "/lab/heartbeat", 50, [1], "needs no connection"),
     ]
 
 

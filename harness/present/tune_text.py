@@ -39,10 +39,12 @@ def tune_text(tuning: Tuning, experiment: Experiment) -> str:
             return f"No value of {ladder.key} that was tried carries {good}: {_listed(ladder)}."
         case "instrument":
             return f"{ladder.key}: the search ended because what measures failed in two looks running."
+        case _ if tuning.by_slo:
+            return f"No value of {ladder.key} was shown to meet {good}: not all of its fresh launches did."
         case _:
-            limit = "to meet " + good if tuning.by_slo else f"to be within {percent_text(tuning.margin)} of the best"
+            near = f"to be within {percent_text(tuning.margin)} of the best"
             return (
-                f"No value of {ladder.key} was shown {limit}: the launches scatter too much. Longer ones scatter less "
+                f"No value of {ladder.key} was shown {near}: the launches scatter too much. Longer ones scatter less "
                 "(load.measure_s), more of them say more (tune.blocks)."
             )
 
