@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from measured import MEASURED
 
 SMALL = """\
 schema_version = 1
@@ -39,10 +40,6 @@ segment_s = 0.5
 [database]
 rows = 500
 """
-
-
-MEASURED = (0, 4)
-"""Exit codes of a run that measured: on a busy machine the instrument may rightly say that it was late (4)."""
 
 
 @dataclass(frozen=True)

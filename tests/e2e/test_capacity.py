@@ -67,24 +67,6 @@ def test_the_bracket_lies_where_the_exact_queue_has_its_capacity(poolbench) -> N
     assert "<svg" in (folder / "plan.html").read_text()
 
 
-def test_where_everything_tried_is_met_no_capacity_is_claimed(poolbench) -> None:
-    poolbench.write("search.toml", SEARCH.format(p95_ms=5000, limit_rps=40))
-    done = poolbench("capacity", "search.toml")
-    assert done.returncode == 0, done.stderr
-    assert "its capacity is not known; raise capacity.limit_rps." in " ".join(done.stdout.split())
-
-
-def test_where_nothing_meets_it_there_is_no_number_and_no_fleet(poolbench) -> None:
-    poolbench.write("search.toml", SEARCH.format(p95_ms=0.01, limit_rps=300).replace("rate_rps = 30", "rate_rps = 1"))
-    done = poolbench("capacity", "search.toml", "--report", "--peak", "100")
-    assert done.returncode == 1, done.stderr
-    said = " ".join(done.stdout.split())
-    assert "No fleet is planned, since no cell has a capacity to plan with" in said
-    assert "does not meet its SLO (p95 at most 0.01 ms) at any rate, down to 0.500/s." in said
-    (page,) = poolbench.cwd.glob("results/*/plan.html")
-    assert "does not meet its SLO" in page.read_text()
-
-
 COLLAPSING = """\
 import asyncio, time
 

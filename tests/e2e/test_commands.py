@@ -10,12 +10,11 @@ from typing import NoReturn
 
 import pytest
 from environments import environment_with
+from measured import MEASURED
 
 from harness.store import RunStore
 
 pytestmark = pytest.mark.postgres
-
-MEASURED = (0, 4)
 SERVICE = """\
 import os
 from fastapi import FastAPI

@@ -16,14 +16,13 @@ from typing import NoReturn
 import pytest
 from covering import Row, covering
 from environments import environment_with
+from measured import MEASURED
 
 from harness.analyse import analyse
 from harness.analyse.littles_law import SHARE_MAX, held, probe_share
 from harness.store import RunStore
 
 pytestmark = pytest.mark.postgres
-
-MEASURED = (0, 4)
 FACTORS: Mapping[str, Sequence[str]] = {
     "python": ("3.9", "3.10", "3.11", "3.12", "3.13"),
     "sqlalchemy": ("==1.4.54", "==2.0.0", "==2.0.36", "<2.1", "<2.2"),

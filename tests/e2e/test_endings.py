@@ -14,14 +14,14 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from measured import MEASURED, places
 
 from harness.store import RunStore
 
 pytestmark = pytest.mark.postgres
-MEASURED = (0, 4)
-"""Exit codes of a run that measured: on a busy machine the instrument may rightly say that it was late (4)."""
 Small = tuple[subprocess.CompletedProcess[str], Path]
 
 
@@ -86,7 +86,7 @@ def test_a_closed_terminal_ends_a_run_cleanly(poolbench, small: Callable[..., st
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 130
     assert poolbench.left_running() == []
     (folder,) = (poolbench.cwd / "results").iterdir()
-    assert RunStore.open(folder).complete() == ("b1-c1", "b1-c2")
+    assert places(RunStore.open(folder).complete()) == {"b1-c1", "b1-c2"}
     assert (folder / "report.html").is_file()
 
 
@@ -101,8 +101,9 @@ def test_a_disk_that_takes_no_more_is_named_and_the_run_can_go_on(poolbench, sma
     assert "report.html was not written" in err
     assert "Traceback" not in err
     (folder,) = (poolbench.cwd / "results").iterdir()
-    assert f"2 finished trials are kept; go on with: poolbench run --resume {folder}" in err
-    assert sorted(path.name for path in (folder / "trials").iterdir()) == ["b1-c1", "b1-c2"]
+    kept = [path.name for path in (folder / "trials").iterdir()]
+    assert f"{len(kept)} finished trials are kept; go on with: poolbench run --resume {folder}" in err
+    assert places(kept) == {"b1-c1", "b1-c2"}
     assert RunStore.open(folder).read().planned_trials == 4
 
 
@@ -169,9 +170,12 @@ def in_mid_load(poolbench, small: Callable[..., str]) -> tuple[subprocess.Popen[
     return process, int(note.stem.rpartition("-")[2])
 
 
-def found_in(out: str) -> dict[str, str]:
-    (reasons,) = [certificate["reasons"] for certificate in json.loads(out)["certificates"].values()]
-    return {reason["code"]: reason["message"] for reason in reasons}
+def found_in(shown: dict[str, Any]) -> dict[str, str]:
+    """Of the launch that was met in mid load."""
+    first, *others = shown["certificates"].values()
+    if others:
+        pytest.skip("the machine was too busy: the launch was measured again, and nobody met that one")
+    return {reason["code"]: reason["message"] for reason in first["reasons"]}
 
 
 def test_a_service_that_is_stopped_in_mid_load_is_named(poolbench, small: Callable[..., str]) -> None:
@@ -182,9 +186,9 @@ def test_a_service_that_is_stopped_in_mid_load_is_named(poolbench, small: Callab
     out, err = process.communicate(timeout=120)
     assert process.returncode in MEASURED, err
     (folder,) = (poolbench.cwd / "results").iterdir()
+    found = found_in(json.loads(out))
     (trial,) = RunStore.open(folder).read().trials
     assert [(still.role, still.pid) for still in trial.trial.standstills] == [("target", pid)]
-    found = found_in(out)
     assert f"the service (process {pid}) was stopped for " in found["stood_still"]
     assert "loop_lag" not in found
     assert "stopped for" in (folder / "report.html").read_text()
@@ -198,7 +202,7 @@ def test_a_service_that_is_killed_in_mid_load_is_named_and_not_recommended(
     out, err = process.communicate(timeout=120)
     assert process.returncode in MEASURED, err
     shown = json.loads(out)
-    assert f"the service (process {pid}) ended by signal 9 (SIGKILL) " in found_in(out)["died"]
+    assert f"the service (process {pid}) ended by signal 9 (SIGKILL) " in found_in(shown)["died"]
     assert shown["recommended"] is None
     assert "cannot be recommended" in shown["verdict"]
     assert "ConnectionRefusedError" in shown["cells"][0]["failures"][0]["message"]

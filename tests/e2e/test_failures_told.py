@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 
 import pytest
+from measured import MEASURED
 
 from harness.store import RunStore
 
 pytestmark = pytest.mark.postgres
-MEASURED = (0, 4)
 SCENARIO = """\
 from locust import FastHttpUser, task
 

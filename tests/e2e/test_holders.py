@@ -6,11 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
+from measured import MEASURED
 
 pytestmark = pytest.mark.postgres
-
-MEASURED = (0, 4)
-"""Exit codes of a run that measured: on a busy machine the instrument may rightly say that it was late (4)."""
 SCENARIO = """\
 from locust import FastHttpUser, task
 

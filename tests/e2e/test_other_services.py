@@ -9,10 +9,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from measured import MEASURED
 
 from harness.store import RunStore
 
-MEASURED = (0, 4)
 SCENARIO = """\
 from locust import FastHttpUser, task
 

@@ -11,6 +11,7 @@ from typing import NoReturn
 
 import pytest
 from environments import environment_with
+from measured import MEASURED
 
 from harness.store import RunStore
 
@@ -19,7 +20,6 @@ pytestmark = pytest.mark.postgres
 PAGE = Path(__file__).parents[2] / "docs" / "own-service.md"
 OLDER = ("sqlalchemy[asyncio]==2.0.0", "uvicorn==0.32.1", "fastapi==0.100.1", "asyncpg")
 SHORTER = ("load.measure_s=1", "load.warmup_s=0.3", "design.launches=1", "pool.pool_size=4,8", "load.rate_rps=20")
-MEASURED = (0, 4)
 DATABASE = """\
 import os
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine

@@ -6,13 +6,12 @@ import json
 from pathlib import Path
 
 import pytest
+from measured import MEASURED
 from repositories import commit, repository, worktrees
 
 from harness.store import RunStore
 
 pytestmark = pytest.mark.postgres
-
-MEASURED = (0, 4)
 SERVICE = """\
 import os
 from fastapi import FastAPI

@@ -12,10 +12,11 @@ import pytest
 
 from harness.baselines import baselines_in, find_baseline, promote
 from harness.cli import main
+from harness.domain.evidence import TrialEvidence
 from harness.domain.experiment import Load
 from harness.errors import UsageError
 from harness.schedule import FixedDesign
-from harness.store import RUN_SCHEMA_VERSION, RunStore
+from harness.store import RUN_SCHEMA_VERSION, TABLES, RunStore
 
 
 @pytest.fixture
@@ -126,13 +127,41 @@ def test_what_cannot_be_a_name_or_is_none(stored: RunStore, tmp_path: Path) -> N
         find_baseline("release-7", folder)
 
 
-def shown(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:
-    """Exit code and standard output of `poolbench baseline`."""
+def said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
+    """Exit code, standard output and standard error of a command."""
     monkeypatch.setattr("signal.signal", lambda *_: None)  # the test's own handlers stay
     with pytest.raises(SystemExit) as ended:
-        main(["baseline", *words])
+        main([*words])
     assert isinstance(ended.value.code, int)
-    return ended.value.code, capsys.readouterr().out
+    return ended.value.code, *capsys.readouterr()
+
+
+def shown(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:
+    """Exit code and standard output of `poolbench baseline`."""
+    return said(monkeypatch, capsys, "baseline", *words)[:2]
+
+
+def test_runs_under_different_loads_are_not_compared(
+    stored: RunStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = RunStore.create(tmp_path / "results", "made")
+    info = stored.read_info()
+    cells = tuple(replace(cell, load=replace(cell.load, rate_rps=90.0)) for cell in info.cells)
+    other.write_info(replace(info, run_id=other.run_id, cells=cells))
+    for trial_id in stored.complete():
+        own = stored.read_trial(trial_id)
+        launch = replace(own.trial.launch, cell=cells[0])
+        kept = TrialEvidence(
+            trial=replace(own.trial, launch=launch),
+            **{name: getattr(own, name) for name in TABLES},
+        )
+        other.save_trial(kept, {})
+    both = (str(stored.path), str(other.path))
+    code, _, refused = said(monkeypatch, capsys, "compare", *both)
+    assert code == 2
+    assert "was not measured under the same conditions: load.rate_rps (100.0 and 90.0) differ" in refused
+    code, _, refused = said(monkeypatch, capsys, "compare", *both, "x")
+    assert (code, "two folders, and no --set" in refused) == (2, True)
 
 
 def test_on_the_command_line(

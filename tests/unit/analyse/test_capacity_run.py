@@ -6,6 +6,7 @@ The service that was searched answers within 10 ms up to 100/s, and in 200 ms be
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -42,40 +43,58 @@ confirmations = 1
 """
 
 
+Searched = Callable[..., Path]
+
+
 @pytest.fixture(scope="module")
-def results(build: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder in which the search is kept, as far as it led: to a bracket of 100 and 141/s."""
-    experiment = parse_experiment(EXPERIMENT, source="searched.toml")
-    cells = expand(experiment)
-    search, done, trials = CapacitySearch(experiment, cells), list[Outcome](), list[TrialEvidence]()
-    while (sitting := search.next_step(done)) is not None:
-        (launch,) = sitting.launches
-        rate_rps = launch.cell.load.rate_rps or 0.0
-        rows = build.rows([10.0 if rate_rps <= 100 else 200.0] * round(2 * rate_rps), every_ms=1000 / rate_rps)
-        activity = build.table(
-            ACTIVITY_COLUMNS,
-            t_ns=[build.START_NS + tenth * build.SECOND // 10 for tenth in range(20) for _ in "ai"],
-            state=["active", "idle"] * 20,
-            connections=[1, 3] * 20,
+def searched(build: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Searched:
+    """`searched(("p95_ms = 50", "p95_ms = 5"))`: the folder in which such a search is kept, as far as it led."""
+
+    def search(*changes: tuple[str, str]) -> Path:
+        text = EXPERIMENT
+        for old, new in changes:
+            assert old in text
+            text = text.replace(old, new)
+        experiment = parse_experiment(text, source="searched.toml")
+        cells = expand(experiment)
+        search, done, trials = CapacitySearch(experiment, cells), list[Outcome](), list[TrialEvidence]()
+        while (sitting := search.next_step(done)) is not None:
+            (launch,) = sitting.launches
+            rate_rps = launch.cell.load.rate_rps or 0.0
+            count = round(rate_rps * sitting.segments[-1].duration_s)
+            rows = build.rows([10.0 if rate_rps <= 100 else 200.0] * count, every_ms=1000 / rate_rps)
+            activity = build.table(
+                ACTIVITY_COLUMNS,
+                t_ns=[build.START_NS + tenth * build.SECOND // 10 for tenth in range(20) for _ in "ai"],
+                state=["active", "idle"] * 20,
+                connections=[1, 3] * 20,
+            )
+            made = build.trial(launch.cell, launch.block, rows, segments=sitting.segments, activity=activity)
+            trials.append(made)
+            done.append(outcome_of(made, experiment.slo, searching=experiment.probe_user))
+        folder = tmp_path_factory.mktemp("searched") / "results"
+        store = RunStore.create(folder, "searched")
+        info = build.run(trials, cells).info
+        store.write_info(
+            replace(
+                info,
+                schema_version=RUN_SCHEMA_VERSION,
+                run_id=store.run_id,
+                experiment=experiment,
+                strategy="capacity",
+            )
         )
-        made = build.trial(launch.cell, launch.block, rows, segments=sitting.segments, activity=activity)
-        trials.append(made)
-        done.append(outcome_of(made, experiment.slo, searching=experiment.probe_user))
-    folder = tmp_path_factory.mktemp("searched") / "results"
-    store = RunStore.create(folder, "searched")
-    info = build.run(trials, cells).info
-    store.write_info(
-        replace(
-            info,
-            schema_version=RUN_SCHEMA_VERSION,
-            run_id=store.run_id,
-            experiment=experiment,
-            strategy="capacity",
-        )
-    )
-    for own in trials:
-        store.save_trial(own, {})
-    return folder
+        for own in trials:
+            store.save_trial(own, {})
+        return folder
+
+    return search
+
+
+@pytest.fixture(scope="module")
+def results(searched: Searched) -> Path:
+    """The folder of a search that led to a bracket of 100 and 141/s."""
+    return searched()
 
 
 @pytest.fixture
@@ -166,6 +185,28 @@ def test_without_a_plan_the_search_is_shown_alone(run: Path, capsys: pytest.Capt
     assert code == 0
     assert "carries 100/s within" in " ".join(out.split())
     assert not (run / "plan.html").exists()
+
+
+def test_where_everything_tried_is_met_no_capacity_is_claimed(
+    searched: Searched, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (run,) = searched(("confirmations = 1", "confirmations = 1\nlimit_rps = 80")).iterdir()
+    code, out, _ = said(f"capacity {run}", capsys)
+    assert code == 0
+    assert "its capacity is not known; raise capacity.limit_rps." in " ".join(out.split())
+
+
+def test_where_nothing_meets_it_there_is_no_number_and_no_fleet(
+    searched: Searched, capsys: pytest.CaptureFixture[str]
+) -> None:
+    changes = (("rate_rps = 50", "rate_rps = 1"), ("measure_s = 2", "measure_s = 20"), ("p95_ms = 50", "p95_ms = 5"))
+    (run,) = searched(*changes).iterdir()
+    code, out, _ = said(f"capacity {run} --report --peak 100", capsys)
+    assert code == 1
+    shown = " ".join(out.split())
+    assert "No fleet is planned, since no cell has a capacity to plan with" in shown
+    assert "does not meet its SLO (p95 at most 5 ms) at any rate, down to 0.500/s." in shown
+    assert "does not meet its SLO" in (run / "plan.html").read_text()
 
 
 @pytest.mark.parametrize(
