@@ -49,10 +49,10 @@ def run(  # noqa: PLR0917 -- typer calls it by keyword; one parameter an option
     A run that is resumed keeps the experiment it began with: a file given then only brings back what is secret in it.
     """
     from harness import plan
-    from harness import run as sequencing
-    from harness.handlers import telling
 
     if check:
+        from harness.handlers import telling
+
         if resume is not None:
             raise UsageError("--check resumes nothing.", next_step="Leave --resume out.")
         loaded = plan.load_experiment(experiment, overrides or ())
@@ -63,11 +63,17 @@ def run(  # noqa: PLR0917 -- typer calls it by keyword; one parameter an option
     if resume is not None:
         store = open_run(resume)
         again = plan.load_experiment(experiment, overrides or ()) if experiment or overrides else None
+        from harness import run as sequencing  # a second, once nothing more of what was asked for can be refused
+
         work = partial(sequencing.resume, store, again)
     else:
         loaded = plan.load_experiment(experiment, overrides or ())
+        from harness import run as sequencing
+
         store = sequencing.create_store(loaded, results)
         work = partial(sequencing.run_experiment, loaded, store)
+    from harness.handlers import telling
+
     with store.lock():
         if resume is not None:
             store.read()  # damage is found before hours are spent, not after

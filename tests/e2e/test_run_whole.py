@@ -184,9 +184,11 @@ def test_rate_as_a_share_of_capacity(poolbench, small: Callable[..., str]) -> No
 
 
 def test_interrupt_keeps_what_is_finished_and_resume_goes_on(poolbench, small: Callable[..., str]) -> None:
-    process = poolbench.start("run", poolbench.write("small.toml", small(("launches = 2", "launches = 3"))))
+    process = poolbench.start(
+        "run", poolbench.write("small.toml", small(("[1, 5]", "[5]"), ("launches = 2", "launches = 3")))
+    )
     deadline = time.monotonic() + 120
-    while len(list(poolbench.cwd.glob("results/*/trials/b1-c*/checksums.json"))) < 2:  # its launches in any order
+    while not list(poolbench.cwd.glob("results/*/trials/b1-c1/checksums.json")):
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.05)
@@ -198,13 +200,13 @@ def test_interrupt_keeps_what_is_finished_and_resume_goes_on(poolbench, small: C
     assert poolbench.left_running() == []
     (folder,) = (poolbench.cwd / "results").iterdir()
     kept = places(RunStore.open(folder).complete())
-    assert {"b1-c1", "b1-c2"} <= kept
-    assert len(kept) < 6
+    assert "b1-c1" in kept
+    assert len(kept) < 3
     assert (folder / "report.html").is_file()
 
     done = poolbench("run", "--resume", str(folder), "--quiet")
     assert done.returncode in MEASURED, done.stderr
-    assert len(places(RunStore.open(folder).complete())) == 6
+    assert places(RunStore.open(folder).complete()) == {"b1-c1", "b2-c1", "b3-c1"}
     again = poolbench("run", "--resume", str(folder))
     assert again.returncode == 2
     assert "complete" in again.stderr
