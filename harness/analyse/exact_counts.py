@@ -45,9 +45,10 @@ _Row = Mapping[Any, Any]
 def _by_endpoint(counts: pd.DataFrame, segments: Sequence[Segment]) -> Mapping[str, list[_Row]]:
     """The rows of these segments that have requests, under each of their endpoint's names."""
     found: dict[str, list[_Row]] = {}
+    numbers = {segment.index for segment in segments}
     # a few dozen rows at most, for which pandas takes many times as long
-    for row in counts[counts["segment"].isin([segment.index for segment in segments])].to_dict("records"):
-        if row["requests"]:
+    for row in counts.to_dict("records") if len(counts) else ():
+        if row["segment"] in numbers and row["requests"]:
             endpoint = f"{row['method']} {row['route']}"
             for name in (ALL, endpoint, f"{endpoint} {row['status']}"):
                 found.setdefault(name, []).append(row)

@@ -1,13 +1,11 @@
-"""Runs that end otherwise than planned: two at once, a closed terminal, a full disk, a folder that is read only."""
+"""Runs that end otherwise than planned: a closed terminal, a full disk, a service that is stopped or killed."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import pty
 import resource
-import shutil
 import signal
 import subprocess
 import sys
@@ -25,47 +23,12 @@ pytestmark = pytest.mark.postgres
 Small = tuple[subprocess.CompletedProcess[str], Path]
 
 
-@pytest.fixture
-def copied(small_run: Small, poolbench) -> Path:
-    """A finished run in a folder of the test's own."""
-    return Path(shutil.copytree(small_run[1], poolbench.cwd / "results" / small_run[1].name))
-
-
 def wait_for(poolbench, pattern: str, process: subprocess.Popen[str]) -> None:
     deadline = time.monotonic() + 120
     while not list(poolbench.cwd.glob(pattern)):
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.02)
-
-
-def fingerprint(folder: Path) -> dict[str, str]:
-    files = (path for path in folder.rglob("*") if path.is_file())
-    return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
-
-
-def test_of_two_that_resume_a_run_one_is_refused(copied: Path, poolbench) -> None:
-    for name in ("b2-c1", "b2-c2"):
-        shutil.rmtree(copied / "trials" / name)
-    shutil.rmtree(copied / "sittings" / "2")
-    kept = fingerprint(copied / "trials" / "b1-c1")
-    first = poolbench.start("run", "--resume", str(copied))
-    wait_for(poolbench, "results/*/sittings/2/loadplan.json", first)
-    first.send_signal(signal.SIGSTOP)  # on a busy machine it might be through before the second has begun
-    second = poolbench("run", "--resume", str(copied))
-    first.send_signal(signal.SIGCONT)
-    assert second.returncode == 2, second.stderr
-    assert f"another poolbench (process {first.pid})" in second.stderr
-    assert "Traceback" not in second.stderr
-    _, err = first.communicate(timeout=120)
-    assert first.returncode in MEASURED, err
-    assert len({own.trial.place for own in RunStore.open(copied).read().trials}) == 4
-    assert fingerprint(copied / "trials" / "b1-c1") == kept
-    complete = poolbench("run", "--resume", str(copied))
-    assert complete.returncode == 2
-    assert "is complete" in complete.stderr
-    assert "--resume" not in complete.stderr
-    assert complete.stdout == ""
 
 
 def test_a_closed_terminal_ends_a_run_cleanly(poolbench, small: Callable[..., str]) -> None:
@@ -105,59 +68,6 @@ def test_a_disk_that_takes_no_more_is_named_and_the_run_can_go_on(poolbench, sma
     assert f"{len(kept)} finished trials are kept; go on with: poolbench run --resume {folder}" in err
     assert places(kept) == {"b1-c1", "b1-c2"}
     assert RunStore.open(folder).read().planned_trials == 4
-
-
-def test_a_run_in_a_folder_that_cannot_be_written_is_shown(copied: Path, poolbench) -> None:
-    before = fingerprint(copied)
-    limited = f"ulimit -f 0; exec {sys.executable} -m harness report {copied}"
-    done = subprocess.run(
-        ["bash", "-c", limited],
-        cwd=poolbench.cwd,
-        env=dict(poolbench.environment()),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode in MEASURED, done.stderr
-    assert "pool_size 5" in done.stdout
-    assert "report.html:" not in done.stdout
-    for name in ("report.html", "summary.csv"):
-        assert f"warning: {copied / name} was not written: File too large." in done.stderr
-    assert fingerprint(copied) == before
-
-
-def test_a_run_of_a_newer_version_is_shown_with_a_warning(copied: Path, poolbench) -> None:
-    store = RunStore.open(copied)
-    content = (copied / "run.json").read_bytes().replace(b'"poolbench_version": "', b'"poolbench_version": "99.')
-    store.write("run.json", content)
-    store.write("run.json.sha256", hashlib.sha256(content).hexdigest().encode())
-    done = poolbench("report", str(copied))
-    assert done.returncode in MEASURED, done.stderr
-    assert "warning: the run was made by poolbench 99." in done.stderr
-
-
-def test_a_table_on_a_terminal_that_knows_no_dash(copied: Path, poolbench) -> None:
-    plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "COLUMNS": "40"}
-    done = subprocess.run(
-        [sys.executable, "-m", "harness", "report", str(copied)],
-        cwd=poolbench.cwd,
-        env=dict(poolbench.environment()) | plain,
-        capture_output=True,
-        check=False,
-    )
-    assert done.returncode in MEASURED, done.stderr
-    assert b"Traceback" not in done.stderr
-    assert done.stdout.isascii()
-
-
-def test_the_log_that_a_message_names_is_there(poolbench, small: Callable[..., str]) -> None:
-    poolbench.write("broken_app.py", "print('warming up the flux')\nraise RuntimeError('no flux capacitor')\n")
-    text = small(("[load]", '[target]\napp = "broken_app:app"\n\n[load]'))
-    done = poolbench("run", poolbench.write("broken.toml", text))
-    assert done.returncode == 5, done.stderr
-    (log,) = {word.rstrip(".") for word in done.stderr.split() if word.rstrip(".").endswith(".log")}
-    assert "warming up the flux" in Path(log).read_text()
-    assert poolbench("report").returncode == 2
 
 
 def in_mid_load(poolbench, small: Callable[..., str]) -> tuple[subprocess.Popen[str], int]:

@@ -70,6 +70,9 @@ def test_target_that_never_becomes_healthy(poolbench, small: Callable[..., str])
     assert done.returncode == 5, done.stderr
     assert "no flux capacitor" in done.stderr
     assert "harness/cli/" not in done.stderr
+    (log,) = {word.rstrip(".") for word in done.stderr.split() if word.rstrip(".").endswith(".log")}
+    assert "warming up the flux" in Path(log).read_text()
+    assert poolbench("report").returncode == 2
 
 
 @pytest.mark.postgres
