@@ -4,8 +4,10 @@
 and a head for each known change (`KINDS`), as many blocks as two stages may take. `python -m benchmarks.gate live N`
 runs N gates without a change as a user would, which end after their first stage unless it raises an alarm. Both add
 what they measured, with machine and time, to `benchmarks/gate_jobs.jsonl`: the figures of every launch.
-`python -m benchmarks gate` replays that file: of each recording and change the gate is given the blocks it asks for,
-and its verdict counted. That takes seconds and measures nothing.
+`python -m benchmarks.gate counts N` records N single blocks of a service whose requests take what depends on data, on a
+cache and on chance, with a head that takes one statement more, in `benchmarks/gate_counts.jsonl`.
+`python -m benchmarks gate` replays both: of each recording and change the gate is given the blocks it asks for, and its
+verdict counted. That takes seconds and measures nothing.
 
 Bounds count recordings, which are independent, and never what is resampled from them; the changes of one recording
 share its base. Resampled are jobs without a change whose labels are drawn anew, block by block: that has many more
@@ -32,7 +34,7 @@ from harness.analyse.launches import measure_launches
 from harness.analyse.runs import outcomes_of
 from harness.domain.events import Note
 from harness.domain.experiment import Cell, Experiment, Gate, Rule
-from harness.domain.gate import BASE, BASE_AGAIN, HEAD, Figure, Figures, GateVerdict
+from harness.domain.gate import BASE, BASE_AGAIN, HEAD, Figure, Figures, GateVerdict, RuleVerdict, Taken
 from harness.domain.load import launch_of
 from harness.domain.strategy import Outcome
 from harness.profiles import this_machine
@@ -40,6 +42,7 @@ from harness.store import RunStore
 from harness.strategies import StrategyName
 
 RECORDED = Path(__file__).with_name("gate_jobs.jsonl")
+COUNTS_RECORDED = Path(__file__).with_name("gate_counts.jsonl")
 MOST = 7
 """blocks of a stage of a recorded job, at most; it has two"""
 NOTHING = "none"
@@ -82,6 +85,21 @@ LIVE = """
 stage_limit_s = 90
 [[gate.rule]]
 metric = "cpu_ms_per_request"
+"""
+COUNTS = """
+schema_version = 1
+name = "counts"
+[target]
+app = "benchmarks.varying_app:make_app"
+dir = "{dir}"
+[load]
+scenario = "{dir}/benchmarks/varying_locustfile.py"
+rate_rps = 80
+warmup_s = 0.5
+measure_s = 3
+[design]
+launches = 1
+seed = {seed}
 """
 LIVE_S = 2.5
 """of load that a launch of a live gate is measured for: such a gate takes a minute and a half"""
@@ -163,6 +181,7 @@ def measure() -> Mapping[str, Any]:
             for own in verdict.rules
         ),
         "exact_compared": len(exact),
+        "counts_of_one_block": _counts_of_one_block(list(read_recordings(COUNTS_RECORDED))),
         "plain_threshold": {kind: _plain(jobs, kind) for kind in (NOTHING, "p95+10%", "p95+20%")},
         "locomotive": {kind: _locomotive(jobs, kind) for kind in (NOTHING, "p95+10%", "p95+20%")},
         "blocks": {kind: _median_blocks(verdicts, kind) for kind in (NOTHING, "p95+20%")},
@@ -213,6 +232,47 @@ Verdicts = Sequence[tuple[Job, GateVerdict, int]]
 def _found(verdicts: Verdicts, kind: str) -> Mapping[str, int]:
     own = [verdict.verdict == "regressed" for job, verdict, _ in verdicts if job.kind == kind]
     return {"jobs": len(own), "found": sum(own)}
+
+
+def _counts_of_one_block(recordings: Sequence[Recording]) -> Mapping[str, Any]:
+    """Of a service whose counts vary, with one launch of each side: more statements found, by endpoint, and any count
+    of the others said to have grown, whichever of three equal launches is the head."""
+    more = [own for recording in recordings for own in _exact(recording.job("statement"))]
+    asked = [own for own in more if own.metric == "statements_per_request"]
+    alike = [
+        own
+        for recording in recordings
+        for head in (NOTHING, BASE, BASE_AGAIN)
+        for own in _exact(_with_head(recording.job(NOTHING), head))
+    ]
+    return {
+        "jobs": len(recordings),
+        "found": {
+            endpoint: _share([own.verdict == "regressed" for own in asked if own.endpoint == endpoint])
+            for endpoint in dict.fromkeys(own.endpoint for own in asked)
+        },
+        "invented": sum(own.verdict == "regressed" for own in alike),
+        "compared": len(alike),
+    }
+
+
+def _exact(job: Job) -> list[RuleVerdict]:
+    return [own for own in analyse.judge(GATE, job.outcomes, most=1).rules if own.kind == "exact"]
+
+
+def _with_head(job: Job, arm: str) -> Job:
+    """The job with another of its launches for the head."""
+    if arm == NOTHING:
+        return job
+    cells = {own.launch.cell.arm: own.launch.cell for own in job.outcomes}
+    turned = {arm: cells[HEAD], HEAD: cells[arm]}
+    return replace(
+        job,
+        outcomes=tuple(
+            replace(own, launch=launch_of(turned.get(own.launch.cell.arm, own.launch.cell), own.launch.block))
+            for own in job.outcomes
+        ),
+    )
 
 
 def _effect(jobs: Sequence[Job], kind: str) -> Mapping[str, float]:
@@ -358,6 +418,16 @@ def record_live(results: Path) -> Recording:
     return replace(found, live=True, most=sides.design.launches, outcomes=heads)
 
 
+def record_counts(results: Path) -> Recording:
+    """Measure one block of a service whose counts vary: the base twice, the same again, and one statement more."""
+    root = Path(__file__).parents[1]
+    experiment = plan.parse_experiment(COUNTS.format(dir=root, seed=_seed()), source="counts")
+    injected: dict[str, Mapping[str, str]] = {NOTHING: {}, "statement": {"target.env.MORE": "1"}}
+    alike: dict[str, Mapping[str, Any]] = {BASE: {}, BASE_AGAIN: {}}
+    found = _recorded(replace(experiment, arms=alike | injected), injected, results)
+    return replace(found, most=1, rate_rps=experiment.load.rate_rps or 0.0)
+
+
 def _recorded(experiment: Experiment, injected: Mapping[str, Mapping[str, Any]], results: Path) -> Recording:
     recorded_utc, began_s = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), time.monotonic()
     load_average = os.getloadavg()[0]
@@ -377,8 +447,11 @@ def _recorded(experiment: Experiment, injected: Mapping[str, Mapping[str, Any]],
 
 
 def _experiment(more: str = "") -> Experiment:
-    seed = random.SystemRandom().randrange(1 << 30)
-    return plan.parse_experiment(EXPERIMENT.format(rate_rps=RATE_RPS, seed=seed) + more, source="gate")
+    return plan.parse_experiment(EXPERIMENT.format(rate_rps=RATE_RPS, seed=_seed()) + more, source="gate")
+
+
+def _seed() -> int:
+    return random.SystemRandom().randrange(1 << 30)
 
 
 def _change(kind: str, pilots: Sequence[Outcome]) -> Mapping[str, str]:
@@ -425,11 +498,17 @@ def cells_of(kinds: Sequence[str]) -> Mapping[str, Cell]:
 def _figures(launch: Mapping[str, Any]) -> Figures:
     return {
         metric: {
-            endpoint: Figure(value=figure[0], raised=figure[1], leg=figure[2])
-            for endpoint, figure in by_endpoint.items()
+            endpoint: Figure(value=value, raised=raised, leg=leg, taken=_taken(*counted))
+            for endpoint, (value, raised, leg, *counted) in by_endpoint.items()
         }
         for metric, by_endpoint in launch["figures"].items()
     }
+
+
+def _taken(*counted: Sequence[Sequence[float]]) -> Taken | None:
+    """How many requests took how many; of what was recorded before that was kept, and of times, None."""
+    used, fresh = (tuple((value, int(requests)) for value, requests in own) for own in counted or ((), ()))
+    return Taken(used=used, fresh=fresh) if counted else None
 
 
 def as_line(recording: Recording) -> str:
@@ -440,7 +519,10 @@ def as_line(recording: Recording) -> str:
             "block": own.launch.block,
             "figures": {
                 metric: {
-                    endpoint: [round(part, 5) for part in (figure.value, figure.raised, figure.leg)]
+                    endpoint: [
+                        *(round(part, 5) for part in (figure.value, figure.raised, figure.leg)),
+                        *([] if figure.taken is None else [figure.taken.used, figure.taken.fresh]),
+                    ]
                     for endpoint, figure in by_endpoint.items()
                 }
                 for metric, by_endpoint in own.figures.items()
@@ -453,18 +535,21 @@ def as_line(recording: Recording) -> str:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """`python -m benchmarks.gate record` or `live N`: measure, and add it to what is recorded."""
+    """`python -m benchmarks.gate record`, `live N` or `counts N`: measure, and add it to what is recorded."""
+    file_path = RECORDED
     match list(arguments):
         case ["record"]:
             measures = [record]
         case ["live", count] if count.isdigit():
             measures = [record_live] * int(count)
+        case ["counts", count] if count.isdigit():
+            measures, file_path = [record_counts] * int(count), COUNTS_RECORDED
         case _:
-            raise SystemExit("python -m benchmarks.gate record, or python -m benchmarks.gate live N")
+            raise SystemExit("python -m benchmarks.gate record, live N or counts N")
     for own in measures:
         with tempfile.TemporaryDirectory(prefix="poolbench-gate-") as folder:
             recording = own(Path(folder))
-        with RECORDED.open("a") as file:
+        with file_path.open("a") as file:
             file.write(as_line(recording) + "\n")
         print(f"{len(recording.outcomes)} launches in {recording.seconds:.0f} s", flush=True)
 

@@ -10,7 +10,7 @@ import numpy as np
 from harness.analyse.count_shift import mean_of
 from harness.analyse.gate import blocks_wanted, judge
 from harness.domain.experiment import Cell, DatabaseSpec, Gate, Load, Pool, Session, Target
-from harness.domain.gate import BASE, BASE_AGAIN, HEAD, Figure, Figures, GateVerdict, Histogram
+from harness.domain.gate import BASE, BASE_AGAIN, HEAD, Figure, Figures, GateVerdict, Histogram, Taken
 from harness.domain.load import launch_of
 from harness.domain.strategy import Outcome
 
@@ -46,7 +46,8 @@ def figures(
     """`took`: how many requests took how many statements; `statements`: of runs that know only the mean."""
     counted = {endpoint: Figure(value=value) for endpoint, value in (statements or {}).items()}
     counted |= {
-        endpoint: Figure(value=mean_of(histogram), histogram=histogram) for endpoint, histogram in (took or {}).items()
+        endpoint: Figure(value=mean_of(histogram), taken=Taken(used=histogram))
+        for endpoint, histogram in (took or {}).items()
     }
     return {
         "p95_ms": {"*": Figure(value=p95_ms, raised=raised, leg=leg)},

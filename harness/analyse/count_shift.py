@@ -8,7 +8,7 @@ are two proofs, and one will do:
   once in ten thousand if each request drew what it takes by itself (Fisher's exact test).
 - *Request for request*: the equal launches of each block agree in how many requests took how many, which requests that
   draw what they take would do once in ten thousand: so it follows from the arrivals. Then a head that takes more at
-  some ranks and less at none takes more.
+  some ranks, and less at few or none, takes more.
 
 What would deceive both is said in docs/decisions/0022-whole-distributions-are-compared.md.
 """
@@ -17,15 +17,17 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from harness.domain.gate import Histogram
+from harness.domain.gate import Histogram, Taken
 
 CHANCE = 1e-4
 LEAST_SHARE = 0.1
 """of the requests of each launch that take more: less of it may be a token that was renewed, or a cache that was"""
 BEYOND_NOISE = 3
+FEWEST = 1.5
+"""requests that would have had to go from the least to the most that is taken: one alone may be chance"""
 SAME = 1e-9
 
 
@@ -45,12 +47,26 @@ class CountBlock:
         return all(moved(one, other) == (0.0, 0.0) for other in self.bases[1:])
 
 
+def settled(side: Sequence[Taken], others: Sequence[Taken] = ()) -> tuple[Histogram, ...]:
+    """What requests of equal launches took, those with a fresh connection only where others took as much, if only in
+    the launches beside them.
+
+    Where none had another, all of them; launches of which nothing is left are left out.
+    """
+    known = {value for own in (*side, *others) for value, _ in own.used}
+    kept = (
+        pooled([own.used, [each for each in own.fresh if each[0] in known or not any(one.used for one in side)]])
+        for own in side
+    )
+    return tuple(histogram for histogram in kept if histogram)
+
+
 def mean_of(histogram: Histogram) -> float:
     """What an average request took."""
     return sum(value * count for value, count in histogram) / _requests(histogram)
 
 
-def pooled(histograms: Sequence[Histogram]) -> Histogram:
+def pooled(histograms: Iterable[Sequence[tuple[float, int]]]) -> Histogram:
     """The requests of several launches together."""
     total: Counter[float] = Counter()
     for histogram in histograms:
@@ -118,8 +134,17 @@ def _is_more_request_for_request(blocks: Sequence[CountBlock], allowed: float) -
         return False
     if sum(_log_chance_of_agreement(block.bases[0], block.bases[1]) for block in blocks) > math.log(CHANCE):
         return False
-    pairs = (moved(block.bases[0], head, allowed) for block in blocks for head in block.heads)
-    return all(more >= LEAST_SHARE and less == 0 for more, less in pairs)
+    return all(_is_more_throughout(block.bases[0], head, allowed) for block in blocks for head in block.heads)
+
+
+def _is_more_throughout(base: Histogram, head: Histogram, allowed: float) -> bool:
+    """Whether ranks say that the head takes more, and a request or two that take otherwise could not make it so."""
+    if _requests(head) != _requests(base):  # one is missing, and all ranks beyond it have moved
+        return False
+    more, less = moved(base, head, allowed)
+    gained = (mean_of(head) - mean_of(base) - allowed) * _requests(head)
+    widest = base[-1][0] - base[0][0]
+    return more >= max(LEAST_SHARE, BEYOND_NOISE * less) and gained >= FEWEST * widest
 
 
 def _requests(histogram: Sequence[tuple[float, int]]) -> int:

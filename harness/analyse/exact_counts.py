@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from harness.analyse.measured import ALL
-from harness.domain.gate import Histogram
+from harness.domain.gate import Histogram, Taken
 from harness.domain.load import Segment
 
 COUNTED = ("statements", "transactions", "checkouts", "round_trips")
@@ -26,17 +26,14 @@ def exact_of(counts: pd.DataFrame, segments: Sequence[Segment]) -> Mapping[str, 
     return {endpoint: _per_request(own) for endpoint, own in rows.items()}
 
 
-def histograms_of(counts: pd.DataFrame, segments: Sequence[Segment]) -> Mapping[str, Mapping[str, Histogram]]:
+def taken_of(counts: pd.DataFrame, segments: Sequence[Segment]) -> Mapping[str, Mapping[str, Taken]]:
     """How many requests of these segments took how many, likewise.
 
-    Left out are requests that had a fresh connection, unless all of an endpoint had, and round trips that a statement
-    takes at its first use of one. Without what is not known, because requests were too unlike, the driver does not show
-    it, or the run was made before it was kept.
+    Left out are round trips that a statement takes the first time that a connection meets it. Without what is not
+    known, because requests were too unlike, the driver does not show it, or the run was made before it was kept.
     """
     rows = _by_endpoint(counts, segments)
-    return {
-        endpoint: _histograms([row for row in own if row["fresh"] is False] or own) for endpoint, own in rows.items()
-    }
+    return {endpoint: _taken(own) for endpoint, own in rows.items()}
 
 
 _Row = Mapping[Any, Any]
@@ -60,15 +57,21 @@ def _per_request(rows: Sequence[_Row]) -> Mapping[str, float]:
     return {f"{name}_per_request": float(sum(row[name] for row in rows)) / requests for name in COUNTED}
 
 
-def _histograms(rows: Sequence[_Row]) -> Mapping[str, Histogram]:
+def _taken(rows: Sequence[_Row]) -> Mapping[str, Taken]:
     if not all(row["alike"] is True for row in rows):
         return {}
-    found: dict[str, Histogram] = {}
-    for name in COUNTED:
-        taken: Counter[float] = Counter()
-        for row in rows:
-            first = row["first_round_trips"] if name == "round_trips" else 0
-            taken[(row[name] - first) / row["requests"]] += row["requests"]
-        if not any(map(math.isnan, taken)):
-            found[f"{name}_per_request"] = tuple(sorted(taken.items()))
-    return found
+    used, fresh = ([row for row in rows if row["fresh"] is kind] for kind in (False, True))
+    found = {name: Taken(used=_histogram(used, name), fresh=_histogram(fresh, name)) for name in COUNTED}
+    return {
+        f"{name}_per_request": own
+        for name, own in found.items()
+        if not any(math.isnan(value) for value, _ in (*own.used, *own.fresh))
+    }
+
+
+def _histogram(rows: Sequence[_Row], name: str) -> Histogram:
+    taken: Counter[float] = Counter()
+    for row in rows:
+        first = row["first_round_trips"] if name == "round_trips" else 0
+        taken[(row[name] - first) / row["requests"]] += row["requests"]
+    return tuple(sorted(taken.items()))

@@ -16,18 +16,18 @@ How many launches a stage needs follows from the spread of its first five blocks
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from statistics import fmean
 from typing import Literal
 
-from harness.analyse.count_shift import CountBlock, mean_of, moved, share_that_takes_more
+from harness.analyse.count_shift import CountBlock, mean_of, moved, settled, share_that_takes_more
 from harness.analyse.measured import ALL
 from harness.analyse.metrics import Metric, metric_named
 from harness.analyse.sides import EXACT, SHARES_AND_COUNTS, Contrast, contrast, figure, noise_of, sides_of
 from harness.domain.experiment import Gate
-from harness.domain.gate import BASE, BASE_AGAIN, HEAD, Decision, Figure, GateVerdict, RuleVerdict, Why
+from harness.domain.gate import BASE, BASE_AGAIN, HEAD, Decision, Figure, GateVerdict, Histogram, RuleVerdict, Why
 from harness.domain.rate import rate_share
 from harness.domain.strategy import Outcome
 from harness.errors import UsageError
@@ -519,28 +519,37 @@ def _counts(rule: Judge, sides: Sides, *, paired: bool) -> Iterator[_Count]:
         heads, bases = list(found[HEAD].values()), [*found[BASE].values(), *found[BASE_AGAIN].values()]
         if not heads or not bases:
             continue
-        known = all(own.histogram for own in (*heads, *bases))
-        base, head = (
-            tuple(mean_of(own.histogram) if known and own.histogram else own.value for own in side)
-            for side in (bases, heads)
+        blocks = _count_blocks(found, paired=paired)
+        yield _Count(
+            endpoint=endpoint,
+            base=_means(own for block in blocks for own in block.bases) or tuple(own.value for own in bases),
+            head=_means(own for block in blocks for own in block.heads) or tuple(own.value for own in heads),
+            max_increase=rule.max_increase,
+            blocks=blocks,
         )
-        blocks = _count_blocks(found, paired=paired) if known else ()
-        yield _Count(endpoint=endpoint, base=base, head=head, max_increase=rule.max_increase, blocks=blocks)
+
+
+def _means(histograms: Iterable[Histogram]) -> tuple[float, ...]:
+    return tuple(map(mean_of, histograms))
 
 
 def _count_blocks(found: Mapping[str, Mapping[int, Figure]], *, paired: bool) -> tuple[CountBlock, ...]:
-    """Launches that met the same arrivals; sides that were measured apart are one block."""
-    together = [[block] for block in found[HEAD]] if paired else [sorted(set().union(*found.values()))]
-    several = (
-        CountBlock(
-            bases=tuple(
-                found[arm][block].histogram or () for arm in (BASE, BASE_AGAIN) for block in own if block in found[arm]
-            ),
-            heads=tuple(found[HEAD][block].histogram or () for block in own if block in found[HEAD]),
-        )
-        for own in together
+    """Launches that met the same arrivals; sides that were measured apart are one block. None where one launch does not
+    know how many requests took how many."""
+    taken = {arm: {block: own.taken for block, own in side.items()} for arm, side in found.items()}
+    if any(own is None for side in taken.values() for own in side.values()):
+        return ()
+    together = (
+        [[block] for block in found[HEAD]] if paired else [sorted({*found[BASE], *found[BASE_AGAIN], *found[HEAD]})]
     )
-    return tuple(block for block in several if block.bases)
+    found_blocks = []
+    for blocks in together:
+        base, head = (
+            [own for arm in arms for block in blocks if (own := taken[arm].get(block)) is not None]
+            for arms in ((BASE, BASE_AGAIN), (HEAD,))
+        )
+        found_blocks.append(CountBlock(bases=settled(base, head), heads=settled(head, base)))
+    return tuple(block for block in found_blocks if block.bases and block.heads)
 
 
 def _together(rules: Sequence[RuleVerdict]) -> Decision:

@@ -23,7 +23,7 @@ from harness.analyse.arrays import NEVER, Floats, Times, Where
 from harness.analyse.certificate import certificate_of
 from harness.analyse.cliffs import OneProcess, process_of
 from harness.analyse.estimate import quantile, quantile_of, quantiles
-from harness.analyse.exact_counts import exact_of, histograms_of
+from harness.analyse.exact_counts import exact_of, taken_of
 from harness.analyse.failures import failures_of, logged_around
 from harness.analyse.holds import measured_holds, of_segments
 from harness.analyse.lateness import without_generator_ms
@@ -58,7 +58,7 @@ from harness.analyse.waits import Readings, Waits, waits_of
 from harness.analyse.windows import Windows, loaded_segments, measured_segments, windows
 from harness.domain.evidence import OUTCOMES, Certificate, Evidence, Run, Trial
 from harness.domain.experiment import Slo
-from harness.domain.gate import Histogram
+from harness.domain.gate import Taken
 
 SHARES = (0.50, 0.90, 0.95, 0.99)
 CDF_SHARES: Floats = np.concatenate([np.arange(0.0, 0.9, 0.01), np.arange(0.9, 0.99, 0.002), np.linspace(0.99, 1, 65)])
@@ -138,8 +138,8 @@ class LaunchFigures:
     """what the way to a service and back took of 95 in a hundred null requests, at most; NaN where there were none"""
     exact: Mapping[str, Mapping[str, float]]
     """what an average request took of the database, by endpoint and metric; empty where the probe counted none"""
-    histograms: Mapping[str, Mapping[str, Histogram]]
-    """how many requests took how many, likewise, without first uses of a connection"""
+    taken: Mapping[str, Mapping[str, Taken]]
+    """how many requests took how many, likewise"""
     failures: Counter[tuple[str, str, int, str]]
     """of requests, by endpoint, outcome, status and message"""
     logged: Counter[str]
@@ -339,7 +339,7 @@ def launch_figures(evidence: Evidence, rows: pd.DataFrame, owners: Mapping[str, 
         leg_ms=tuple(map(leg.at_most_ms, SHARES)),
         leg_p95_ms=leg.at_most_ms(0.95) if leg.known else math.nan,
         exact=exact,
-        histograms=histograms_of(counts, counted),
+        taken=taken_of(counts, counted),
         failures=failures,
         logged=logged,
         empty=arrivals.empty,

@@ -44,8 +44,8 @@ def _counted(launch: LaunchFigures) -> list[str]:
 
 def _figure(metric: Metric, launch: LaunchFigures, endpoint: str) -> Figure:
     raised, leg = raised_by(metric, launch, endpoint)
-    histogram = launch.histograms.get(endpoint, {}).get(metric.name)
-    return Figure(value=metric.of(launch, endpoint), raised=raised, leg=leg, histogram=histogram)
+    taken = launch.taken.get(endpoint, {}).get(metric.name)
+    return Figure(value=metric.of(launch, endpoint), raised=raised, leg=leg, taken=taken)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,6 +25,16 @@ Histogram = tuple[tuple[float, int], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Taken:
+    """What requests of a launch took of something, without first uses."""
+
+    used: Histogram
+    """those that had no fresh connection"""
+    fresh: Histogram = ()
+    """those that had one"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Figure:
     """A metric of one launch, as a strategy may know it."""
 
@@ -34,8 +44,8 @@ class Figure:
     """by how much, as a log, the instrument can have raised it by itself, at most"""
     leg: float = 0.0
     """likewise, the way to the service and back beyond that: the machine's, and so common to both sides"""
-    histogram: Histogram | None = None
-    """of an exact metric, of requests whose connection was not fresh, without first uses; None where it is not known"""
+    taken: Taken | None = None
+    """of an exact metric, how many requests took how many; None where it is not known"""
 
 
 Figures = Mapping[str, Mapping[str, Figure]]

@@ -68,7 +68,7 @@ class Account:
     round_trips: float
     """how often the driver sent something and waited for the answer; dialling not included; may be UNKNOWN"""
     first_round_trips: int
-    """of these, what a statement takes the first time that its connection meets it: being prepared, types looked up"""
+    """of these, what a connection takes for itself: a statement prepared and types looked up as it meets them first"""
     fresh: bool
     """it had a connection that no request had had before"""
     held: int

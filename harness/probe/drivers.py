@@ -9,8 +9,8 @@ cache, types looked up), so it is not computed from outside:
   leaving AUTOCOMMIT resets. Where these do not say (server-side cursors, an error that is not the server's), UNKNOWN;
 - of any other driver, transactions and round trips are UNKNOWN.
 
-Of these, what a statement takes the first time that a connection meets it is told apart: which of a service's requests
-that is depends on which connection it was given.
+Of these, what a statement takes the first time that a connection meets it is told apart, and what psycopg prepares and
+forgets by its count of uses: which of a service's requests that is depends on which connection it was given.
 
 Exchanges on connections that the app got from asyncpg or psycopg past SQLAlchemy belong to its requests as well.
 """
@@ -104,6 +104,8 @@ def _psycopg() -> Iterator[tuple[Any, str, Any]]:
             yield module, "execute", counted
     connection = sys.modules["psycopg._connection_base"].BaseConnection
     yield connection, "_get_tx_start_command", _begin(connection._get_tx_start_command)
+    if hasattr(connection, "_deallocate"):
+        yield connection, "_deallocate", _deallocating(connection._deallocate)
     cursor = sys.modules["psycopg._cursor_base"].BaseCursor
     if hasattr(cursor, "_send_prepare"):
         yield cursor, "_send_prepare", _preparing(cursor._send_prepare)
@@ -188,10 +190,25 @@ def _preparing(plain: Method) -> Method:
     def send_prepare(cursor: Any, name: bytes, query: Any) -> None:
         plain(cursor, name, query)
         account = current.get()
-        if account is not None and cursor._conn._pipeline is None and _is_first(cursor._conn, query.query):
+        if account is None or cursor._conn._pipeline is not None:
+            return
+        if _is_first(cursor._conn, query.query) or cursor._conn.prepare_threshold:
             account.first_round_trips += 1
 
     return send_prepare
+
+
+def _deallocating(plain: Method) -> Method:
+    """Of psycopg, which forgets what it prepared with each ROLLBACK, and prepares it again after some uses: what that
+    takes depends on what others did on the connection, unless it prepares everything at once."""
+
+    def deallocate(connection: Any, *arguments: Any) -> Iterator[Any]:
+        account = current.get()
+        if account is not None and connection._pipeline is None and connection.prepare_threshold:
+            account.first_round_trips += 1
+        return plain(connection, *arguments)  # type: ignore[no-any-return]  # a generator
+
+    return deallocate
 
 
 def _is_first(connection: Any, text: object) -> bool:

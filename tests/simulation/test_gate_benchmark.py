@@ -13,7 +13,7 @@ import pytest
 
 from benchmarks import gate
 from benchmarks.gate import MOST, NOTHING, Job, Recording, as_line, read_recordings, replay, swaps, upper_bound
-from harness.domain.gate import BASE, BASE_AGAIN, HEAD, Figure
+from harness.domain.gate import BASE, BASE_AGAIN, HEAD, Figure, Taken
 from harness.domain.load import launch_of
 from harness.domain.strategy import Outcome
 
@@ -39,7 +39,10 @@ def recording(
             counted = 3.0 if arm == "statement" else 2.0
             figures |= {
                 "error_rate": {"*": Figure(value=0.0)},
-                "statements_per_request": {"GET /a 200": Figure(value=counted)},
+                "statements_per_request": {
+                    "GET /a 200": Figure(value=counted, taken=Taken(used=((counted, 120),), fresh=((counted, 3),))),
+                    "GET /b 200": Figure(value=counted),
+                },
             }
             outcomes.append(Outcome(launch=launch_of(cell, block), sitting=block, figures=figures))
     return Recording(
@@ -77,6 +80,8 @@ def test_a_recording_is_read_as_it_was_measured(recorded: Path) -> None:
     assert {own.launch.id for own in first.outcomes} == {own.launch.id for own in made.outcomes}
     one, other = (own.outcomes[5].figures["p95_ms"]["*"].value for own in (first, made))
     assert one == pytest.approx(other, rel=1e-4)
+    counted = [own.outcomes[5].figures["statements_per_request"] for own in (first, made)]
+    assert counted[0] == counted[1]
 
 
 def test_a_job_has_the_base_and_one_head() -> None:

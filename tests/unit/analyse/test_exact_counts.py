@@ -8,9 +8,9 @@ from types import ModuleType
 import pandas as pd
 import pytest
 
-from harness.analyse.exact_counts import COUNTED, exact_of, histograms_of
+from harness.analyse.exact_counts import COUNTED, exact_of, taken_of
 from harness.domain.evidence import COUNT_COLUMNS, no_counts
-from harness.domain.gate import Histogram
+from harness.domain.gate import Histogram, Taken
 
 ROWS = [
     # segment, method, route, status, requests, statements, transactions, checkouts, round_trips, of them first uses,
@@ -58,25 +58,30 @@ def test_only_the_segments_given_count(build: ModuleType) -> None:
 @pytest.mark.parametrize(
     ("endpoint", "round_trips", "statements"),
     [
-        ("GET /heroes/{hero_id} 200", ((3, 39),), ((1, 39),)),  # neither what was fresh, nor the first use
-        ("GET /heroes/{hero_id} 404", ((3, 1),), ((2, 1),)),  # nothing but what was fresh
-        ("PATCH /heroes/{hero_id} 200", ((7, 4),), ((3, 4),)),
-        ("GET /rosters 200", None, ((11, 4),)),  # the driver did not show it in every segment
+        ("GET /heroes/{hero_id} 200", (((3, 39),), ((3, 1),)), (((1, 39),), ((1, 1),))),  # without the first use
+        ("GET /heroes/{hero_id} 404", ((), ((3, 1),)), ((), ((2, 1),))),
+        ("PATCH /heroes/{hero_id} 200", (((7, 4),), ()), (((3, 4),), ())),
+        ("GET /rosters 200", None, (((11, 4),), ())),  # the driver did not show it in every segment
         ("GET /feed 200", None, None),  # requests too unlike to be kept apart
-        ("GET /heroes/{hero_id}", ((3, 39),), ((1, 39),)),
+        ("GET /heroes/{hero_id}", (((3, 39),), ((3, 2),)), (((1, 39),), ((1, 1), (2, 1)))),
     ],
 )
 def test_how_many_requests_took_how_many(
-    build: ModuleType, endpoint: str, round_trips: Histogram | None, statements: Histogram | None
+    build: ModuleType,
+    endpoint: str,
+    round_trips: tuple[Histogram, Histogram] | None,
+    statements: tuple[Histogram, Histogram] | None,
 ) -> None:
-    found = histograms_of(frame(ROWS), [build.segment(number) for number in (1, 2, 3)])[endpoint]
-    assert (found.get("round_trips_per_request"), found.get("statements_per_request")) == (round_trips, statements)
+    """Of requests that had no fresh connection, and of those that had."""
+    found = taken_of(frame(ROWS), [build.segment(number) for number in (1, 2, 3)])[endpoint]
+    for name, expected in (("round_trips", round_trips), ("statements", statements)):
+        assert found.get(f"{name}_per_request") == (expected and Taken(used=expected[0], fresh=expected[1]))
 
 
 def test_of_a_run_that_was_made_before_it_is_not_known(build: ModuleType) -> None:
     before = frame(ROWS).assign(fresh=math.nan, alike=math.nan, first_round_trips=math.nan)
     segments = [build.segment(number) for number in (1, 2, 3)]
-    assert not any(histograms_of(before, segments).values())
+    assert not any(taken_of(before, segments).values())
     pd.testing.assert_frame_equal(*(pd.DataFrame(exact_of(counts, segments)) for counts in (before, frame(ROWS))))
 
 
