@@ -141,6 +141,8 @@ def tunable(experiment: Experiment) -> Experiment:
             'tune.good_enough = "slo", and nothing is promised.',
             next_step="Say what is good enough: [slo] p95_ms = 100.",
         )
+    if asked.replicas is not None:
+        plan.fleet_of({"replicas": asked.replicas, "surge": asked.surge}, "[tune]")
     cells = plan.expand(experiment)
     if not any(analyse.fits(experiment, cell) for cell in cells):
         smallest = min(cells, key=lambda cell: cell.connection_ceiling or 0)

@@ -127,6 +127,7 @@ def test_a_size_whose_fleet_does_not_fit_is_never_launched() -> None:
         (("[load]", '[tune]\ngood_enough = "slo"\n[load]'), UsageError, "nothing is promised"),
         (("rate_rps = 50", 'model = "closed"\nusers = 4'), UsageError, "closed model"),
         (("max_overflow = 0", 'max_overflow = 0\npool_class = "null"'), UsageError, "has no size"),
+        (("[load]", '[tune]\nreplicas = 2\nsurge = "x"\n[load]'), UsageError, "surge"),
         (("[load]", "[tune]\nreplicas = 200\n[load]"), AnswerIsNo, "No size fits: 200 replicas of pool_size 1"),
     ],
 )
