@@ -44,10 +44,9 @@ LATE = 0.5
 """share of the blocks from which on a size that is shown is the answer, though a smaller one may be shown later"""
 BEYOND_LOOKS = 2
 """at sizes larger than the best seen, whether one is better still"""
-JOINS_FROM = 6
 GIVES_UP_FROM = 9
 HOPELESS = 4.0
-"""times the blocks there are, that a size would take to be shown, beyond which nothing larger is tried"""
+"""times the blocks there are, that a size would take to be shown, beyond which it gives way to a larger one"""
 SLO_BLOCKS = 5
 """fresh launches that have to meet the SLO, one after the other"""
 EXPECTED_WEIGHT = 3.0
@@ -215,10 +214,10 @@ def _race(race: Race, searched: _Searched) -> Generator[Look, Seen, Answer]:
             return Answer(stop="shown", place=shown, best=reference, dropped=frozenset(dropped))
         nearest = max(entrants, default=None)
         following = 1 + max((own for own in raced if own < reference), default=reference)
-        looks = math.inf if nearest is None else _blocks_needed(now, nearest, reference, margin, blocks)
-        if (nearest is None and following < reference) or (
-            looks > race.blocks and blocks >= JOINS_FROM and following < reference
-        ):
+        needed = {own: _blocks_needed(now, own, reference, margin, blocks) for own in entrants}
+        entrants = {own for own in entrants if own == nearest or needed[own] < HOPELESS * race.blocks}
+        looks = math.inf if nearest is None else needed[nearest]
+        if looks > race.blocks and following < reference:
             entrants.add(following)
         elif nearest is None or (looks > HOPELESS * race.blocks and blocks >= GIVES_UP_FROM):
             over = True
