@@ -229,7 +229,7 @@ def _sent_again(fitted: Fitted, own: Source, setting: Setting, cpu: float) -> _O
             setting.pool_timeout_s,
             dial_s=dial_s,
             handover_s=fitted.handover_s,
-            open_=setting.pool_size if own.prewarmed else 0,
+            open_=setting.pool_size,  # a warm-up opened them
         )
     wait_s, latency_s = wait_s[measured], (wait_s + rest_s)[measured]
     latency_s[latency_s > own.patience_s] = math.inf

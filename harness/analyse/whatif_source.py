@@ -74,7 +74,6 @@ class Source:
     pool: PoolTimes
     loop_lag_s: float
     """by which the event loop ran a timer late, on average; 0 where that was not seen"""
-    prewarmed: bool
     patience_s: float
     """of the client"""
     threads: int | None
@@ -178,7 +177,6 @@ def _source(evidence: Evidence, figures: LaunchFigures) -> Source | WhyDeclined:
         cpu=figures.waits.used["worker_cpu"],
         pool=pool,
         loop_lag_s=0.0 if times is None or math.isnan(times.loop_lag_ms) else times.loop_lag_ms / 1000,
-        prewarmed=trial.launch.cell.pool.pool_prewarm,
         patience_s=trial.launch.cell.load.request_timeout_s,
         threads=process.threads if process is not None and process.waits_in_threads else None,
     )

@@ -77,10 +77,7 @@ def launch(
     held = {"connections": 1, "requests": count, "holds": count, "statements": count}
     times = {"hold_s": (db_ms.sum() + idle_ms * count) / 1000, "query_s": db_ms.sum() / 1000}
     made = build.trial(
-        cell
-        or replace(
-            build.cell(pool=Pool(pool_size=size, max_overflow=0, pool_prewarm=True)), load=Load(rate_rps=rate_rps)
-        ),
+        cell or replace(build.cell(pool=Pool(pool_size=size, max_overflow=0)), load=Load(rate_rps=rate_rps)),
         block,
         rows,
         segments=[own],
@@ -229,9 +226,7 @@ def test_few_handovers_are_two_rounds_of_the_event_loop(build: ModuleType) -> No
 
 def queued(build: ModuleType, number: int, size: int, **changes: Any) -> TrialEvidence:
     """A cell whose requests did wait, exactly as long as the benchmarks' queue says."""
-    cell = replace(
-        build.cell(number, pool=Pool(pool_size=size, max_overflow=0, pool_prewarm=True)), load=Load(rate_rps=RATE_RPS)
-    )
+    cell = replace(build.cell(number, pool=Pool(pool_size=size, max_overflow=0)), load=Load(rate_rps=RATE_RPS))
     waitless = launch(build, size=size, cell=cell, **changes)
     due_s = list(arrival_offsets_s(segment(build)))
     rows = waitless.requests
