@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from benchmarks.queueing_truth import departures_s
@@ -27,7 +28,7 @@ from harness.domain.evidence import (
     AppliedProcess,
     TrialEvidence,
 )
-from harness.domain.experiment import Cell, Load, Pool
+from harness.domain.experiment import Cell, Load, Pool, Target
 from harness.domain.load import Segment, arrival_offsets_s
 from harness.domain.prediction import Asked, Curve
 
@@ -317,3 +318,83 @@ def test_what_a_dial_takes_is_known_from_those_under_load_alone(build: ModuleTyp
     assert predict(known, setting).wait_ms_p95 == pytest.approx(8)
     assert predict(unknown, setting).declined == "dials"
     assert predict(unknown, replace(setting, pool_size=20)).declined is None
+
+
+def with_trial(own: TrialEvidence, **changes: Any) -> TrialEvidence:
+    return replace(own, trial=replace(own.trial, **changes))
+
+
+def in_cell(build: ModuleType, **sections: Any) -> Cell:
+    return replace(build.cell(), **{"load": Load(rate_rps=RATE_RPS), **sections})
+
+
+def with_rows(build: ModuleType, own: TrialEvidence, **columns: Any) -> TrialEvidence:
+    """Other columns of its requests, and the ledger that a generator would have kept of these."""
+    rows = own.requests.assign(**columns)
+    return replace(with_trial(own, ledger=build.counted(own.trial.ledger, rows)), requests=rows)
+
+
+def test_sources_that_tell_nothing_are_declined_by_name(build: ModuleType) -> None:
+    own = launch(build)
+    number = np.arange(len(own.requests))
+    second = number % 50 == 1
+    told = {
+        "closed": launch(build, cell=in_cell(build, load=Load(model="closed", users=5))),
+        "no_pool": with_trial(own, applied=()),
+        "pgbouncer": launch(build, cell=in_cell(build, target=Target(pgbouncer=True))),
+        "several_requests": with_rows(build, own, sequence=second.astype(np.uint16), arrival=number - second),
+        "saturated": queued(build, 1, 2),
+        "failing": with_rows(build, own, outcome=pd.Categorical(np.where(number % 33 == 0, "error", "ok"))),
+    }
+    assert {why: fitted(build, [evidence]).declined for why, evidence in told.items()} == {why: why for why in told}
+
+
+def test_a_source_that_is_spoilt_is_left_out_where_another_is_not(build: ModuleType) -> None:
+    known = fitted(build, [queued(build, 1, 2), launch(build, cell=in_cell(build, id="c9"))])
+    assert (known.declined, len(known.sources)) == (None, 1)
+
+
+def test_of_what_is_asked_for_round_trips_and_threads_may_not_be_known(build: ModuleType) -> None:
+    own = launch(build)
+    known = fitted(build, [replace(own, counts=own.counts.assign(round_trips=math.nan))])
+    assert predict(known, replace(known.setting, rtt_ms=5.0)).declined == "round_trips"
+    assert predict(known, replace(known.setting, pool_size=4)).declined is None
+    in_threads = fitted(build, [with_trial(own, applied=(replace(own.trial.applied[0], is_async=False),))])
+    sizes = {size: predict(in_threads, replace(known.setting, pool_size=size)).declined for size in (39, 40)}
+    assert sizes == {39: None, 40: "threads"}
+
+
+def test_a_client_gives_up_as_well(build: ModuleType) -> None:
+    """After 0.3 s, which hardly a hold takes by itself; with the wait for three connections many do."""
+    known = fitted(build, [launch(build, cell=in_cell(build, load=Load(rate_rps=RATE_RPS, request_timeout_s=0.3)))])
+    due_s = np.array(list(arrival_offsets_s(segment(build))))
+    left_s = np.array(list(departures_s(due_s.tolist(), (holds_ms(len(due_s)) / 1000).tolist(), 3)))
+    found = {size: predict(known, replace(known.setting, pool_size=size)).failed for size in (40, 3)}
+    assert found == {40: 0.0, 3: pytest.approx(float(np.mean(left_s - due_s > 0.3)), abs=0.002)}
+    assert found[3] > 0.1
+
+
+def test_the_largest_of_several_pools_is_predicted_from(build: ModuleType) -> None:
+    small, large = (
+        launch(
+            build,
+            size=size,
+            mean_ms=mean_ms,
+            cell=in_cell(build, id=f"c{size}", pool=Pool(pool_size=size, max_overflow=0)),
+        )
+        for size, mean_ms in ((20, 60.0), (40, DB_MS))
+    )
+    known = fitted(build, [small, large])
+    found = predict(known, replace(known.setting, pool_size=8))
+    assert found.in_use == pytest.approx(RATE_RPS * holds_ms(2000).mean() / 1000, rel=0.05)
+
+
+def test_requests_that_take_no_connection_wait_for_none(build: ModuleType) -> None:
+    """Every other request asks for nothing: half of the load is in the queue, all of it in the latencies."""
+    own = launch(build)
+    idle = np.arange(len(own.requests)) % 2 == 1
+    rows = own.requests.assign(pool_ms=np.where(idle, 0.0, own.requests["pool_ms"]))
+    known = fitted(build, [replace(own, requests=rows)])
+    found = predict(known, replace(known.setting, pool_size=2))
+    assert found.in_use == pytest.approx(RATE_RPS / 2 * holds_ms(2000).mean() / 1000, rel=0.1)
+    assert found.utilisation < 0.9
