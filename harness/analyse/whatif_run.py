@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import product
@@ -27,6 +26,8 @@ SETTING_KEYS = {
 LADDER = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 15, 20, 25, 30, 40, 50, 70, 100, 150, 200, 300, 500)
 ENOUGH = 3.0
 """times as many connections as are out on average: more would hardly ever be used"""
+NO_CHANGE = 0.01
+"""Less of a hold than this is no change of it: near its limit a queue gets a tenth longer by that at most."""
 
 
 NOTHING_ASKED = Asked()
@@ -120,10 +121,7 @@ def _point(run: Run, fitted: Fitted, setting: Setting, launches: Sequence[Launch
     """A measured cell at one rate."""
     cell, predicted = launches[0].trial.launch.cell, predict(fitted, setting)
     latency_ms = over_launches(own.p95_ms for own in launches)
-    slowed: tuple[Slowed | None, float] = (None, math.nan)
-    if predicted.declined is None and not is_near(predicted.latency_ms_p95, latency_ms):
-        slowed = _slowed(predicted, latency_ms, [own for own in sources_of(run, launches) if isinstance(own, Source)])
-    return Point(
+    point = Point(
         cell_id=cell.id,
         label=cell.label,
         predicted=predicted,
@@ -131,21 +129,25 @@ def _point(run: Run, fitted: Fitted, setting: Setting, launches: Sequence[Launch
         wait_ms_p95=fmean(own.all.pool_p95_ms for own in launches),
         latency_ms_p95=latency_ms,
         failed=fmean(own.all.error_rate for own in launches),
-        slowed=slowed[0],
-        by_ms=slowed[1],
+        slowed=None,
     )
+    if predicted.declined is not None or is_near(predicted.latency_ms_p95, latency_ms):
+        return point
+    sources = [own for own in sources_of(run, launches) if isinstance(own, Source)]
+    return _explained(point, predict(fit_sources(sources), setting)) if sources else point
 
 
-def _slowed(predicted: Prediction, latency_ms: float, sources: Sequence[Source]) -> tuple[Slowed | None, float]:
-    """Why a cell is not as predicted, and by how much on average: asked of the cell's own requests.
+def _explained(point: Point, again: Prediction) -> Point:
+    """Say why a cell is not as predicted; `again` is what its own requests come to, sent through its pool once more.
 
-    Sent through its pool once more, they are as slow as they were if it is their holds; else it is the queue.
+    If that is what was measured it is its holds, or what its requests take beside, else the queue.
     """
-    if predicted.hold_ms is None or not sources:
-        return None, math.nan
-    again = predict(fit_sources(sources), predicted.setting)
-    if again.hold_ms is None or not is_near(again.latency_ms_p95, latency_ms):
-        return "queue", math.nan
+    predicted, latency_ms = point.predicted, point.latency_ms_p95
+    if again.hold_ms is None or predicted.hold_ms is None:
+        return replace(point, slowed="cpu" if again.declined == "worker_cpu" else None)
+    point = replace(point, again_ms=again.latency_ms_p95)
+    if not is_near(again.latency_ms_p95, latency_ms):
+        return replace(point, slowed="queue")
     longer: dict[Slowed, float] = {
         "database": again.hold_ms["database"] - predicted.hold_ms["database"],
         "loop": again.hold_ms["loop"] - predicted.hold_ms["loop"],
@@ -153,4 +155,6 @@ def _slowed(predicted: Prediction, latency_ms: float, sources: Sequence[Source])
     }
     sign = 1 if latency_ms > predicted.latency_ms_p95 else -1
     part = max(longer, key=lambda name: sign * longer[name])
-    return (part, longer[part]) if sign * longer[part] > 0 else ("queue", math.nan)
+    if sign * longer[part] < NO_CHANGE * sum(predicted.hold_ms.values()):
+        return replace(point, slowed="spread")
+    return replace(point, slowed=part, by_ms=longer[part])

@@ -91,10 +91,11 @@ def is_near(predicted_ms: float, measured_ms: float) -> bool:
     return abs(predicted_ms - measured_ms) <= max(NEAR * measured_ms, NEAR_MS)
 
 
-Slowed = Literal["database", "loop", "outside", "queue"]
+Slowed = Literal["database", "loop", "outside", "spread", "cpu", "queue"]
 """Why a cell is not as predicted. The first two, parts of its holds, were not as long as those of the source; outside:
-the rest of its latencies was not. queue: all of these were, or nearly, so it is that connections were not handed out in
-order, or that something stood still."""
+the rest of its latencies was not. spread: on average all were, or the other way about, so it is which requests had the
+long ones, or how they were handed on. cpu: a worker used more of its core than holds can be told for. queue: with its
+own holds it would have been otherwise as well: connections were not handed out in order, or something stood still."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +113,9 @@ class Point:
     slowed: Slowed | None
     """None where it is as predicted, or nothing was predicted"""
     by_ms: float = math.nan
-    """how much longer that part was than predicted, on average; NaN of the queue"""
+    """how much longer that part was than predicted, on average; NaN of the last three"""
+    again_ms: float = math.nan
+    """the p95 that its own requests come to, sent through its pool once more; NaN where they were not"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

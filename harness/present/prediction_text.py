@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import RenderableType
 from rich.text import Text
 
-from harness.domain.prediction import Curve, HoldPart, Point, Prediction, WhyDeclined
+from harness.domain.prediction import Curve, HoldPart, Point, Prediction, Slowed, WhyDeclined
 from harness.present.numbers import UNKNOWN, hold_text, number, percent
 from harness.present.phrases import percent_text
 from harness.present.terminal import Column, FittingTable
@@ -101,15 +101,16 @@ def parted_text(point: Point) -> str:
         "was predicted"
     )
     change = f"{hold_text(abs(point.by_ms))} {'longer' if point.by_ms > 0 else 'shorter'}"
-    match point.slowed:
-        case "queue":
-            return f"{said}: its holds were about as long, so that it is the queue that went otherwise."
-        case "database":
-            return f"{said}: in the database its holds were {change}."
-        case "loop":
-            return f"{said}: in the service itself (its own work, its event loop, its CPU) its holds were {change}."
-        case _:
-            return f"{said}: what its requests take beside wait and hold was {change}."
+    whys: Mapping[Slowed, str] = {
+        "database": f"in the database its holds were {change}",
+        "loop": f"in the service itself (its own work, its event loop, its CPU) its holds were {change}",
+        "outside": f"what its requests take beside wait and hold was {change}",
+        "spread": "its holds were as long on average, but others were the long ones",
+        "cpu": "a worker used more than 70 % of its core, so that its requests waited for the CPU",
+        "queue": f"its own requests, sent through its pool once more, come to {number(point.again_ms)} ms: "
+        "it is the queue that went otherwise",
+    }
+    return f"{said}: {whys[point.slowed]}."
 
 
 def size_rows(curve: Curve) -> list[SizeRow]:

@@ -56,6 +56,7 @@ def launch(
     mean_ms: float = DB_MS,
     cpu: float = CPU,
     idle_ms: float = 0.0,
+    drawn_ms: np.ndarray | None = None,
     size: int = 40,
     block: int = 1,
     cell: Cell | None = None,
@@ -64,7 +65,7 @@ def launch(
     """A launch in whose pool nobody waited; `idle_ms` of each hold nothing is asked of the database."""
     own = segment(build, rate_rps)
     due_s = list(arrival_offsets_s(own))
-    db_ms = holds_ms(len(due_s), mean_ms)
+    db_ms = holds_ms(len(due_s), mean_ms) if drawn_ms is None else drawn_ms
     rows = build.rows(
         db_ms + idle_ms + 0.01,
         every_ms=1000 * MEASURE_S / len(due_s),
@@ -266,15 +267,19 @@ def test_what_slowed_a_cell_is_named_from_its_own_requests(build: ModuleType) ->
         queued(build, 3, 4, idle_ms=5.0),
         queued(build, 4, 4),
     )
+    busy = queued(build, 5, 4, idle_ms=5.0, cpu=0.8)
+    together_ms = np.sort(holds_ms(len(queue.requests)))  # the same holds, but the long ones one after another
+    clumped = queued(build, 6, 4, drawn_ms=together_ms)
     stalled = queue.requests.assign(
         finished_ns=queue.requests["finished_ns"] + 400_000_000, pool_ms=queue.requests["pool_ms"] + 400
     )
-    curve = curve_of(build, [source, database, service, replace(queue, requests=stalled)])
+    curve = curve_of(build, [source, database, service, replace(queue, requests=stalled), busy, clumped])
     told = {own.cell_id: (own.slowed, own.by_ms) for own in curve.points}
     assert told["c1"] == (None, pytest.approx(math.nan, nan_ok=True))
     assert told["c2"] == ("database", pytest.approx(holds_ms(4000, DB_MS + 5).mean() - holds_ms(4000).mean(), rel=0.1))
     assert told["c3"] == ("loop", pytest.approx(5, rel=0.01))
-    assert told["c4"] == ("queue", pytest.approx(math.nan, nan_ok=True))
+    names = {cell_id: told[cell_id][0] for cell_id in ("c4", "c5", "c6")}
+    assert names == {"c4": "queue", "c5": "cpu", "c6": "spread"}
 
 
 def test_what_is_asked_for_takes_the_place_of_what_was_measured(build: ModuleType) -> None:

@@ -89,11 +89,17 @@ def test_a_curve_says_what_it_rests_on_and_where_it_parted_from_what_was_measure
         (None, math.nan, ""),
         ("database", -2.0, "in the database its holds were 2 ms shorter."),
         ("outside", 9.5, "what its requests take beside wait and hold was 9.5 ms longer."),
-        ("queue", math.nan, "its holds were about as long, so that it is the queue that went otherwise."),
+        ("spread", math.nan, "its holds were as long on average, but others were the long ones."),
+        ("cpu", math.nan, "a worker used more than 70 % of its core, so that its requests waited for the CPU."),
+        (
+            "queue",
+            math.nan,
+            "its own requests, sent through its pool once more, come to 44.0 ms: it is the queue that went otherwise.",
+        ),
     ],
 )
 def test_why_a_cell_is_not_as_predicted(slowed: Slowed | None, by_ms: float, why: str) -> None:
-    assert parted_text(replace(POINT, slowed=slowed, by_ms=by_ms)).endswith(why)
+    assert parted_text(replace(POINT, slowed=slowed, by_ms=by_ms, again_ms=44.0)).endswith(why)
 
 
 DECLINED: dict[WhyDeclined, str] = {
