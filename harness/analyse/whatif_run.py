@@ -26,8 +26,9 @@ SETTING_KEYS = {
 LADDER = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 15, 20, 25, 30, 40, 50, 70, 100, 150, 200, 300, 500)
 ENOUGH = 3.0
 """times as many connections as are out on average: more would hardly ever be used"""
-NO_CHANGE = 0.01
-"""Less of a hold than this is no change of it: near its limit a queue gets a tenth longer by that at most."""
+MAINLY = 0.5
+NO_CHANGE = 0.02
+"""Less of a hold than this is no change of it: near its limit a queue gets a fifth longer by that at most."""
 
 
 NOTHING_ASKED = Asked()
@@ -151,9 +152,11 @@ def _explained(point: Point, again: Prediction) -> Point:
     longer: dict[Slowed, float] = {
         "database": again.hold_ms["database"] - predicted.hold_ms["database"],
         "loop": again.hold_ms["loop"] - predicted.hold_ms["loop"],
-        "outside": again.outside_ms - predicted.outside_ms,
     }
     sign = 1 if latency_ms > predicted.latency_ms_p95 else -1
+    outside_ms = again.outside_ms - predicted.outside_ms
+    if sign * outside_ms >= MAINLY * abs(latency_ms - predicted.latency_ms_p95):  # no queue makes more of it
+        longer["outside"] = outside_ms
     part = max(longer, key=lambda name: sign * longer[name])
     if sign * longer[part] < NO_CHANGE * sum(predicted.hold_ms.values()):
         return replace(point, slowed="spread")

@@ -268,16 +268,19 @@ def test_what_slowed_a_cell_is_named_from_its_own_requests(build: ModuleType) ->
         queued(build, 4, 4),
     )
     busy = queued(build, 5, 4, idle_ms=5.0, cpu=0.8)
+    beside = queued(build, 7, 4)
+    beside = replace(beside, requests=beside.requests.assign(finished_ns=beside.requests["finished_ns"] + 90_000_000))
     together_ms = np.sort(holds_ms(len(queue.requests)))  # the same holds, but the long ones one after another
     clumped = queued(build, 6, 4, drawn_ms=together_ms)
     stalled = queue.requests.assign(
         finished_ns=queue.requests["finished_ns"] + 400_000_000, pool_ms=queue.requests["pool_ms"] + 400
     )
-    curve = curve_of(build, [source, database, service, replace(queue, requests=stalled), busy, clumped])
+    curve = curve_of(build, [source, database, service, replace(queue, requests=stalled), busy, clumped, beside])
     told = {own.cell_id: (own.slowed, own.by_ms) for own in curve.points}
     assert told["c1"] == (None, pytest.approx(math.nan, nan_ok=True))
     assert told["c2"] == ("database", pytest.approx(holds_ms(4000, DB_MS + 5).mean() - holds_ms(4000).mean(), rel=0.1))
     assert told["c3"] == ("loop", pytest.approx(5, rel=0.01))
+    assert told["c7"] == ("outside", pytest.approx(90, rel=0.01))
     names = {cell_id: told[cell_id][0] for cell_id in ("c4", "c5", "c6")}
     assert names == {"c4": "queue", "c5": "cpu", "c6": "spread"}
 
