@@ -167,10 +167,10 @@ def test_closed_model_blocked_design_sync_driver(poolbench, small: Callable[...,
     assert again.count(False) == 2, "and one more for each that a busy machine spoilt"
     assert {event["version"] for event in events} == {1}
     assert [event["at_ns"] for event in events] == sorted(event["at_ns"] for event in events)
-    last = [event for event in events if event["event"] == "load_tick"][-1]
-    (trial_id,) = events[-1]["trials"]
-    assert [cell["launch_id"] for cell in last["cells"]] == [trial_id]
-    assert last["cells"][0]["offered"] >= last["cells"][0]["answered"] > 0
+    finished = {trial_id for event in events if event["event"] == "sitting_finished" for trial_id in event["trials"]}
+    cells = [cell for event in events if event["event"] == "load_tick" for cell in event["cells"]]
+    assert {cell["launch_id"] for cell in cells} <= finished
+    assert any(cell["offered"] >= cell["answered"] > 0 for cell in cells)
     for trial in RunStore.open(Path(shown["run"])).read().trials:
         assert len(trial.requests) > 4
         assert (trial.requests["outcome"] == "ok").all()
