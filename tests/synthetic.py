@@ -27,9 +27,13 @@ from harness.domain.evidence import (
     Trial,
     TrialEvidence,
     no_counts,
+    no_holds,
+    no_log_readings,
     no_null_requests,
     no_probe_user,
     no_server_readings,
+    no_sites,
+    none_unreturned,
 )
 from harness.domain.experiment import Cell, DatabaseSpec, Design, Experiment, Load, Pool, Session, Slo, Target
 from harness.domain.load import SETUP_SEGMENT, EndpointCount, Launch, Ledger, Segment, TaskCount, TurnRun
@@ -135,6 +139,10 @@ def nothing_read() -> Mapping[str, pd.DataFrame]:
         "counts": no_counts(),
         "null": no_null_requests(),
         "probe_user": no_probe_user(),
+        "log": no_log_readings(),
+        "holds": no_holds(),
+        "unreturned": none_unreturned(),
+        "sites": no_sites(),
     }
 
 
@@ -201,7 +209,7 @@ def numbered(rows: pd.DataFrame) -> pd.DataFrame:
     arrival = np.zeros(len(rows), np.uint32)
     for each in np.unique(segment):
         arrival[segment == each] = np.maximum(np.cumsum(first[segment == each]) - 1, 0)
-    return rows.assign(arrival=arrival)
+    return rows if np.array_equal(rows["arrival"].to_numpy(), arrival) else rows.assign(arrival=arrival)
 
 
 def counted(ledger: Ledger, rows: pd.DataFrame) -> Ledger:
@@ -289,8 +297,7 @@ def trial(
         probe=changes.get("probe", nothing_read()["probe"]),
         process=changes.get("process", nothing_read()["process"]),
         server=changes.get("server", nothing_read()["server"]),
-        generator=nothing_read()["generator"],
-        counts=nothing_read()["counts"],
+        **{name: nothing_read()[name] for name in ("generator", "counts", "log", "holds", "unreturned", "sites")},
         null=changes.get("null", nothing_read()["null"]),
         probe_user=changes.get("probe_user", nothing_read()["probe_user"]),
     )

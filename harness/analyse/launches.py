@@ -66,6 +66,8 @@ CDF_SHARES: Floats = np.concatenate([np.arange(0.0, 0.9, 0.01), np.arange(0.9, 0
 BINS_MIN = 8
 """A measurement shorter than this many seconds is shown in quarters of a second."""
 LAUNCHES_AT_ONCE = 2
+ENOUGH_FOR_THREADS = 100_000
+"""arrivals; with fewer, threads wait for each other more than they save"""
 _DROPPED = OUTCOMES.index("dropped")
 
 
@@ -234,9 +236,12 @@ def measure_launches(run: Run) -> Launches:
     trials = [evidence for evidence in run.trials if measured_segments(evidence.trial.segments)]
     owners = endpoint_owners(evidence.table("requests", OWNER_COLUMNS) for evidence in trials)
     measure = partial(_measure, owners=owners, slo=run.info.experiment.slo)
-    # reading and sorting leave Python's lock alone; few at a time, so that few tables are in memory at once
-    with ThreadPoolExecutor(max_workers=LAUNCHES_AT_ONCE) as pool:
-        found = list(pool.map(measure, trials))
+    if sum(count.offered for own in trials for count in own.trial.ledger.tasks) < ENOUGH_FOR_THREADS:
+        found = list(map(measure, trials))
+    else:
+        # reading and sorting leave Python's lock alone; few at a time, so that few tables are in memory at once
+        with ThreadPoolExecutor(max_workers=LAUNCHES_AT_ONCE) as pool:
+            found = list(pool.map(measure, trials))
     fresh = {launch.trial.place for launch in found if launch.trial.launch.again}
     replaced = [own for own in found if own.trial.place in fresh and not own.trial.launch.again]
     standing = [own for own in found if own not in replaced]

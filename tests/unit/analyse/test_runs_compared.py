@@ -39,7 +39,7 @@ def measured(build: ModuleType) -> Any:
             build.trial(
                 ran,
                 block,
-                build.rows([latency_ms + block / 100] * 1000),
+                build.rows([latency_ms + block / 100] * 200, every_ms=50.0),
                 context=Context(clock_uncertainty_ms=0.001, version=version),
             )
             for block, version in enumerate(versions, start=1)
