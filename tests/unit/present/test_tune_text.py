@@ -11,6 +11,7 @@ import pytest
 from reports import build_info
 from rich.console import Console
 
+from harness.domain.evidence import Certificate, Reason
 from harness.domain.experiment import Experiment, Slo
 from harness.domain.tune import SizeFigures, TunedLadder, Tuning, WhyNotSize
 from harness.plan import expand, parse_experiment
@@ -49,8 +50,11 @@ SLOWER = size(0, "slower", slowdown=0.5, low=0.4, high=0.61)
 ANSWER = size(1, "", slowdown=0.05, low=-0.01, high=0.12)
 BEST = size(2, "not_needed", slowdown=0.0)
 FRESH = "slower than 8 (p95), by 6 fresh launches."
-SCATTER = "Longer ones scatter less (load.measure_s), more of them say more (tune.blocks)."
-MEETS = "meet its SLO (p95 at most 100 ms)"
+SCATTER = (
+    "the launches scatter too much. Longer ones scatter less (load.measure_s), more of them say more (tune.blocks)."
+)
+NOT_ALL = "not all of its fresh launches did."
+ALL_MEET = "all of 6 fresh launches meet its SLO (p95 at most 100 ms)"
 LADDER = TunedLadder(key="pool.pool_size", stop="shown", answer=4, reference=8, sizes=(SLOWER, ANSWER, BEST))
 TUNING = Tuning(
     ladders=(LADDER,), recommended=CELLS[1], by_slo=False, margin=0.15, launches=20, grid=3, grid_launches=27
@@ -84,7 +88,7 @@ def with_ladder(tuning: Tuning = TUNING, **changes: Any) -> Tuning:
         (
             with_ladder(replace(TUNING, by_slo=True), reference=None),
             PROMISING,
-            f"Run with pool.pool_size = 4: the smallest of which all of 6 fresh launches {MEETS}.",
+            f"Run with pool.pool_size = 4: the smallest of which {ALL_MEET}.",
         ),
         (with_ladder(answer=None, stop=None), EXPERIMENT, "The search is not over."),
         (
@@ -100,13 +104,12 @@ def with_ladder(tuning: Tuning = TUNING, **changes: Any) -> Tuning:
         (
             with_ladder(answer=None, stop="not_shown"),
             EXPERIMENT,
-            "No value of pool.pool_size was shown to be within 15 % of the best: the launches scatter too much. "
-            + SCATTER,
+            "No value of pool.pool_size was shown to be within 15 % of the best: " + SCATTER,
         ),
         (
             with_ladder(replace(TUNING, by_slo=True), answer=None, stop="not_shown", reference=None),
             PROMISING,
-            f"No value of pool.pool_size was shown to {MEETS}: not all of its fresh launches did.",
+            "No value of pool.pool_size was shown to meet its SLO (p95 at most 100 ms): " + NOT_ALL,
         ),
     ],
 )
@@ -179,6 +182,13 @@ def test_the_line_to_paste_is_what_the_cell_was_measured_with() -> None:
     )
 
 
+def test_the_line_says_in_how_many_workers() -> None:
+    workers = parse_experiment(TEXT.replace("[pool]", "[target]\nworkers = 3\n[pool]", 1), source="x.toml")
+    assert "workers" not in paste_line(expand(workers)[0])
+    tuned = parse_experiment(TEXT.replace("pool.pool_size = [2, 4, 8]", "target.workers = [1, 3]"), source="x.toml")
+    assert paste_line(expand(tuned)[1]).endswith("max_overflow=0)  # in each of 3 workers")
+
+
 def test_rows_and_json_have_every_size_with_why_it_is_not_the_answer() -> None:
     assert [(row.value, row.slower, row.why, row.is_answer) for row in tuned_rows(TUNING)] == [
         ("2", "50 (40 to 61)", "too slow", False),
@@ -189,6 +199,32 @@ def test_rows_and_json_have_every_size_with_why_it_is_not_the_answer() -> None:
     assert shown["recommended"] == {"pool.pool_size": 4}
     assert (shown["stop"], shown["launches"], shown["grid_launches"]) == ("shown", 20, 27)
     assert [own["why_not"] for own in shown["sizes"]] == ["slower", "", "not_needed"]
+
+
+@pytest.mark.parametrize(
+    ("why_not", "said", "by_slo"),
+    [
+        ("budget", "does not fit the budget", "does not fit the budget"),
+        ("floor", "fewer connections than are in use", "fewer connections than are in use"),
+        ("fails", "does not carry the load", "does not meet the SLO"),
+        ("slower", "too slow", "a larger one does not meet it"),
+        ("not_shown", "not shown to be good enough", "not shown to be good enough"),
+        ("not_reached", "not reached", "not reached"),
+    ],
+)
+def test_each_size_says_why_it_is_not_the_answer(why_not: WhyNotSize, said: str, by_slo: str) -> None:
+    tuning = with_ladder(sizes=(size(0, why_not), ANSWER))
+    assert [tuned_rows(each)[0].why for each in (tuning, replace(tuning, by_slo=True))] == [said, by_slo]
+
+
+def test_launches_whose_instrument_failed_are_named() -> None:
+    broken = Certificate(
+        valid=False, reasons=(Reason(kind="instrument", code="stall", message="it stood still", value=1, threshold=0),)
+    )
+    page = render_tune(INFO, replace(TUNING, certificates={"b1-c1": broken})).decode()
+    assert "Blocks with these launches were no looks, since what measures failed." in page
+    assert "it stood still" in page
+    assert "Blocks with these launches" not in render_tune(INFO, TUNING).decode()
 
 
 def test_page_and_terminal_say_the_same() -> None:
