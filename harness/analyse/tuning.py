@@ -264,7 +264,7 @@ def _size(  # noqa: PLR0917 -- one call, right above
     why_not: WhyNotSize,
 ) -> SizeFigures:
     cell = ladder.cells[place]
-    p95_ms = [math.exp(look.carried[place].log_ms) for look in seen if place in look.carried]
+    logs = [look.carried[place].log_ms for look in seen if place in look.carried]
     against = (place, reference) if standing is not None and reference is not None else None
     slowdown, low, high = math.nan, None, None
     if standing is not None and against is not None and math.isfinite(standing.slower(*against)):
@@ -276,8 +276,8 @@ def _size(  # noqa: PLR0917 -- one call, right above
         value=_value(cell, ladder.key),
         launches=len(launches),
         fresh=fresh,
-        p95_ms=_geometric_mean(p95_ms),
-        failed=sum(map(math.isinf, p95_ms)),
+        p95_ms=math.exp(_mean_log(logs)),
+        failed=sum(map(math.isinf, logs)),
         slowdown=slowdown,
         low=low,
         high=high,
@@ -288,12 +288,12 @@ def _size(  # noqa: PLR0917 -- one call, right above
     )
 
 
-def _geometric_mean(values: Sequence[float]) -> float:
-    """Of those that are finite, infinite where most are not, NaN of nothing."""
-    finite = [math.log(value) for value in values if math.isfinite(value)]
-    if 2 * len(finite) > len(values):
-        return math.exp(fmean(finite))
-    return math.inf if values else math.nan
+def _mean_log(logs: Sequence[float]) -> float:
+    """Of those that are finite, infinite unless most are, NaN of nothing."""
+    finite = [log for log in logs if math.isfinite(log)]
+    if 2 * len(finite) > len(logs):
+        return fmean(finite)
+    return math.inf if logs else math.nan
 
 
 def _why_not(climbed: Climbed, place: int) -> WhyNotSize:
@@ -301,7 +301,7 @@ def _why_not(climbed: Climbed, place: int) -> WhyNotSize:
     answer, tried = climbed.answer, [look.carried[place] for look in climbed.seen if place in look.carried]
     if answer is not None and place == answer.place:
         return ""
-    if 2 * sum(math.isinf(own.log_ms) for own in tried) > len(tried):
+    if tried and math.isinf(_mean_log([own.log_ms for own in tried])):
         return "fails"
     if not tried and place < max((look.floor for look in climbed.seen), default=0):
         return "floor"

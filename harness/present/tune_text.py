@@ -102,6 +102,8 @@ def _why_not_smaller(tuning: Tuning, ladder: TunedLadder, smaller: SizeFigures |
             why = f"is at least {percent_text(smaller.low)} slower than {ladder.reference}"
         case "slower" if tried:
             why = f"was {percent_text(smaller.slowdown)} slower than {ladder.reference} in the search"
+        case "slower" if smaller.launches:
+            why = f"did not carry the load in {smaller.failed} of {smaller.launches} launches"
         case "slower":
             why = "was not tried, since a larger one is too slow already"
         case _ if tried and smaller.high is not None:

@@ -123,8 +123,12 @@ def test_the_answer(tuning: Tuning, experiment: Experiment, said: str) -> None:
         (SLOWER, "2 is at least 40 % slower than 8."),
         (replace(SLOWER, low=0.1), "2 was 50 % slower than 8 in the search."),
         (
-            replace(SLOWER, slowdown=math.nan, low=None, high=None),
+            replace(SLOWER, slowdown=math.nan, low=None, high=None, launches=0),
             "2 was not tried, since a larger one is too slow already.",
+        ),
+        (
+            replace(SLOWER, slowdown=math.nan, low=None, high=None, failed=4),
+            "2 did not carry the load in 4 of 9 launches.",
         ),
         (size(0, "fails"), "2 did not carry the load: it failed, was saturated, or its queue did not settle."),
         (size(0, "floor"), "2 has fewer connections than were in use at once, on average, with more of them."),
