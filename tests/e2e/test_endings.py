@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -80,23 +81,39 @@ def in_mid_load(poolbench, small: Callable[..., str]) -> tuple[subprocess.Popen[
     return process, int(note.stem.rpartition("-")[2])
 
 
+def met_in_mid_load(poolbench, small: Callable[..., str], meet: Callable[[int], None]) -> tuple[dict[str, Any], int]:
+    """What a run shows whose service is met in mid load, and its process.
+
+    Tried anew where a busy machine spoilt the launch: the one that is measured in its place nobody has met.
+    """
+    for _ in range(3):
+        process, pid = in_mid_load(poolbench, small)
+        meet(pid)
+        out, err = process.communicate(timeout=120)
+        assert process.returncode in MEASURED, err
+        shown = json.loads(out)
+        if len(shown["certificates"]) == 1:
+            return shown, pid
+        shutil.rmtree(poolbench.cwd / "results")
+    pytest.fail("the machine spoilt three launches running")
+
+
 def found_in(shown: dict[str, Any]) -> dict[str, str]:
-    """Of the launch that was met in mid load."""
-    first, *others = shown["certificates"].values()
-    if others:
-        pytest.skip("the machine was too busy: the launch was measured again, and nobody met that one")
-    return {reason["code"]: reason["message"] for reason in first["reasons"]}
+    """What its one launch showed."""
+    (only,) = shown["certificates"].values()
+    return {reason["code"]: reason["message"] for reason in only["reasons"]}
 
 
-def test_a_service_that_is_stopped_in_mid_load_is_named(poolbench, small: Callable[..., str]) -> None:
-    process, pid = in_mid_load(poolbench, small)
+def stop_for_a_while(pid: int) -> None:
     os.kill(pid, signal.SIGSTOP)
     time.sleep(1.5)
     os.kill(pid, signal.SIGCONT)
-    out, err = process.communicate(timeout=120)
-    assert process.returncode in MEASURED, err
+
+
+def test_a_service_that_is_stopped_in_mid_load_is_named(poolbench, small: Callable[..., str]) -> None:
+    shown, pid = met_in_mid_load(poolbench, small, stop_for_a_while)
     (folder,) = (poolbench.cwd / "results").iterdir()
-    found = found_in(json.loads(out))
+    found = found_in(shown)
     (trial,) = RunStore.open(folder).read().trials
     assert [(still.role, still.pid) for still in trial.trial.standstills] == [("target", pid)]
     assert f"the service (process {pid}) was stopped for " in found["stood_still"]
@@ -107,11 +124,7 @@ def test_a_service_that_is_stopped_in_mid_load_is_named(poolbench, small: Callab
 def test_a_service_that_is_killed_in_mid_load_is_named_and_not_recommended(
     poolbench, small: Callable[..., str]
 ) -> None:
-    process, pid = in_mid_load(poolbench, small)
-    os.kill(pid, signal.SIGKILL)
-    out, err = process.communicate(timeout=120)
-    assert process.returncode in MEASURED, err
-    shown = json.loads(out)
+    shown, pid = met_in_mid_load(poolbench, small, lambda pid: os.kill(pid, signal.SIGKILL))
     assert f"the service (process {pid}) ended by signal 9 (SIGKILL) " in found_in(shown)["died"]
     assert shown["recommended"] is None
     assert "cannot be recommended" in shown["verdict"]
