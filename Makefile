@@ -15,7 +15,7 @@ demo: $(STAMP)            ## measure the quickstart: embedded Postgres, six cell
 	$(BIN)/poolbench run experiments/quickstart.toml
 
 unit: $(STAMP)            ## the unit tests, on both cores
-	$(PYTEST) -n 3 tests/unit  # some wait
+	$(PYTEST) -n 2 tests/unit
 
 test: $(STAMP)            ## every test there is for this machine, on both cores
 	$(PYTEST) -n 4  # they wait for half of their time

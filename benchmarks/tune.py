@@ -176,7 +176,7 @@ def live() -> list[Mapping[str, Any]]:
     return [
         _live("pool.pool_size", HELD_SIZES, held, RATE_RPS, known, "pool holds"),
         _live("target.threadpool_tokens", HELD_SIZES, held, RATE_RPS, known, "threads hold", 'driver = "psycopg_sync"'),
-        _live("pool.pool_size", (1, 2, 4, 8, 16), "/lab/heartbeat", 50, [1], "needs no connection"),
+        _live("pool.pool_size", (1, 2, 4, 8, 16), "/lab/burn?ms=15", 20, [1, 2], "needs no connection"),
     ]
 
 

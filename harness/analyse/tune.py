@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
 
 import numpy as np
@@ -110,12 +110,12 @@ class Standing:
         return float(stdtrit(self.freedom, 1 - level)) * self.sd(place, than)
 
     def at_least(self, place: int, than: int, level: float) -> float:
-        return self.slower(place, than) - self.half(place, than, level) - self._instrument(place, than)
+        return self.slower(place, than) - self.half(place, than, level) - self.added(place, than)
 
     def at_most(self, place: int, than: int, level: float) -> float:
-        return self.slower(place, than) + self.half(place, than, level) + self._instrument(than, place)
+        return self.slower(place, than) + self.half(place, than, level) + self.added(than, place)
 
-    def _instrument(self, one: int, other: int) -> float:
+    def added(self, one: int, other: int) -> float:
         """By how much it can have raised the figure of `one` against that of `other`."""
         return self.raised[one] + max(0.0, self.leg[one] - self.leg[other]) if one != other else 0.0
 
@@ -226,7 +226,15 @@ def _race(race: Race, searched: _Searched) -> Generator[Look, Seen, Answer]:
     well = math.isfinite(now.effect[reference]) and all(_good_enough(now, reference, own, margin) for own in rivals)
     place = reference if well else None
     stop: TuneStop = "not_shown" if place is None else "shown"
-    return Answer(stop=stop, place=place, best=reference, dropped=frozenset(dropped))
+    by_launches = replace(now, raised=dict.fromkeys(now.raised, 0.0), leg=dict.fromkeys(now.leg, 0.0))
+    would = any(_good_enough(by_launches, own, reference, margin) for own in rivals)
+    return Answer(
+        stop=stop,
+        place=place,
+        best=reference,
+        dropped=frozenset(dropped),
+        instrument=place is None and would,
+    )
 
 
 def _good_enough(now: Standing, place: int, than: int, margin: float) -> bool:
@@ -244,7 +252,7 @@ def _too_slow(now: Standing, place: int, than: int, margin: float, level: float)
 
 def _blocks_needed(now: Standing, place: int, than: int, margin: float, blocks: int) -> float:
     """After how many blocks a size would be shown to be good enough, if its figure stays as it is."""
-    room = margin - now.slower(place, than)
+    room = margin - now.slower(place, than) - now.added(than, place)
     if room <= 0:
         return math.inf
     return blocks * ((now.half(place, than, CHECK_LEVEL) + POWER_SD * now.sd(place, than)) / room) ** 2

@@ -249,6 +249,7 @@ def _figures(climbed: Climbed, by_launch: Mapping[tuple[str, int], LaunchFigures
         stop=None if answer is None else answer.stop,
         answer=None if answer is None or answer.place is None else sizes[answer.place].value,
         reference=None if reference is None else sizes[reference].value,
+        instrument=answer is not None and answer.instrument,
         sizes=tuple(sorted([*sizes, *over], key=lambda own: own.value)),
     )
 

@@ -91,6 +91,8 @@ class Answer:
     """what it was held against; None where nothing carries, or an SLO is what counts"""
     dropped: frozenset[int] = frozenset()
     """places that are surely too slow, or have a larger one below the answer that is"""
+    instrument: bool = False
+    """nothing was shown because of the instrument's bound alone: by the launches some size is good enough"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,6 +132,8 @@ class TunedLadder:
     """the value that is recommended; None without one"""
     reference: int | None
     """the value that the others are held against; None by an SLO, or without one"""
+    instrument: bool
+    """nothing was shown because of the instrument's bound alone"""
     sizes: tuple[SizeFigures, ...]
     """smallest first"""
 

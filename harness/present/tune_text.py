@@ -39,14 +39,23 @@ def tune_text(tuning: Tuning, experiment: Experiment) -> str:
             return f"No value of {ladder.key} that was tried carries {good}: {_listed(ladder)}."
         case "instrument":
             return f"{ladder.key}: the search ended because what measures failed in two looks running."
-        case _ if tuning.by_slo:
-            return f"No value of {ladder.key} was shown to meet {good}: not all of its fresh launches did."
         case _:
-            near = f"to be within {percent_text(tuning.margin)} of the best"
-            return (
-                f"No value of {ladder.key} was shown {near}: the launches scatter too much. Longer ones scatter less "
-                "(load.measure_s), more of them say more (tune.blocks)."
-            )
+            return f"No value of {ladder.key} was shown {_not_shown(tuning, ladder, good)}"
+
+
+def _not_shown(tuning: Tuning, ladder: TunedLadder, good: str) -> str:
+    if tuning.by_slo:
+        return f"to meet {good}: not all of its fresh launches did."
+    near = f"to be within {percent_text(tuning.margin)} of the best"
+    if ladder.instrument:
+        return (
+            f"{near}: by the launches one is, but what measures may have added as much to so short a latency. A margin "
+            "that leaves room for it (tune.margin) can be shown."
+        )
+    return (
+        f"{near}: the launches scatter too much. Longer ones scatter less (load.measure_s), more of them say more "
+        "(tune.blocks)."
+    )
 
 
 def _settings(tuning: Tuning) -> str:

@@ -158,6 +158,27 @@ def test_the_instruments_bound_keeps_a_size_from_being_shown() -> None:
     assert doubtful.at_most(0, 1, CHECK_LEVEL) - clean.at_most(0, 1, CHECK_LEVEL) == pytest.approx(0.2)
 
 
+def test_what_only_the_instrument_leaves_open_is_told_apart_from_launches_that_scatter() -> None:
+    def ended(raised: float, ms: Callable[[int, int], float]) -> Answer:
+        story = climb(Race(sizes=2, margin=0.15, blocks=8, noise_sd=0.05))
+        asked, block = next(story), 0
+        while True:
+            block += 1
+            logs = {place: math.log(ms(place, block)) for place in asked.places}
+            carried = {place: Carried(log_ms=log, in_use=1, raised=raised) for place, log in logs.items()}
+            try:
+                asked = story.send(Seen(phase=asked.phase, carried=carried))
+            except StopIteration as stopped:
+                answer: Answer = stopped.value
+                return answer
+
+    same: Service = lambda _, __: 10.0  # noqa: E731 -- likewise
+    wild: Service = lambda place, block: 10.0 if (place + block) % 2 else 90.0  # noqa: E731 -- likewise
+    assert [ended(raised, same).stop for raised in (0.0, 0.3)] == ["shown", "not_shown"]
+    assert ended(0.3, same).instrument
+    assert not ended(0.3, wild).instrument
+
+
 def test_by_an_slo_the_smallest_of_which_all_fresh_launches_meet_it() -> None:
     race = Race(sizes=8, margin=0.15, blocks=36, noise_sd=0.1, by_slo=True)
     answer, looks = tuned(curve(FAILS, FAILS, FAILS, FAILS, 10, 10, 10, 10), race)

@@ -31,7 +31,7 @@ def measured(blocks_spoilt: frozenset[int] = frozenset(), until: int = 1000) -> 
             spoilt = launch.block in blocks_spoilt
             ms = P95_MS[launch.cell.pool.pool_size]
             context = {"context": SPOILT} if spoilt else {}
-            latencies = synthetic.rows([ms] * 1000)
+            latencies = synthetic.rows([ms] * 200, every_ms=50)
             trials.append(synthetic.trial(launch.cell, launch.block, latencies, sitting=sitting.index, **context))
             done.append(
                 Outcome(
