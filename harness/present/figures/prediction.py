@@ -31,10 +31,13 @@ _LINES: tuple[tuple[str, str, Literal["-", "--"], str], ...] = (
 
 def prediction(report: Report, frame: pd.DataFrame) -> Figure:
     """Predicted p95 of latency and wait by the connections of a worker; measured cells as marks."""
+    from matplotlib.ticker import MaxNLocator
+
     places = frame["curve"].unique()[:MOST_PANELS]
     panels = style.Panels([curve_title(report.curves[place]) for place in places], height_in=1.9, gap_in=0.5)
     for index, (place, axes) in enumerate(zip(places, panels, strict=True)):
         _draw(axes, report.curves[place], frame[frame["curve"] == place])
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))  # there are no half connections
         if panels.is_left(index):
             axes.set_ylabel("p95, ms")
         if panels.is_bottom(index):
