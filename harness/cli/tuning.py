@@ -51,9 +51,10 @@ def tune(  # noqa: PLR0917 -- typer calls it by keyword; one parameter an option
         "reserved": reserved,
     }
     given = [*(overrides or ()), *(f"tune.{key}={value}" for key, value in fleet.items() if value is not None)]
-    loaded = plan.load_experiment(experiment, given)
+    loaded = tunable(plan.load_experiment(experiment, given))  # refused before sizes that nobody named are
     if not any(len(values) > 1 for values in loaded.matrix.values()):
         alone = [] if "pool.max_overflow" in loaded.named else ["pool.max_overflow=0"]
-        loaded = plan.load_experiment(experiment, [*given, f"pool.pool_size={','.join(map(str, SIZES))}", *alone])
-    store = measure(tunable(loaded), "tune", results, events, as_json=as_json, quiet=quiet)
+        sizes = f"pool.pool_size={','.join(map(str, SIZES))}"
+        loaded = tunable(plan.load_experiment(experiment, [*given, sizes, *alone]))
+    store = measure(loaded, "tune", results, events, as_json=as_json, quiet=quiet)
     raise typer.Exit(show_tune(store, as_json=as_json))

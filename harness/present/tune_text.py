@@ -71,7 +71,8 @@ def _shown(tuning: Tuning, ladder: TunedLadder, experiment: Experiment) -> str:
         slower = percent_text(max(0.0, own.high))
         return f"the smallest shown to be good enough, at most {slower} slower than {ladder.reference} (p95), {rests}"
     if len([size for size in ladder.sizes if size.fresh]) > 1:
-        return f"the quickest of those tried (p95), {rests}"
+        most = percent_text(tuning.margin)
+        return f"shown to be at most {most} slower than any that was raced beside it (p95), {rests}"
     return f"the only one that carries the load, {rests}"
 
 
@@ -135,7 +136,13 @@ def _why_not_larger(tuning: Tuning, ladder: TunedLadder, place: int) -> str:
         return f"{ladder.answer} meets the SLO already."
     if own.value != ladder.reference and own.high is not None:
         return f"with {ladder.reference} the p95 falls to {percent_text(1 / (1 + max(0.0, own.high)))} of that at best."
-    return "none that was tried is quicker."
+    quicker = [size for size in larger if size.slowdown < 0]
+    if quicker:
+        least = min(quicker, key=lambda size: size.slowdown)
+        by = f"{percent_text(-least.slowdown)} quicker in the search, by {_times(least)}"
+        return f"{least.value} was {by}, and was not raced."
+    tried = any(size.launches for size in larger)
+    return "none of the larger ones that were tried was quicker." if tried else "no larger one was tried."
 
 
 def _times(size: SizeFigures) -> str:
@@ -177,7 +184,7 @@ def tuned_rows(tuning: Tuning) -> list[SizeRow]:
         SizeRow(
             key=ladder.key,
             value=str(size.value),
-            launches=str(size.launches),
+            launches=f"{size.launches}, {size.failed} failed" if size.failed else str(size.launches),
             fresh=str(size.fresh),
             p95=number(size.p95_ms),
             slower=_slower(size),
@@ -222,6 +229,7 @@ def tune_dict(tuning: Tuning, experiment: Experiment) -> Mapping[str, Any]:
                 "key": ladder.key,
                 "value": size.value,
                 "launches": size.launches,
+                "failed": size.failed,
                 "fresh": size.fresh,
                 "p95_ms": size.p95_ms,
                 "slowdown": size.slowdown,

@@ -57,6 +57,7 @@ ADDED = (
     "by the launches one is, but what measures may have added as much to so short a latency. A margin that leaves room "
     "for it (tune.margin) can be shown."
 )
+RACED = "shown to be at most 15 % slower than any that was raced beside it (p95), by 6 fresh launches."
 NOT_ALL = "not all of its fresh launches did."
 ALL_MEET = "all of 6 fresh launches meet its SLO (p95 at most 100 ms)"
 LADDER = TunedLadder(
@@ -84,7 +85,7 @@ def with_ladder(tuning: Tuning = TUNING, **changes: Any) -> Tuning:
         (
             with_ladder(answer=8),
             EXPERIMENT,
-            "Run with pool.pool_size = 8: the quickest of those tried (p95), by 6 fresh launches.",
+            f"Run with pool.pool_size = 8: {RACED}",
         ),
         (
             with_ladder(answer=8, sizes=(replace(SLOWER, fresh=0), replace(ANSWER, fresh=0), BEST)),
@@ -171,7 +172,15 @@ def test_by_an_slo_why_not_smaller_and_not_larger() -> None:
             with_ladder(sizes=(SLOWER, ANSWER, replace(BEST, why_not="budget"))),
             "8 does not fit the budget: production's Postgres would have to take more connections.",
         ),
-        (with_ladder(answer=4, reference=4), "none that was tried is quicker."),
+        (with_ladder(answer=4, reference=4), "none of the larger ones that were tried was quicker."),
+        (
+            with_ladder(answer=4, reference=4, sizes=(SLOWER, ANSWER, replace(BEST, slowdown=-0.03, launches=2))),
+            "8 was 3 % quicker in the search, by 2 launches, and was not raced.",
+        ),
+        (
+            with_ladder(answer=4, reference=4, sizes=(SLOWER, ANSWER, replace(BEST, slowdown=math.nan, launches=0))),
+            "no larger one was tried.",
+        ),
     ],
 )
 def test_why_not_larger(tuning: Tuning, said: str) -> None:
@@ -212,6 +221,7 @@ def test_rows_and_json_have_every_size_with_why_it_is_not_the_answer() -> None:
     ]
     shown = tune_dict(TUNING, EXPERIMENT)
     assert shown["recommended"] == {"pool.pool_size": 4}
+    assert tuned_rows(with_ladder(sizes=(replace(SLOWER, failed=2),)))[0].launches == "9, 2 failed"
     assert (shown["stop"], shown["launches"], shown["grid_launches"]) == ("shown", 20, 27)
     assert [own["why_not"] for own in shown["sizes"]] == ["slower", "", "not_needed"]
 
