@@ -45,6 +45,7 @@ LATE = 0.5
 BEYOND_LOOKS = 2
 """at sizes larger than the best seen, whether one is better still"""
 GIVES_UP_FROM = 9
+"""blocks before which no race ends without an answer"""
 HOPELESS = 4.0
 """times the blocks there are, that a size would take to be shown, beyond which it gives way to a larger one"""
 SLO_BLOCKS = 5
