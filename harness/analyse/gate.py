@@ -25,7 +25,7 @@ from typing import Literal
 from harness.analyse.count_shift import CountBlock, mean_of, moved, settled, share_that_takes_more
 from harness.analyse.measured import ALL
 from harness.analyse.metrics import Metric, metric_named
-from harness.analyse.sides import EXACT, SHARES_AND_COUNTS, Contrast, contrast, figure, noise_of, sides_of
+from harness.analyse.sides import EXACT, Contrast, contrast, figure, noise_of, sides_of
 from harness.domain.experiment import Gate
 from harness.domain.gate import BASE, BASE_AGAIN, HEAD, Decision, Figure, GateVerdict, Histogram, RuleVerdict, Why
 from harness.domain.rate import rate_share
@@ -203,7 +203,7 @@ def _first_stage(judges: Sequence[Judge], outcomes: Sequence[Outcome], most: int
     noise = noise_of(five, primary.metric)
     # equal noise in all launches makes the contrast's variance 1.5 times a launch's: both say how much that is
     sd = found.sd if noise is None else math.sqrt((found.sd**2 + 1.5 * noise**2) / 2)
-    needed = math.log1p(primary.margin) if primary.metric.name not in SHARES_AND_COUNTS else primary.margin
+    needed = math.log1p(primary.margin) if not primary.metric.may_be_nothing else primary.margin
     level = _level(judges, stages=2)
     enough = (n for n in range(FIRST_BLOCKS, most) if _visible(RESERVE * sd, n, n - 1, level, stages=2) <= needed)
     return next(enough, most)
@@ -269,7 +269,7 @@ def _indifferent(rule: Judge) -> float:
 def _scaled_margin(rule: Judge, found: Contrast) -> float:
     if rule.metric.name == "error_rate":
         return rule.margin
-    if rule.metric.name in SHARES_AND_COUNTS:
+    if rule.metric.may_be_nothing:
         return rule.margin * abs(found.base)
     return math.log1p(rule.margin)
 
@@ -311,7 +311,7 @@ class _Job:
         decision, why = self._decide(rule, first, fresh)
         if rule.metric.name == "error_rate" and rule.endpoint == ALL and _broke_down(_both(self.stages)):
             decision, why = "regressed", ""
-        margin_scale = rule.metric.name in SHARES_AND_COUNTS
+        margin_scale = rule.metric.may_be_nothing
         sign = 1.0 if rule.metric.lower_is_better else -1.0
 
         def told(effect: float) -> float:
@@ -421,7 +421,7 @@ def _nothing(rule: Judge, why: Why, limit: float | None = None) -> RuleVerdict:
         kind=rule.kind,
         metric=rule.metric.name,
         endpoint=rule.endpoint,
-        scale="difference" if rule.metric.exact or rule.metric.name in SHARES_AND_COUNTS else "ratio",
+        scale="difference" if rule.metric.exact or rule.metric.may_be_nothing else "ratio",
         base=math.nan,
         head=math.nan,
         effect=math.nan,

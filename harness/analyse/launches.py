@@ -161,6 +161,8 @@ class LaunchFigures:
     """None without the probe"""
     target_cpu_s: float
     """NaN where the target's processes were not seen"""
+    postgres_cpu_s: float
+    """of the whole server; NaN likewise"""
     not_applied: tuple[NotApplied, ...]
     """settings of the cell that its service does not have"""
     waits: Waits
@@ -355,6 +357,7 @@ def launch_figures(evidence: Evidence, rows: pd.DataFrame, owners: Mapping[str, 
         pool_used_mean=used_mean,
         probe_times=times,
         target_cpu_s=cpu_s,
+        postgres_cpu_s=role_cpu_s(process, "postgres", spans),
         not_applied=wrong,
         waits=waits_of(
             trial,

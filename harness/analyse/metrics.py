@@ -12,8 +12,10 @@ from dataclasses import dataclass
 
 from harness.analyse.compare import Comparison, compare
 from harness.analyse.exact_counts import COUNTED
+from harness.analyse.holds import holds_of
 from harness.analyse.launches import SHARES, EndpointFigures, LaunchFigures
 from harness.analyse.measured import ALL
+from harness.analyse.resources import ProbeTimes
 from harness.analyse.spread import Prior
 from harness.errors import UsageError
 
@@ -34,6 +36,8 @@ class Metric:
     """how much of what is between the two the way to a service and back is: the machine's, so common to all cells"""
     exact: bool = False
     """the same in every launch but for a change of the service: no noise, so any difference counts"""
+    may_be_nothing: bool = False
+    """0 is a usual figure of it, so that differences are compared and not ratios"""
 
 
 def _of_endpoint(figure: Callable[[EndpointFigures], float]) -> Callable[[LaunchFigures, str], float]:
@@ -79,6 +83,27 @@ def _exact(name: str) -> Metric:
     )
 
 
+def _count(name: str, of: Callable[[LaunchFigures, str], float], unit: str = "") -> Metric:
+    return Metric(name=name, unit=unit, lower_is_better=True, of=of, may_be_nothing=True)
+
+
+def _of_probe(name: str, unit: str, figure: Callable[[ProbeTimes], float]) -> Metric:
+    return _count(name, _of_launch(lambda own: math.nan if own.probe_times is None else figure(own.probe_times)), unit)
+
+
+def _idle_in_transaction(launch: LaunchFigures) -> float:
+    means = launch.connections.means
+    return sum(mean for state, mean in means.items() if state.startswith("idle in transaction")) if means else math.nan
+
+
+def _hold_ms(launch: LaunchFigures, endpoint: str) -> float:
+    """Mean length of a hold, until the response started and after; NaN without one."""
+    of = holds_of([launch.holds], launch.seconds)
+    own = [hold for hold in of if endpoint in (ALL, hold.endpoint)]
+    holds = sum(hold.holds for hold in own)
+    return sum(hold.hold_ms * hold.holds for hold in own) / holds if holds else math.nan
+
+
 METRICS: Mapping[str, Metric] = {
     metric.name: metric
     for metric in (
@@ -88,20 +113,31 @@ METRICS: Mapping[str, Metric] = {
         _rate("achieved_rps", lambda own: own.answered),
         _rate("carried_rps", lambda own: own.carried),
         _rate("goodput_rps", lambda own: own.good),
-        Metric(name="error_rate", unit="", lower_is_better=True, of=_of_endpoint(lambda own: own.error_rate)),
-        Metric(name="dropped", unit="", lower_is_better=True, of=_of_endpoint(lambda own: own.dropped)),
+        _count("error_rate", _of_endpoint(lambda own: own.error_rate)),
+        _count("dropped", _of_endpoint(lambda own: own.dropped)),
         Metric(name="pool_wait_p95_ms", unit="ms", lower_is_better=True, of=_of_endpoint(lambda own: own.pool_p95_ms)),
+        # a service that answers holds some
+        _count("connections_peak", _of_launch(lambda own: own.connections.peak or math.nan)),
+        _count("connections_active_mean", _of_launch(lambda own: own.connections.active_mean)),
+        _count("connections_idle_in_transaction_mean", _of_launch(_idle_in_transaction)),
+        _count("connections_used_mean", _of_launch(lambda own: own.pool_used_mean)),
+        _of_probe("connects_per_s", "/s", lambda times: times.connects_per_s),
+        _of_probe("connects_per_checkout", "", lambda times: times.connects_per_checkout),
+        _of_probe("loop_lag_max_ms", "ms", lambda times: times.loop_lag_max_ms),
+        _of_probe("gc_pause_max_ms", "ms", lambda times: times.gc_pause_max_ms),
+        Metric(name="hold_ms", unit="ms", lower_is_better=True, of=_hold_ms),
+        Metric(name="max_ms", unit="ms", lower_is_better=True, of=_of_launch(lambda own: float(own.cdf_ms[-1]))),
         Metric(
-            name="connections_peak",
-            unit="",
+            name="probe_user_max_ms",
+            unit="ms",
             lower_is_better=True,
-            of=_of_launch(lambda own: own.connections.peak or math.nan),  # a service that answers holds some
+            of=_of_launch(lambda own: float(own.probe_user_ms[-1]) if len(own.probe_user_ms) else math.nan),
         ),
         Metric(
-            name="connections_active_mean",
-            unit="",
+            name="postgres_cpu_ms_per_request",
+            unit="ms",
             lower_is_better=True,
-            of=_of_launch(lambda own: own.connections.active_mean),
+            of=_of_launch(lambda own: 1000 * own.postgres_cpu_s / own.all.answered if own.all.answered else math.nan),
         ),
         Metric(
             name="cpu_ms_per_request",

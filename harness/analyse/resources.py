@@ -137,6 +137,23 @@ class ProbeTimes:
     """by how much the event loop ran a timer late, on average; NaN where that was not recorded"""
     threads_waiting: float
     """tasks that waited for a thread, on average; NaN likewise"""
+    seconds: float
+    """measured"""
+    connects: float
+    """connections that were opened"""
+    checkouts: float
+    loop_lag_max_ms: float
+    """by how much the event loop ran a timer late, at most; NaN without a reading, as the next"""
+    gc_pause_max_ms: float
+    """for how long the interpreter stood still at most"""
+
+    @property
+    def connects_per_s(self) -> float:
+        return self.connects / self.seconds
+
+    @property
+    def connects_per_checkout(self) -> float:
+        return self.connects / self.checkouts if self.checkouts else math.nan
 
 
 def probe_times(probe: pd.DataFrame, windows: Windows) -> ProbeTimes | None:
@@ -158,6 +175,11 @@ def probe_times(probe: pd.DataFrame, windows: Windows) -> ProbeTimes | None:
         threads_waiting=float(
             measured.groupby("pid", observed=True)["threadpool_tasks_waiting"].mean().sum(skipna=False)
         ),
+        seconds=windows.seconds,
+        connects=grown("connection_connects"),
+        checkouts=grown("connection_checkouts"),
+        loop_lag_max_ms=float(measured["loop_lag_max_ms"].max()),
+        gc_pause_max_ms=float(measured["gc_pause_max_ms"].max()),
     )
 
 

@@ -23,8 +23,6 @@ from harness.domain.strategy import Outcome
 
 WORST_LOG = math.log(10)
 """A figure that failed counts as ten times the other side's: of infinity there is no mean."""
-SHARES_AND_COUNTS = frozenset({"error_rate", "dropped", "connections_peak", "connections_active_mean"})
-"""Compared by their difference, since they may be nothing."""
 
 
 def figures_of(launch: LaunchFigures, wanted: Iterable[tuple[str, str]]) -> Figures:
@@ -91,7 +89,7 @@ def contrast(
     sides: Mapping[str, Mapping[int, Outcome]], metric: Metric, endpoint: str, *, paired: bool
 ) -> Contrast | None:
     """Compare a metric of the two sides; None where a side has no figure."""
-    log = metric.name not in SHARES_AND_COUNTS
+    log = not metric.may_be_nothing
     values = {
         arm: {block: value for block, own in launches.items() if (value := _value(own, metric, endpoint, log=log))}
         for arm, launches in sides.items()

@@ -442,6 +442,22 @@ class Tune:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """What somebody says, and what would have to be seen if it were so; `poolbench claims` judges it."""
+
+    __pydantic_config__: ClassVar[Mapping[str, Any]] = _STRICT
+
+    number: Annotated[int, Ge(0), Le(100_000)] = 0
+    """by which it is asked for; 0: the experiment settles no claim"""
+    statement: str = ""
+    """what is said, as it is said"""
+    expect: str = ""
+    """comparisons of metrics of the arms, joined by "and", that hold if it is so: p95_ms(on) > 1.1 * p95_ms(off)"""
+    own_service: bool = False
+    """whether it can be asked of any service: arms then set keys that every service has, and the load is its own"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Observe:
     """What is sampled while the load runs."""
 
@@ -484,6 +500,7 @@ class Experiment:
     gate: Gate = field(default_factory=Gate)
     capacity: Capacity = field(default_factory=Capacity)
     tune: Tune = field(default_factory=Tune)
+    claim: Claim = field(default_factory=Claim)
     named: tuple[str, ...] = field(default=(), metadata=NOT_A_KEY)
     """the dotted keys that the file, its matrix or --set name; no key itself"""
     commits: Mapping[str, str] = field(default_factory=dict, metadata=NOT_A_KEY)

@@ -38,6 +38,7 @@ def json_schema() -> _Schema:
     keys = {section: schema["$defs"][kind.__name__]["properties"] for section, kind in SECTIONS.items()}
     for_endpoints = keys["slo"].pop("endpoints")  # the tables within [slo]
     schema["$defs"]["Slo"]["additionalProperties"] = for_endpoints["additionalProperties"]
+    schema["properties"]["extends"] = {"type": "string", "description": "a file whose keys count where this has none"}
     schema["properties"]["name"]["pattern"] = f"^{NAME.pattern}$"
     keys["load"]["rate"]["pattern"] = rf"^\s*{SHARE.pattern}\s*$"
     matrix = schema["properties"]["matrix"]

@@ -30,6 +30,8 @@ class Source:
     name: str
     lines: Mapping[str, int] = field(default_factory=dict)
     overridden: Collection[str] = ()
+    base: Source | None = None
+    """the file that it extends, where keys stand that it has not itself"""
 
     def where(self, *keys: str) -> str:
         """`file:line` of the first key that stands somewhere, else of the last key's nearest section, else the file."""
@@ -37,8 +39,11 @@ class Source:
             bare = key.removeprefix("matrix.")
             if override := next((o for o in self.overridden if bare == o or bare.startswith(f"{o}.")), None):
                 return f"--set {override}"
-            if key in self.lines:
-                return f"{self.name}:{self.lines[key]}"
+            holder: Source | None = self
+            while holder is not None:
+                if key in holder.lines:
+                    return f"{holder.name}:{holder.lines[key]}"
+                holder = holder.base
         section = keys[-1] if keys else ""
         while section:
             section = section.rpartition(".")[0]

@@ -40,17 +40,22 @@ def parse_override(text: str) -> tuple[str, tuple[Any, ...]]:
     return key, tuple(_typed(item.strip()) for item in _ITEM.findall(value))
 
 
+def replaced_by(given: Mapping[str, Any]) -> tuple[str, ...]:
+    """The keys that make no sense any more where these are set, by dotted key, and are not set themselves."""
+    because = [*((key, None) for key in given), *(own for own in given.items() if isinstance(own[1], str))]
+    return tuple(excluded for cause in because for excluded in _REPLACES.get(cause, ()) if excluded not in given)
+
+
 def apply_overrides(raw: dict[str, Any], matrix: dict[str, list[Any]], overrides: Sequence[str]) -> frozenset[str]:
     """Change the file's tables and flattened matrix in place; returns the keys that were set.
 
     Setting one of two keys that exclude each other drops the file's other one. Raises UsageError.
     """
     parsed = dict(parse_override(text) for text in overrides)
+    for excluded in replaced_by({key: _only(values) for key, values in parsed.items()}):
+        drop_key(raw, excluded)
+        matrix.pop(excluded, None)
     for key, values in parsed.items():
-        for excluded in (*_REPLACES.get((key, None), ()), *_REPLACES.get((key, _only(values)), ())):
-            if excluded not in parsed:
-                drop_key(raw, excluded)
-                matrix.pop(excluded, None)
         if len(values) == 1:
             matrix.pop(key, None)
             _set(raw, key, values[0])

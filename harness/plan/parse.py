@@ -16,9 +16,9 @@ from harness.plan.cells import expand
 from harness.plan.lines import MAX_DEPTH, Source, key_lines, too_deep
 from harness.plan.locate import experiment_path
 from harness.plan.outside import take_database_url, with_scenarios
-from harness.plan.overrides import apply_overrides
+from harness.plan.overrides import apply_overrides, replaced_by
 from harness.plan.refs import with_commits
-from harness.plan.schema import OPEN_KEYS, SECTIONS, check_variable, set_key, validate
+from harness.plan.schema import OPEN_KEYS, SECTIONS, check_variable, drop_key, set_key, validate
 
 MAX_BYTES = 256 * 1024
 _AT_LINE = re.compile(r" \(at line (\d+), column \d+\)$")
@@ -48,16 +48,14 @@ def parse_experiment(
     """Validate an experiment completely, its cells included.
 
     `source` is how errors call it. `folder` is where its scenarios are looked for first; those that are not shipped
-    become absolute paths. Without a folder they are not looked for. Raises UsageError.
+    become absolute paths. Without a folder they are not looked for, and no file can be extended. Raises UsageError.
     """
-    raw = read_toml(text, source)
-    check_depth(raw, source)
-    origin = Source(name=source, lines=key_lines(text))
+    raw, origin = _extended(text, source, folder)
     matrix = dict(_flatten(_table(raw, "matrix", "Write [matrix], and a list for each key.", origin), origin))
     _join_open_tables(raw)
     overridden = apply_overrides(raw, matrix, overrides)
     check_depth(raw, "--set")
-    origin = Source(name=source, lines=origin.lines, overridden=overridden)
+    origin = replace(origin, overridden=overridden)
     arms = _arms(raw, origin)
     _check_version(raw, origin)
     for name in {"named", "commits"} & set(raw):
@@ -74,6 +72,41 @@ def parse_experiment(
     rules.check_size(experiment, cells, origin)
     rules.check(experiment, cells, origin)
     return experiment if folder is None else with_commits(with_scenarios(experiment, folder, origin), origin)
+
+
+def _extended(
+    text: str, source: str, folder: Path | None, extending: tuple[Path, ...] = ()
+) -> tuple[dict[str, Any], Source]:
+    """A file's tables over those of the file that it extends, whose keys it may set anew; and where each key stands."""
+    raw = read_toml(text, source)
+    check_depth(raw, source)
+    origin = Source(name=source, lines=key_lines(text))
+    if (extends := raw.pop("extends", None)) is None:
+        return raw, origin
+    where = origin.where("extends")
+    if not isinstance(extends, str) or folder is None:
+        raise UsageError(
+            f"{where}: extends must be the path of a file, in quotes.", next_step='Write it as extends = "_base.toml".'
+        )
+    path = (folder / extends).resolve()
+    if path in extending:
+        raise UsageError(f"{where}: {path.name} extends itself in the end.", next_step="Take one extends out.")
+    if not path.is_file():
+        raise UsageError(f"{where}: there is no file {path} to extend.", next_step="A path counts from this file.")
+    base, base_origin = _extended(read_text(path, "Is it an experiment?"), str(path), path.parent, (*extending, path))
+    for key in replaced_by(dict(_joined(raw))):
+        drop_key(base, key)
+    return _over(base, raw), replace(origin, base=base_origin)
+
+
+def _over(base: Mapping[str, Any], raw: Mapping[str, Any]) -> dict[str, Any]:
+    """Tables of both, key by key; whatever else both have is the second's."""
+    merged = dict(base)
+    for key, value in raw.items():
+        below = base.get(key)
+        tables = isinstance(below, Mapping) and isinstance(value, Mapping)
+        merged[key] = _over(base[key], value) if tables else value
+    return merged
 
 
 def read_toml(text: str, source: str) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from harness.domain.experiment import (
     Capacity,
+    Claim,
     DatabaseSpec,
     Design,
     Experiment,
@@ -54,6 +55,7 @@ SECTIONS: Mapping[str, type] = {
     "gate": Gate,
     "capacity": Capacity,
     "tune": Tune,
+    "claim": Claim,
 }
 VARIABLE_SECTIONS = ("pool", "session", "target", "database", "network", "load")
 OPEN_KEYS = ("database.settings", "target.env", "load.arguments")

@@ -40,6 +40,21 @@ KNOWN: Mapping[str, float] = {
 }
 
 
+BESIDE_THE_SUMMARY = {
+    "connections_idle_in_transaction_mean",
+    "connections_used_mean",
+    "connects_per_s",
+    "connects_per_checkout",
+    "loop_lag_max_ms",
+    "gc_pause_max_ms",
+    "hold_ms",
+    "max_ms",
+    "probe_user_max_ms",
+    "postgres_cpu_ms_per_request",
+}
+"""metrics that claims need and no column has"""
+
+
 @pytest.fixture(scope="module")
 def launch(build: ModuleType) -> LaunchFigures:
     """Ten seconds, an arrival each tenth of one: 98 answered in 1 to 98 ms, one error and one drop."""
@@ -84,7 +99,7 @@ def test_every_metric_with_noise_is_a_column_of_the_summary(build: ModuleType) -
 
     run = build.blocked_run({1: [[1.0] * 100] * 2})
     noisy = {name for name, metric in METRICS.items() if not metric.exact}
-    assert noisy <= set(summary_rows(run, analyse(run).summary).columns)
+    assert noisy - BESIDE_THE_SUMMARY <= set(summary_rows(run, analyse(run).summary).columns)
     assert {name for name in METRICS if name not in noisy} == {
         "statements_per_request",
         "transactions_per_request",

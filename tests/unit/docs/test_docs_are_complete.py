@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[3]
 DOCS = "\n".join(p.read_text() for p in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))])
 COMMANDS = sorted(get_command(app).commands)  # type: ignore[attr-defined]
 SCENARIOS = sorted(p.stem for p in (ROOT / "scenarios").glob("[!_]*.py"))
-EXPERIMENTS = sorted(p.stem for p in (ROOT / "experiments").rglob("*.toml"))
+EXPERIMENTS = sorted(p.stem for p in (ROOT / "experiments").glob("*.toml"))
 TARGETS = re.findall(r"^([a-z]+):.*##", (ROOT / "Makefile").read_text(), re.MULTILINE)
 
 
