@@ -9,6 +9,7 @@ from harness.analyse.budget import weigh
 from harness.analyse.capacity import capacities
 from harness.analyse.capacity_plan import plan_capacity
 from harness.analyse.certificate import certify
+from harness.analyse.claims import agreed, check_claim, recorded, settle
 from harness.analyse.coverage import coverage_of
 from harness.analyse.gate import FIRST_BLOCKS, blocks_wanted, judge, judges_of, smallest_visible_before
 from harness.analyse.launch_rows import launch_rows
@@ -43,11 +44,13 @@ from harness.domain.verdict import CellSummary, Report, Summary
 
 __all__ = [
     "FIRST_BLOCKS",
+    "agreed",
     "analyse",
     "as_measured",
     "blocks_wanted",
     "capacities",
     "certify",
+    "check_claim",
     "compare_runs",
     "fits",
     "judge",
@@ -57,7 +60,9 @@ __all__ = [
     "outcome_of",
     "plan_capacity",
     "predict_run",
+    "recorded",
     "refuse_unlike",
+    "settle",
     "smallest_findable",
     "smallest_visible_before",
     "summary_rows",

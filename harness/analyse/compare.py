@@ -41,6 +41,19 @@ FORESEEABLE = 100
 """More launches than this are no advice."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interval:
+    """A figure, or a difference of two, with a two-sided interval that holds for it alone."""
+
+    value: float
+    half: float
+    """NaN where nothing can be said"""
+    raised: float
+    """by how much the instrument can have raised the figure at most; of a difference, the second cell's"""
+    raised_other: float
+    """of a difference, the first cell's"""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Comparison:
     """All cells of a run against each other; made by `compare`. Figures are logs, arrays are by place in `cells`."""
@@ -110,6 +123,33 @@ class Comparison:
     def one_sided(self, cell: str) -> Bounds:
         """Return the same mean with its lower and its upper 95 % bound, each for itself and for this cell alone."""
         return self._own(cell, drift=CONFIDENCE, noise=CONFIDENCE)
+
+    def difference_at(self, first: str, second: str, confidence: float) -> Interval:
+        """Return by how much `second` exceeds `first`, on the scale of the figures, for this pair alone.
+
+        Raises:
+            KeyError: one of them has no figure.
+        """
+        from scipy.special import stdtrit
+
+        one, other = self._place(first), self._place(second)
+        critical = stdtrit(self.difference_freedom[one, other], (1 + confidence) / 2)
+        return Interval(
+            value=float(self.difference[one, other]),
+            half=float(critical * self.difference_sd[one, other]),
+            raised=self._raised(other, one),
+            raised_other=self._raised(one, other),
+        )
+
+    def own_at(self, cell: str, confidence: float) -> Interval:
+        """Return the mean of the cell's launches, on the scale of the figures, for this cell alone.
+
+        Raises:
+            KeyError: it has no figure.
+        """
+        quantile = (1 + confidence) / 2
+        half, raised = self._own_half(self._place(cell), drift=quantile, noise=quantile)
+        return Interval(value=float(self.figure[self._place(cell)]), half=half, raised=raised, raised_other=0.0)
 
     def slowdown_at_most(self, cell: str, than: str) -> float | None:
         """Return by which share `cell` is slower than the cell `than` at most; negative where it is surely faster.
@@ -184,15 +224,19 @@ class Comparison:
             raise KeyError(cell) from None
 
     def _own(self, cell: str, *, drift: float, noise: float) -> Bounds:
+        place = self._place(cell)
+        half, raised = self._own_half(place, drift=drift, noise=noise)
+        return _around(float(self.figure[place]), half, instrument=raised)
+
+    def _own_half(self, place: int, *, drift: float, noise: float) -> tuple[float, float]:
+        """Half width of a cell's own interval, at these quantiles, and by how much its figure can have been raised."""
         from scipy.special import stdtrit
 
-        place = self._place(cell)
         half_drift = stdtrit(self.drift_freedom, drift) * self.own_drift_sd[place]
         own = self.own_noise_sd[place]
         # a single cell's noise cannot be told from the drift, which has it all
         half_noise = stdtrit(self.noise_freedom[place], noise) * own if own else 0.0
-        half = math.hypot(half_drift, half_noise)
-        return _around(float(self.figure[place]), half, instrument=float(self.instrument[place] + self.leg[place]))
+        return math.hypot(half_drift, half_noise), float(self.instrument[place] + self.leg[place])
 
 
 def _around(log: float, half: float, *, instrument: float) -> Bounds:

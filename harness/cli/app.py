@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from harness import __version__
+from harness.cli.claiming import claims, findings
 from harness.cli.fleet import budget
 from harness.cli.machine import calibrate, doctor
 from harness.cli.measuring import plan, run
@@ -43,7 +44,24 @@ def common(
 
 
 # in the order in which --help lists them
-_COMMANDS = (run, compare, gate, capacity, tune, predict, plan, report, export, init, schema, doctor, calibrate, budget)
+_COMMANDS = (
+    run,
+    compare,
+    gate,
+    capacity,
+    tune,
+    predict,
+    claims,
+    findings,
+    plan,
+    report,
+    export,
+    init,
+    schema,
+    doctor,
+    calibrate,
+    budget,
+)
 for _command in _COMMANDS:
     app.command()(_command)
 baseline.command()(promote)

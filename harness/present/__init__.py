@@ -14,6 +14,17 @@ from harness.present.capacity_plan import assumptions, capacity_plan_dict, plan_
 from harness.present.capacity_text import capacity_dict
 from harness.present.check_text import check_dict, check_table
 from harness.present.ci import GATE_SCHEMA, gate_markdown, gated_of, github_lines, junit_xml
+from harness.present.claims_page import findings_page
+from harness.present.claims_text import (
+    CLAIMS_SCHEMA_VERSION,
+    behaviour_dict,
+    behaviour_text,
+    claim_dict,
+    claim_text,
+    seen_lines,
+    settled_dict,
+    settled_text,
+)
 from harness.present.discovered_text import discovered_texts
 from harness.present.export import benchmark_entries, left_out_text
 from harness.present.gate_text import FROZEN, RUN_OR_COMPARE, comparison_text
@@ -29,6 +40,7 @@ RENDERERS: dict[str, Callable[[Report], bytes]] = {"report.html": render_html}
 """File name in the run's folder -> what writes it."""
 
 __all__ = [
+    "CLAIMS_SCHEMA_VERSION",
     "FROZEN",
     "GATE_SCHEMA",
     "RENDERERS",
@@ -37,6 +49,8 @@ __all__ = [
     "assumptions",
     "baseline_table",
     "baselines_dict",
+    "behaviour_dict",
+    "behaviour_text",
     "benchmark_entries",
     "budget_dict",
     "budget_page",
@@ -44,9 +58,12 @@ __all__ = [
     "capacity_plan_dict",
     "check_dict",
     "check_table",
+    "claim_dict",
+    "claim_text",
     "comparison_text",
     "crowded_text",
     "discovered_texts",
+    "findings_page",
     "gate_dict",
     "gate_markdown",
     "gated_of",
@@ -67,6 +84,9 @@ __all__ = [
     "render_html",
     "render_plan",
     "render_tune",
+    "seen_lines",
+    "settled_dict",
+    "settled_text",
     "tune_dict",
     "working_tree_text",
 ]

@@ -1,0 +1,105 @@
+"""Commands that settle what is claimed, and write down what was found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from harness.cli.ending import errors_named, warn
+from harness.cli.options import Events, Json, Overrides, Quiet, Results
+from harness.cli.showing import print_json
+from harness.errors import Interrupted, MeasurementError, PoolbenchError
+
+if TYPE_CHECKING:
+    from harness.domain.claims import Recording
+
+
+def claims(  # noqa: PLR0917 -- typer calls it by keyword; one parameter an option
+    wanted: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[NUMBER | FILE]...", help="Of the claims that are shipped, or files of yours.", show_default=False
+        ),
+    ] = None,
+    on: Annotated[
+        Path | None,
+        typer.Option("--on", metavar="EXPERIMENT", help="Of your own service: those that can be asked of any."),
+    ] = None,
+    list_: Annotated[bool, typer.Option("--list", help="Show what is claimed; measure nothing.")] = False,
+    record: Annotated[
+        Path | None, typer.Option("--record", metavar="FOLDER", help="Keep there what the answers rest on.")
+    ] = None,
+    overrides: Overrides = None,
+    results: Results = Path("results"),
+    events: Events = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Measure what is claimed about pools, sessions and drivers, and say of each claim whether it is so.
+
+    Each takes about a minute. It is confirmed, refuted, depends on what its contexts differ in, or is inconclusive.
+    """
+    from harness import claims as claiming
+    from harness import plan, present
+    from harness.handlers import telling
+
+    chosen = claiming.chosen(wanted or (), () if on else overrides or ())
+    experiments, behaviours = chosen.experiments, chosen.behaviours
+    if on is not None:
+        experiments, behaviours = claiming.of_service(experiments, plan.load_experiment(on, overrides or ())), ()
+    told: list[Mapping[str, Any]] = []
+    codes = {0}
+    for experiment in experiments:
+        if list_:
+            told.append(present.claim_dict(experiment.claim))
+            _say([present.claim_text(experiment.claim)], as_json=as_json)
+            continue
+        try:
+            with errors_named(), telling(quiet=quiet or as_json, events=events) as emit:
+                recording = claiming.measure(experiment, results, emit)
+        except Interrupted:
+            raise
+        except PoolbenchError as error:
+            warn(f"claim {experiment.claim.number} was not measured: {error}")
+            told.append(present.claim_dict(experiment.claim) | {"answer": "inconclusive", "why": str(error)})
+            codes.add(error.exit_code)
+            continue
+        codes.add(_tell(recording, results, told, as_json=as_json))
+        if record is not None:
+            claiming.keep(recording, record)
+    told += map(present.behaviour_dict, behaviours)
+    _say(map(present.behaviour_text, behaviours), as_json=as_json)
+    if as_json:
+        print_json({"schema_version": present.CLAIMS_SCHEMA_VERSION, "claims": told})
+    raise typer.Exit(max(codes))
+
+
+def _tell(recording: Recording, results: Path, told: list[Mapping[str, Any]], *, as_json: bool) -> int:
+    """Say what a claim came to. Returns the exit code: 4 where what it compares did not take effect."""
+    from harness import analyse, present
+
+    settled = analyse.settle(recording)
+    told.append(present.settled_dict(recording, settled))
+    report = results / recording.run_id / "report.html"
+    _say([present.settled_text(recording, settled), *present.seen_lines(settled), f"report: {report}"], as_json=as_json)
+    ineffective = any(own.why == "not_applied" for context in settled.contexts for own in context.judged)
+    return MeasurementError.exit_code if ineffective else 0
+
+
+def _say(lines: Iterable[str], *, as_json: bool) -> None:
+    if not as_json:
+        for line in lines:
+            Console().print(line, highlight=False, soft_wrap=True, markup=False)
+
+
+def findings(
+    folder: Annotated[Path, typer.Argument(help="What `poolbench claims --record` wrote.")],
+) -> None:
+    """Print the page of findings, of all runs of claims that a folder has: findings.md, to stand beside it."""
+    from harness import claims as claiming
+
+    typer.echo(claiming.findings(folder), nl=False)
