@@ -1,9 +1,9 @@
 """Whether what a claim expects was seen: in each context by itself, at 99 % for the claim as a whole.
 
-All comparisons rest on one fit of all cells of the run (`compare`), so that cells share what they show of the noise.
-Ratios are compared by their logarithms. Figures that may be 0 are compared by their difference; a share of requests is
-also known no better than by the requests that were counted (an error rate of 0 in n requests may be -ln(1 - c) / n).
-Exact counts have no noise, and then the interval is the figure.
+Ratios are compared by their logarithms, in one fit of all cells of the run (`compare`): they share what they show of
+the noise. Figures that may be 0 are compared by their difference, from the launches of the cells in question alone; a
+share of requests is also known no better than by the requests that were counted (of n without a failure -ln(1 - c) / n
+may fail). Where all launches have the same figure, as exact counts do, there is no noise: the interval is the figure.
 """
 
 from __future__ import annotations
@@ -162,7 +162,7 @@ class _Judge:
         self._confidence = confidence
         self._recording = recording
         self._cells = {(cell.context, cell.arm): cell.id for cell in recording.cells}
-        self._fits: dict[tuple[str, str, bool], Comparison] = {}
+        self._fits: dict[tuple[str, str, tuple[str, ...]], Comparison] = {}
 
     def judged(self, expected: Expected, context: str) -> Judged:
         """One comparison in one context."""
@@ -193,11 +193,11 @@ class _Judge:
         self, open_: Judged, ids: Sequence[str], points: Sequence[Sequence[Point]], *, linear: bool
     ) -> Judged:
         expected = open_.expected
-        fit = self._fit(expected.left, linear=linear)
+        fit = self._fit(expected.left, ids, linear=linear)
         interval = fit.own_at(ids[0], self._confidence)
         if len(ids) > 1:
             interval = fit.difference_at(ids[1], ids[0], self._confidence)
-        half = interval.half + self._counting(points)
+        half = (0.0 if _agree(points) else interval.half) + self._counting(points)
         low, high = interval.value - half - interval.raised, interval.value + half + interval.raised_other
         if math.isnan(half):
             return replace(open_, value=_back(interval.value, linear=linear), why="few_launches")
@@ -244,10 +244,13 @@ class _Judge:
         requests = [sum(point.requests for point in own) for own in points]
         return sum(-math.log((1 - self._confidence) / 2) / count if count else math.inf for count in requests)
 
-    def _fit(self, term: Term, *, linear: bool) -> Comparison:
-        key = (term.metric, term.endpoint, linear)
+    def _fit(self, term: Term, ids: Sequence[str], *, linear: bool) -> Comparison:
+        """All cells that have a figure; of what may be 0 those alone that are compared, since where one shows nothing
+        and another much they do not share their noise."""
+        cells = tuple(ids) if linear else tuple(cell.id for cell in self._recording.cells)
+        key = (term.metric, term.endpoint, cells)
         if key not in self._fits:
-            by_cell = {cell.id: self._points(cell.id, term) for cell in self._recording.cells}
+            by_cell = {cell: self._points(cell, term) for cell in cells}
             sound = {
                 cell: own
                 for cell, own in by_cell.items()
@@ -262,6 +265,11 @@ class _Judge:
                 leg={} if linear else {cell: fmean(own.leg for own in of) for cell, of in sound.items()},
             )
         return self._fits[key]
+
+
+def _agree(points: Sequence[Sequence[Point]]) -> bool:
+    """Whether all launches of each cell have the same figure, as counts do: there is no noise then."""
+    return all(point.value == own[0].value for own in points for point in own)
 
 
 def _extreme(values: Sequence[float]) -> int | None:

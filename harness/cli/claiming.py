@@ -65,7 +65,7 @@ def claims(  # noqa: PLR0917 -- typer calls it by keyword; one parameter an opti
             raise
         except PoolbenchError as error:
             warn(f"claim {experiment.claim.number} was not measured: {error}")
-            told.append(present.claim_dict(experiment.claim) | {"answer": "inconclusive", "why": str(error)})
+            told.append({**present.claim_dict(experiment.claim), "answer": "inconclusive", "why": str(error)})
             codes.add(error.exit_code)
             continue
         codes.add(_tell(recording, results, told, as_json=as_json))
