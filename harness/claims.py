@@ -11,7 +11,7 @@ from pathlib import Path
 from harness import analyse, plan, present
 from harness import run as sequencing
 from harness.codec import decode, encode
-from harness.domain.claims import Behaviour, Recording
+from harness.domain.claims import EVERYTHING, Behaviour, Recording, expected_of
 from harness.domain.events import Emit
 from harness.domain.experiment import Experiment
 from harness.errors import UsageError
@@ -71,9 +71,31 @@ def _loaded(path: Path, overrides: Sequence[str]) -> Experiment:
         raise UsageError(f"{path} makes no claim: claim.expect is missing.", next_step="Write [claim] and its keys.")
     try:
         analyse.check_claim(experiment)
+        _check_asked_of_any(experiment)
     except UsageError as error:
         raise UsageError(f"{path}: {error.cause}", next_step=error.next_step) from None
     return experiment
+
+
+def _check_asked_of_any(experiment: Experiment) -> None:
+    """Refuse a claim that says that any service can be asked, and needs what not every one has."""
+    if not experiment.claim.own_service:
+        return
+    for key in _set_by(experiment):
+        if not key.startswith("pool.") and key not in OWN_KEYS:
+            raise UsageError(
+                f"{key} cannot be set in any service.", next_step="Take claim.own_service out, or set pool keys only."
+            )
+    for term in (term for own in expected_of(experiment.claim) for term in own.terms):
+        if term.endpoint != EVERYTHING:
+            raise UsageError(
+                f"not every service has {term.endpoint}.", next_step="Take claim.own_service out, or the endpoint."
+            )
+
+
+def _set_by(claim: Experiment) -> tuple[str, ...]:
+    """What a claim varies: the keys of its matrix and of its arms."""
+    return (*claim.matrix, *(key for arm in claim.arms.values() for key in arm))
 
 
 def _behaviours() -> tuple[Behaviour, ...]:
@@ -110,7 +132,6 @@ def of_service(claims: Sequence[Experiment], own: Experiment) -> tuple[Experimen
 
 
 def _asked_of(claim: Experiment, own: Experiment) -> Experiment:
-    set_by_claim = (*claim.matrix, *(key for arm in claim.arms.values() for key in arm))
     return replace(
         own,
         name=f"{own.name[:40]}-{claim.name[:19]}",
@@ -119,7 +140,7 @@ def _asked_of(claim: Experiment, own: Experiment) -> Experiment:
         matrix=claim.matrix,
         design=replace(own.design, launches=claim.design.launches, kind=claim.design.kind),
         claim=claim.claim,
-        named=tuple(dict.fromkeys((*own.named, *set_by_claim))),
+        named=tuple(dict.fromkeys((*own.named, *_set_by(claim)))),
     )
 
 

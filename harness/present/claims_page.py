@@ -65,9 +65,7 @@ def _machine(recording: Recording) -> str:
     machine = environment.get("machine") or {}
     postgres = environment.get("postgres") or {}
     packages = environment.get("packages") or {}
-    versions = ", ".join(
-        f"{name} {packages[name]}" for name in ("sqlalchemy", "asyncpg", "psycopg", "fastapi", "uvicorn")
-    )
+    versions = ", ".join(f"{name} {packages[name]}" for name in _PACKAGES if name in packages)
     return (
         f"{machine.get('cpu')}, {machine.get('cores_usable')} cores, {machine.get('system')} {machine.get('kernel')}, "
         f"Postgres {postgres.get('version')} ({postgres.get('provider')}), {environment.get('python')}, {versions}"

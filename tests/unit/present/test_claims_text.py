@@ -1,0 +1,69 @@
+"""What is said of a claim is true of its figures."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+from harness.domain.claims import Expected, InContext, Judged, Term, expected_of
+from harness.domain.experiment import Claim
+from harness.present.claims_text import decide_text, figure_text, seen_text
+
+RATIO = expected_of(Claim(expect="p95_ms(on) > 1.5 * p95_ms(off)"))[0]
+DIFFERENCE = expected_of(Claim(expect="connects_per_s(on) - connects_per_s(off) <= 5"))[0]
+FIGURE = expected_of(Claim(expect='p99_ms(on, "GET /x") < 12'))[0]
+
+
+def judged(expected: Expected, **given: Any) -> Judged:
+    usual: dict[str, Any] = {"scale": "ratio", "value": 2.0, "low": 1.8, "high": 2.2, "bound": 1.5, "holds": "yes"}
+    return Judged(expected=expected, **{**usual, **given})
+
+
+@pytest.mark.parametrize(
+    ("own", "text"),
+    [
+        (judged(RATIO), "p95_ms(on) / p95_ms(off) = 2.00 (1.80 to 2.20); claimed is > 1.50, which holds"),
+        (
+            judged(RATIO, holds="no", bound=2.5),
+            "p95_ms(on) / p95_ms(off) = 2.00 (1.80 to 2.20); claimed is > 2.50, which does not hold",
+        ),
+        (
+            judged(DIFFERENCE, scale="difference", value=3.0, low=3.0, high=3.0, bound=5.0),
+            "connects_per_s(on) - connects_per_s(off) = 3.00; claimed is <= 5.00, which holds",
+        ),
+        (
+            judged(FIGURE, scale="figure", value=9.0, low=8.0, high=10.0, bound=12.0),
+            "p99_ms(on, GET /x) = 9.00 (8.00 to 10.0); claimed is < 12.0, which holds",
+        ),
+        pytest.param(
+            judged(RATIO, holds="open", low=1.2, high=3.0, why="noise", launches_needed=9),
+            "p95_ms(on) / p95_ms(off) = 2.00 (1.20 to 3.00); claimed is > 1.50, which is open: about 9 launches of "
+            "each cell would decide it (design.launches)",
+        ),
+    ],
+)
+def test_a_comparison_in_words(own: Judged, text: str) -> None:
+    assert seen_text(own, InContext(context="", answer="confirmed", judged=(own,))) == text
+    assert seen_text(own, InContext(context="far", answer="confirmed", judged=(own,))) == f"far: {text}"
+
+
+def test_what_is_not_known_is_said() -> None:
+    assert figure_text(judged(RATIO, value=math.nan, low=math.nan, high=math.nan)).endswith("is not known")
+    assert Term(metric="p95_ms", arm="on") == RATIO.left
+
+
+@pytest.mark.parametrize(
+    ("why", "words"),
+    [
+        ("noise", "more launches are no help"),
+        ("instrument", "longer requests"),
+        ("failed", "error_rate"),
+        ("not_applied", "did not take effect"),
+        ("few_launches", "measuring it again"),
+        ("unknown", "an endpoint that is asked"),
+    ],
+)
+def test_what_would_decide_is_said_for_each_cause(why: Any, words: str) -> None:
+    assert words in decide_text(judged(RATIO, holds="open", why=why))
