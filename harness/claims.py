@@ -137,7 +137,7 @@ def _asked_of(claim: Experiment, own: Experiment) -> Experiment:
         name=f"{own.name[:40]}-{claim.name[:19]}",
         question=claim.question,
         arms=claim.arms,
-        matrix=claim.matrix,
+        matrix={key: of for key, of in own.matrix.items() if key not in _set_by(claim)} | dict(claim.matrix),
         design=replace(own.design, launches=claim.design.launches, kind=claim.design.kind),
         claim=claim.claim,
         named=tuple(dict.fromkeys((*own.named, *_set_by(claim)))),

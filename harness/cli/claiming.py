@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from harness.cli.ending import errors_named, warn
-from harness.cli.options import Events, Json, Overrides, Quiet, Results
+from harness.cli.options import Json, Overrides, Quiet, Results
 from harness.cli.showing import print_json
 from harness.errors import Interrupted, MeasurementError, PoolbenchError
 
@@ -35,7 +35,6 @@ def claims(  # noqa: PLR0917 -- typer calls it by keyword; one parameter an opti
     ] = None,
     overrides: Overrides = None,
     results: Results = Path("results"),
-    events: Events = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -59,7 +58,7 @@ def claims(  # noqa: PLR0917 -- typer calls it by keyword; one parameter an opti
             _say([present.claim_text(experiment.claim)], as_json=as_json)
             continue
         try:
-            with errors_named(), telling(quiet=quiet or as_json, events=events) as emit:
+            with errors_named(), telling(quiet=quiet or as_json, events=None) as emit:
                 recording = claiming.measure(experiment, results, emit)
         except Interrupted:
             raise

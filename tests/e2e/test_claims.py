@@ -53,8 +53,8 @@ pool.pool_size = 5
 
 
 def test_claims_are_measured_recorded_and_written_down(poolbench, tmp_path: Path) -> None:
-    """asyncpg pings with three round trips: known from the wire (tests/integration/probe). What a connection takes at its
-    first use is in the mean of so few requests."""
+    """asyncpg pings with three round trips: known from the wire (tests/integration/probe). What a connection takes
+    at its first use is in the mean of so few requests."""
     ping = poolbench.write("ping.toml", HEAD.format(name="claim-13") + PING)
     elsewhere = poolbench.write("elsewhere.toml", HEAD.format(name="claim-60") + ELSEWHERE)
     kept = tmp_path / "kept"
