@@ -21,6 +21,8 @@ from harness.domain.load import LaunchLoad, LoadPlan
 
 SCENARIOS = Path(__file__).parents[3] / "scenarios"
 NAMES = sorted(path.stem for path in SCENARIOS.glob("[!_]*.py"))
+REQUESTS = ("3 GET /heroes/{id}", 'PATCH /heroes/{id} {"age": 30}')
+"""what the scenario that sends nothing of its own is told to send"""
 
 
 class Heroes:
@@ -57,7 +59,7 @@ class Heroes:
 
 
 def test_there_are_scenarios_to_test() -> None:
-    assert NAMES == ["list_pages", "mixed", "read_heavy", "write_heavy"]
+    assert NAMES == ["list_pages", "mixed", "read_heavy", "requests", "write_heavy"]
 
 
 def test_in_the_open_model(tmp_path: Path) -> None:
@@ -69,6 +71,7 @@ def test_in_the_open_model(tmp_path: Path) -> None:
                 launch_id=name,
                 host=stack.enter_context(serving(Stub(Heroes()))),
                 scenario=SCENARIOS / f"{name}.py",
+                arguments={"request": REQUESTS} if name == "requests" else {},
                 request_timeout_s=5.0,
                 max_in_flight=200,
             )
@@ -102,6 +105,20 @@ def test_each_draws_from_the_seed_it_is_given() -> None:
         assert len(set(own)) == 3
 
 
+def test_the_users_of_requests_pause_or_ask_together() -> None:
+    code = f"""
+import runpy, time
+from types import SimpleNamespace as Some
+wait_time = runpy.run_path({str(SCENARIOS / "requests.py")!r})["Requester"].wait_time
+time.monotonic = lambda: 5.5
+for together_s in (0.0, 2.0):
+    options = Some(pause_s=3.0, together_s=together_s)
+    print(wait_time(Some(environment=Some(parsed_options=options))))
+"""
+    done = subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.PIPE, text=True)
+    assert done.stdout.split() == ["3.0", "0.5"], "the next moment that two seconds divide is 6"
+
+
 def test_under_plain_locust(tmp_path: Path) -> None:
     """Side by side, since each only has to work."""
     stubs = {name: Stub(Heroes()) for name in NAMES}
@@ -122,6 +139,8 @@ def plain_locust(name: str, stub: Stub, folder: Path) -> Iterator[subprocess.Pop
     with serving(stub) as url:
         command = [sys.executable, "-m", "locust", "-f", str(SCENARIOS / f"{name}.py"), "--host", url]
         options = ["--headless", "-t", "100s", "-u", "2", "-r", "2"]
+        if name == "requests":
+            options += [word for own in REQUESTS for word in ("--request", own)]
         with subprocess.Popen([*command, *options], cwd=folder, stderr=subprocess.PIPE, text=True) as process:
             try:
                 yield process
