@@ -14,6 +14,9 @@ import httpx
 import psutil
 import psycopg
 import pytest
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from harness.deploy import start_database
 from harness.domain.evidence import Server
@@ -127,3 +130,26 @@ async def test_a_server_without_a_connection_left(serve: Any, driver: str, serve
         deadline_s = time.monotonic() + 10  # the server takes a moment to see that its clients are gone
         while (await client.get("/heroes/1")).status_code != 200:
             assert time.monotonic() < deadline_s
+
+
+@pytest.mark.parametrize(
+    ("pool_size", "error", "said"),
+    [
+        (2, PoolTimeoutError, "QueuePool limit of size 2 overflow 0 reached"),
+        (MAX_CONNECTIONS + 1, DBAPIError, "too many clients already"),
+    ],
+)
+@pytest.mark.parametrize("driver", ["asyncpg", "psycopg"])
+async def test_which_error_a_pool_of_the_wrong_size_ends_in(  # noqa: PLR0917 -- parameters and fixtures come by name
+    serve: Any, driver: str, pool_size: int, error: type[Exception], said: str, server: Server
+) -> None:
+    pool = {"pool_size": pool_size, "max_overflow": 0, "pool_timeout_s": 0.05}
+    async with serve(driver=driver, database_url=server.url("postgres"), **pool) as client:
+        with pytest.raises(error, match=said):
+            await take_them_through(client.app.state.database.engine)
+
+
+async def take_them_through(engine: AsyncEngine) -> None:
+    async with AsyncExitStack() as held:
+        for _ in range(MAX_CONNECTIONS + 1):
+            await held.enter_async_context(engine.connect())
