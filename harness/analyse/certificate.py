@@ -40,7 +40,7 @@ def certify(
     clock_uncertainty_ms: float = math.nan,
     generator_ceiling_rps: float | None = None,
     relay: RelayReadings | None = None,
-    pgbouncer: bool = False,
+    outlasting: bool = False,
     prepared_at_most: float = 0.0,
     deaths: tuple[Death, ...] = (),
     standstills: tuple[Standstill, ...] = (),
@@ -65,7 +65,8 @@ def certify(
         clock_uncertainty_ms: by how much times of different processes may be off; NaN when not known.
         generator_ceiling_rps: what the generator sends at most on this machine; None when not calibrated.
         relay: what lay between the target and Postgres; None when nothing did.
-        pgbouncer: whether a PgBouncer did, where transactions may wait for Postgres.
+        outlasting: whether the service's transactions may last longer than Postgres knows of: they wait in a PgBouncer,
+            or Postgres ended them by itself.
         prepared_at_most: statements that the driver prepared and executed in two steps, which Postgres does not time
             whole; NaN when not known.
         deaths: processes that ended while they were needed.
@@ -90,7 +91,7 @@ def certify(
             clock_uncertainty_ms=clock_uncertainty_ms,
             generator_ceiling_rps=generator_ceiling_rps,
             relay=relay,
-            pgbouncer=pgbouncer,
+            outlasting=outlasting,
             prepared_at_most=prepared_at_most,
             deaths=deaths,
             standstills=standstills,
@@ -129,6 +130,7 @@ def certificate_of(
         leak: likewise.
     """
     trial = evidence.trial
+    cell = trial.launch.cell
     context = trial.context
     return certify(
         rows=rows,
@@ -144,7 +146,7 @@ def certificate_of(
         clock_uncertainty_ms=math.nan if context.clock_uncertainty_ms is None else context.clock_uncertainty_ms,
         generator_ceiling_rps=context.generator_ceiling_rps,
         relay=trial.relay,
-        pgbouncer=trial.launch.cell.target.pgbouncer,
+        outlasting=cell.target.pgbouncer or cell.session.idle_in_transaction_session_timeout_ms > 0,
         prepared_at_most=_prepared_at_most(evidence),
         deaths=trial.deaths,
         standstills=trial.standstills,

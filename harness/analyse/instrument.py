@@ -178,8 +178,10 @@ def littles_law_postgres(evidence: Judged) -> Reason | None:
     if counted is None or math.isnan(postgres_s):
         return None
     rtt_ms = 0.0 if evidence.relay is None else evidence.relay.rtt_ms
-    waited = evidence.pgbouncer or any(still.role in ("postgres", "backend") for still in evidence.standstills)
-    share = postgres_share(counted, postgres_s, rtt_ms=rtt_ms, prepared=evidence.prepared_at_most, queue=waited)
+    outlasting = evidence.outlasting or any(still.role in ("postgres", "backend") for still in evidence.standstills)
+    share = postgres_share(
+        counted, postgres_s, rtt_ms=rtt_ms, prepared=evidence.prepared_at_most, outlasting=outlasting
+    )
     message = (
         f"Postgres saw connections busy for {postgres_s:.2f} s, the pool held them for {counted.use_s:.2f} s, "
         f"{counted.transaction_s:.2f} s of that in transactions"

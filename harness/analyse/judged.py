@@ -42,7 +42,7 @@ class Evidence:
     clock_uncertainty_ms: float
     generator_ceiling_rps: float | None
     relay: RelayReadings | None
-    pgbouncer: bool
+    outlasting: bool
     prepared_at_most: float
     deaths: tuple[Death, ...]
     standstills: tuple[Standstill, ...]
@@ -73,7 +73,7 @@ class Judged:
     clock_uncertainty_ms: float
     generator_ceiling_rps: float | None
     relay: RelayReadings | None
-    pgbouncer: bool
+    outlasting: bool
     prepared_at_most: float
     deaths: tuple[Death, ...]
     standstills: tuple[Standstill, ...]
@@ -134,7 +134,7 @@ def judged(evidence: Evidence) -> Judged:
         clock_uncertainty_ms=evidence.clock_uncertainty_ms,
         generator_ceiling_rps=evidence.generator_ceiling_rps,
         relay=evidence.relay,
-        pgbouncer=evidence.pgbouncer,
+        outlasting=evidence.outlasting,
         prepared_at_most=evidence.prepared_at_most,
         deaths=evidence.deaths,
         standstills=evidence.standstills,

@@ -72,7 +72,7 @@ def probe_share(counted: Held) -> float:
 
 
 def postgres_share(
-    counted: Held, postgres_s: float, *, rtt_ms: float = 0.0, prepared: float = 0.0, queue: bool = False
+    counted: Held, postgres_s: float, *, rtt_ms: float = 0.0, prepared: float = 0.0, outlasting: bool = False
 ) -> float:
     """By what share of the hold times Postgres's time in use is more than these explain, or less than transactions do.
 
@@ -81,12 +81,13 @@ def postgres_share(
         postgres_s: time of the launch's backends, active or idle in a transaction.
         rtt_ms: a round trip between the two that was added on purpose.
         prepared: statements that took two steps, at most; NaN where nobody can say.
-        queue: a transaction may have waited for Postgres for as long as it likes: PgBouncer stands between, or
-            Postgres stood still. Then, or where steps are not known, only more time than the pool's is wrong.
+        outlasting: a transaction may have lasted longer than Postgres knows of: PgBouncer stands between, Postgres
+            stood still, or ended it by itself (idle_in_transaction_session_timeout). Then, or where steps are not
+            known, only more time than the pool's is wrong.
     """
     most_s = counted.use_s + counted.open_s
     transit_s = (counted.checkouts + prepared) * ((TRANSIT_MS_MAX + rtt_ms) / 1000 + counted.lag_s)
-    missing_s = 0.0 if queue or math.isnan(prepared) else counted.transaction_s - transit_s - postgres_s
+    missing_s = 0.0 if outlasting or math.isnan(prepared) else counted.transaction_s - transit_s - postgres_s
     return max(postgres_s - most_s - counted.before_s, missing_s, 0.0) / most_s
 
 

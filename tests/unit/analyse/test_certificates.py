@@ -464,6 +464,13 @@ def test_what_waited_for_a_postgres_that_stood_still_is_no_time_that_it_missed(b
     assert law_of_postgres(build, 2.5, held, standstills=(still,)) == LAW
 
 
+def test_a_transaction_that_postgres_ended_is_no_time_that_it_missed(build: ModuleType) -> None:
+    """Seen with sessions that leak under idle_in_transaction_session_timeout: the pool has them out to the end."""
+    held = HELD | {"transaction_time_s": 6.0}
+    assert law_of_postgres(build, 0.2, held, outlasting=True) == []
+    assert law_of_postgres(build, 2.5, held, outlasting=True) == LAW
+
+
 @pytest.mark.parametrize("before", ["connection_ping_time_s", "connection_create_time_s"])
 def test_postgres_sees_a_connection_before_it_is_handed_out(build: ModuleType, before: str) -> None:
     """Seen with asyncpg, which pings in a transaction, and psycopg2, which asks each new connection for its types."""
