@@ -21,8 +21,19 @@ from harness.domain.load import LaunchLoad, LoadPlan
 
 SCENARIOS = Path(__file__).parents[3] / "scenarios"
 NAMES = sorted(path.stem for path in SCENARIOS.glob("[!_]*.py"))
-REQUESTS = ("3 GET /heroes/{id}", 'PATCH /heroes/{id} {"age": 30}')
-"""what the scenario that sends nothing of its own is told to send"""
+REQUESTS = (
+    "3 GET /heroes/{id}",
+    'PATCH /heroes/{id} {"age": {age}}',
+    "POST /heroes {hero}",
+    "POST /heroes/import {heroes:2}",
+    'POST /teams/{id}/heroes {"hero_ids": {ids:3}}',
+)
+ARGUMENTS: dict[str, dict[str, tuple[str | int, ...]]] = {
+    "requests": {"request": REQUESTS},
+    "pairs": {"fields": ("two",)},
+    "steps": {"times": (1, 2)},
+}
+"""what scenarios are told: some have nothing of their own, and of two changes of one field one is lost here"""
 
 
 class Heroes:
@@ -31,16 +42,25 @@ class Heroes:
     def __init__(self) -> None:
         self._next_id = itertools.count(10_001)
         self._ids = set(range(1, 10_001))
+        self._changes: dict[int, dict[str, object]] = {}
 
     def __call__(self, seen: Seen) -> Answer:
         if seen.path == "/heroes" and seen.method == "POST":
             return self._create(json.loads(seen.body))
+        if seen.path == "/heroes/import" and seen.method == "POST":
+            return self._only(201, [self._create(hero).status for hero in json.loads(seen.body)] == [201, 201])
+        if re.fullmatch(r"/teams/\d+/heroes", seen.path) and seen.method == "POST":
+            ids = json.loads(seen.body)["hero_ids"]
+            return self._only(200, len(set(ids)) == 3 and set(ids) <= self._ids)
         if re.fullmatch(r"/heroes\?offset=\d+&limit=(20|100)", seen.path) and seen.method == "GET":
             return Answer(body=b"[]")
         one = re.fullmatch(r"/heroes/(\d+)", seen.path)
         if one is None or int(one[1]) not in self._ids:
             return Answer(status=404)
         return self._one(seen, int(one[1]))
+
+    def _only(self, status: int, is_right: bool) -> Answer:
+        return Answer(status=status if is_right else 422)
 
     def _create(self, hero: dict[str, object]) -> Answer:
         if set(hero) != {"name", "secret_name", "password", "age"} or len(str(hero["password"])) < 8:
@@ -53,13 +73,15 @@ class Heroes:
         if seen.method == "DELETE" and hero_id > 10_000:
             self._ids.discard(hero_id)
             return Answer(status=204, body=b"")
-        if seen.method == "PATCH":
-            return Answer(status=200 if set(json.loads(seen.body)) == {"age"} else 422)
-        return Answer(status=200 if seen.method == "GET" else 405)
+        if seen.method == "PATCH" and json.loads(seen.body).keys() <= {"age", "name"}:
+            self._changes.setdefault(hero_id, {}).update(json.loads(seen.body))
+        elif seen.method != "GET":
+            return Answer(status=405)
+        return Answer(body=json.dumps(self._changes.get(hero_id, {})).encode())
 
 
 def test_there_are_scenarios_to_test() -> None:
-    assert NAMES == ["list_pages", "mixed", "read_heavy", "requests", "write_heavy"]
+    assert NAMES == ["list_pages", "mixed", "pairs", "read_heavy", "requests", "steps", "write_heavy"]
 
 
 def test_in_the_open_model(tmp_path: Path) -> None:
@@ -71,7 +93,7 @@ def test_in_the_open_model(tmp_path: Path) -> None:
                 launch_id=name,
                 host=stack.enter_context(serving(Stub(Heroes()))),
                 scenario=SCENARIOS / f"{name}.py",
-                arguments={"request": REQUESTS} if name == "requests" else {},
+                arguments=ARGUMENTS.get(name, {}),
                 request_timeout_s=5.0,
                 max_in_flight=200,
             )
@@ -139,8 +161,8 @@ def plain_locust(name: str, stub: Stub, folder: Path) -> Iterator[subprocess.Pop
     with serving(stub) as url:
         command = [sys.executable, "-m", "locust", "-f", str(SCENARIOS / f"{name}.py"), "--host", url]
         options = ["--headless", "-t", "100s", "-u", "2", "-r", "2"]
-        if name == "requests":
-            options += [word for own in REQUESTS for word in ("--request", own)]
+        for argument, values in ARGUMENTS.get(name, {}).items():
+            options += [word for value in values for word in (f"--{argument}", str(value))]
         with subprocess.Popen([*command, *options], cwd=folder, stderr=subprocess.PIPE, text=True) as process:
             try:
                 yield process
