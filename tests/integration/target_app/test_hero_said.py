@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import gc
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Annotated, Any
 
+import httpx
 import pytest
 from fastapi import Depends
-from sqlalchemy import create_engine, select
+from sqlalchemy import create_engine, select, text
 from sqlalchemy.exc import MissingGreenlet
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import load_only
+from starlette.requests import Request
 
 from target_app.database import connect_database
 from target_app.models import Hero, Team
@@ -168,3 +171,54 @@ async def test_which_access_of_an_async_sessions_object_fails(
                 failed.append(False)
 
     assert failed == [fails_expiring, fails_keeping]
+
+
+@pytest.mark.parametrize(("sent", "left"), [({}, (7, 1)), ({"age": None, "team_id": None}, (None, None))])
+async def test_a_merge_leaves_what_it_does_not_name(
+    serve: Any, ask: Any, sent: dict[str, None], left: tuple[int | None, int | None]
+) -> None:
+    """What is omitted stays; only what is given overwrites, None too."""
+    async with serve() as client, client.app.state.database.sessions() as session:
+        hero = Hero(name="Unmerged", secret_name="s", hashed_password="x", age=7, team_id=1)
+        session.add(hero)
+        await session.commit()
+        await session.merge(Hero(id=hero.id, name="Merged", **sent))
+        await session.commit()
+
+    assert ask("SELECT name, age, team_id FROM heroes WHERE id = %s", hero.id) == [("Merged", *left)]
+
+
+async def get_db_without_finally(request: Request) -> AsyncIterator[AsyncSession]:
+    """The mistake: what an exception of the endpoint passes by."""
+    session = request.app.state.database.sessions()
+    yield session
+    await session.close()
+
+
+@pytest.mark.filterwarnings("ignore:The garbage collector is trying to clean up")
+async def test_without_finally_an_exception_costs_a_connection_until_it_is_collected(
+    serve: Any, checked_out: Any, eventually: Any
+) -> None:
+    """Whoever keeps the exception keeps the connection; nobody else is served until the garbage collector comes by."""
+    kept: list[Exception] = []
+
+    async def fail(session: Annotated[AsyncSession, Depends(get_db_without_finally)]) -> None:
+        await session.execute(text("SELECT 1"))
+        raise LookupError
+
+    async def keep(_request: Request, error: Exception) -> httpx.Response:
+        kept.append(error)
+        raise error
+
+    async with serve(driver="asyncpg", pool_size=3, max_overflow=0, pool_timeout_s=0.05) as client:
+        client.app.add_api_route("/fail", fail)
+        client.app.add_exception_handler(LookupError, keep)
+
+        failed = [(await client.get("/fail")).status_code for _ in range(3)]
+        later = [(await client.get("/heroes/1")).status_code for _ in range(3)]
+        assert (failed, checked_out(client), later) == ([500] * 3, 3, [503] * 3)
+
+        kept.clear()
+        gc.collect()
+        await eventually(lambda: checked_out(client), 0)
+        assert (await client.get("/heroes/1")).status_code == 200

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import yaml
+
 from target_app.settings import Settings
 
 ROOT = Path(__file__).parents[3]
@@ -16,6 +18,14 @@ def test_every_setting_of_the_service_can_be_given_to_its_container() -> None:
     app = compose[compose.index("\n  app:\n") : compose.index("\n  role:\n")]
     given = set(re.findall(r"^      ([A-Z_]+):", app, re.MULTILINE)) | {"DATABASE_URL"}
     assert given == {name.upper() for name in Settings.model_fields}
+
+
+def test_the_service_waits_for_a_healthy_server_and_migrations_are_a_step_of_their_own() -> None:
+    services = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
+    assert services["app"]["depends_on"] == {"db": {"condition": "service_healthy"}}
+    assert "pg_isready" in services["db"]["healthcheck"]["test"][1]
+    assert services["migrate"]["profiles"] == ["migrate"]  # never started by `up`
+    assert "migrate" not in services["app"]["depends_on"]
 
 
 def test_the_image_pins_the_versions_that_are_tested() -> None:
