@@ -73,20 +73,15 @@ def _check_form(expected: Expected) -> None:
     if right is None:
         return
     metric = METRICS[left.metric]
-    if (right.metric, expected.number) != (left.metric, None) and right.metric != left.metric:
+    if (left.metric, left.endpoint) != (right.metric, right.endpoint):
+        one, other = (f"{term.metric} of {term.endpoint}" for term in expected.terms)
         raise UsageError(
-            f"claim.expect compares {left.metric} with {right.metric}.", next_step="Compare one metric with itself."
+            f"claim.expect compares {one} with {other}.", next_step="Compare one metric of one endpoint, of two arms."
         )
-    by_difference = expected.number is not None
-    if by_difference and not (metric.exact or metric.may_be_nothing):
+    if expected.number is not None and not (metric.exact or metric.may_be_nothing):
         raise UsageError(
             f"claim.expect subtracts {metric.name}, which is compared by its ratio.",
             next_step=f"Write it as {metric.name}({left.arm}) > 1.2 * {metric.name}({right.arm}).",
-        )
-    if (by_difference or metric.may_be_nothing) and (left.factor, right.factor) != (1.0, 1.0):
-        raise UsageError(
-            f"claim.expect compares {metric.name} by its difference, and multiplies it.",
-            next_step=f"Write it as {metric.name}({left.arm}) - {metric.name}({right.arm}) > 5.",
         )
 
 
@@ -162,22 +157,22 @@ class _Judge:
         self._confidence = confidence
         self._recording = recording
         self._cells = {(cell.context, cell.arm): cell.id for cell in recording.cells}
-        self._fits: dict[tuple[str, str, tuple[str, ...]], Comparison] = {}
+        self._fits: dict[tuple[str, str], Comparison] = {}
 
     def judged(self, expected: Expected, context: str) -> Judged:
         """One comparison in one context."""
-        metric, two_sided = METRICS[expected.left.metric], expected.right is not None
-        linear = metric.may_be_nothing or (two_sided and expected.number is not None)
-        scale: Scale = "figure" if not two_sided else "difference" if linear else "ratio"
-        nan = math.nan
-        bound = _back(_bound(expected, linear=linear), linear=linear)
-        open_ = Judged(expected=expected, holds="open", scale=scale, value=nan, low=nan, high=nan, bound=bound)
         ids = [self._cells[context, term.arm] for term in expected.terms]
         points = [self._points(own, term) for own, term in zip(ids, expected.terms, strict=True)]
         values = [[point.value for point in own] for own in points]
+        extremes = [_extreme(own) for own in values]
+        metric, subtracted = METRICS[expected.left.metric], expected.right is not None and expected.number is not None
+        # of a rate that is 0 there is no ratio, and a difference says as much
+        linear = metric.may_be_nothing or subtracted or (-1 in extremes and not {1, None} & set(extremes))
+        scale: Scale = "figure" if expected.right is None else "difference" if linear else "ratio"
+        nan, bound = math.nan, _back(_bound(expected, linear=linear), linear=linear)
+        open_ = Judged(expected=expected, holds="open", scale=scale, value=nan, low=nan, high=nan, bound=bound)
         if why := self._unusable(ids, values):
             return replace(open_, why=why)
-        extremes = [_extreme(own) for own in values]
         if not linear and extremes != [0] * len(extremes):
             return self._of_failures(open_, extremes, [len(own) for own in values])
         return self._by_interval(open_, ids, points, linear=linear)
@@ -193,11 +188,11 @@ class _Judge:
         self, open_: Judged, ids: Sequence[str], points: Sequence[Sequence[Point]], *, linear: bool
     ) -> Judged:
         expected = open_.expected
-        fit = self._fit(expected.left, ids, linear=linear)
+        fit = self._of_these(expected, ids, points) if linear else self._of_all(expected.left)
         interval = fit.own_at(ids[0], self._confidence)
         if len(ids) > 1:
             interval = fit.difference_at(ids[1], ids[0], self._confidence)
-        half = (0.0 if _agree(points) else interval.half) + self._counting(points)
+        half = (0.0 if _agree(points) else interval.half) + self._counting(expected, points)
         low, high = interval.value - half - interval.raised, interval.value + half + interval.raised_other
         if math.isnan(half):
             return replace(open_, value=_back(interval.value, linear=linear), why="few_launches")
@@ -219,52 +214,50 @@ class _Judge:
         return replace(judged, why="noise", launches_needed=_needed(self._recording.launches, half, distance))
 
     def _of_failures(self, open_: Judged, extremes: Sequence[int | None], launches: Sequence[int]) -> Judged:
-        """Where a side has no figure since it fails (a percentile), or answers nothing (a rate), there is no ratio. If
-        every launch of the one does and none of the other, chance is left with one order of the launches in many."""
-        alone = len(extremes) == 1
-        if None in extremes or (not alone and extremes[0] == extremes[1]):
+        """Of a percentile that failed there is no ratio. If every launch of one side does and none of the other, chance
+        is left with one order of the launches in many."""
+        by_chance = 2 * 0.5 ** launches[0] if len(launches) == 1 else 2 / math.comb(sum(launches), launches[0])
+        fails = [extreme == 1 for extreme in (*extremes, 0)][:2]
+        if None in extremes or fails[0] == fails[1] or by_chance > 1 - self._confidence:
             return replace(open_, why="failed")
-        one, other = [*extremes, 0][:2]
-        by_chance = 2 * 0.5 ** launches[0] if alone else 2 / math.comb(sum(launches), launches[0])
-        if by_chance > 1 - self._confidence:
-            return replace(open_, why="failed")
-        greater = (one or 0) > (other or 0)
-        edge = math.inf if greater else 0.0
-        holds: Holds = "yes" if greater == open_.expected.greater else "no"
+        edge = math.inf if fails[0] else 0.0
+        holds: Holds = "yes" if fails[0] == open_.expected.greater else "no"
         return replace(open_, holds=holds, value=edge, low=edge, high=edge)
 
     def _points(self, cell: str, term: Term) -> list[Point]:
         wanted = (cell, term.metric, term.endpoint)
         return [own for own in self._recording.points if (own.cell, own.metric, own.endpoint) == wanted]
 
-    def _counting(self, points: Sequence[Sequence[Point]]) -> float:
+    def _counting(self, expected: Expected, points: Sequence[Sequence[Point]]) -> float:
         """By how much a share of requests can be off because only so many were counted, where launches agree on it."""
-        if points[0][0].metric != "error_rate":
+        if expected.left.metric != "error_rate":
             return 0.0
-        requests = [sum(point.requests for point in own) for own in points]
-        return sum(-math.log((1 - self._confidence) / 2) / count if count else math.inf for count in requests)
+        of = [
+            sum(point.requests for point in own) / term.factor for own, term in zip(points, expected.terms, strict=True)
+        ]
+        return sum(-math.log((1 - self._confidence) / 2) / count if count else math.inf for count in of)
 
-    def _fit(self, term: Term, ids: Sequence[str], *, linear: bool) -> Comparison:
-        """All cells that have a figure; of what may be 0 those alone that are compared, since where one shows nothing
-        and another much they do not share their noise."""
-        cells = tuple(ids) if linear else tuple(cell.id for cell in self._recording.cells)
-        key = (term.metric, term.endpoint, cells)
+    def _of_all(self, term: Term) -> Comparison:
+        """Ratios of all cells that have a figure in each launch."""
+        key = (term.metric, term.endpoint)
         if key not in self._fits:
-            by_cell = {cell: self._points(cell, term) for cell in cells}
+            by_cell = {cell.id: self._points(cell.id, term) for cell in self._recording.cells}
             sound = {
-                cell: own
-                for cell, own in by_cell.items()
-                if own and all(math.isfinite(point.value) and (linear or point.value > 0) for point in own)
+                cell: own for cell, own in by_cell.items() if own and all(0 < point.value < math.inf for point in own)
             }
             self._fits[key] = compare(
-                {
-                    cell: {point.block: point.value if linear else math.log(point.value) for point in own}
-                    for cell, own in sound.items()
-                },
-                instrument={} if linear else {cell: fmean(own.raised for own in of) for cell, of in sound.items()},
-                leg={} if linear else {cell: fmean(own.leg for own in of) for cell, of in sound.items()},
+                {cell: {point.block: math.log(point.value) for point in own} for cell, own in sound.items()},
+                instrument={cell: fmean(point.raised for point in own) for cell, own in sound.items()},
+                leg={cell: fmean(point.leg for point in own) for cell, own in sound.items()},
             )
         return self._fits[key]
+
+    @staticmethod
+    def _of_these(expected: Expected, ids: Sequence[str], points: Sequence[Sequence[Point]]) -> Comparison:
+        """The difference of two cells, or one cell's own figures; others do not share their noise, as one shows nothing
+        where another shows much."""
+        scaled = zip(ids, expected.terms, points, strict=True)
+        return compare({cell: {own.block: term.factor * own.value for own in of} for cell, term, of in scaled})
 
 
 def _agree(points: Sequence[Sequence[Point]]) -> bool:
@@ -281,7 +274,7 @@ def _extreme(values: Sequence[float]) -> int | None:
 def _bound(expected: Expected, *, linear: bool) -> float:
     """What the comparison holds its figure against, on the scale of the fit."""
     if linear:
-        return (expected.number or 0.0) / (1.0 if expected.right is not None else expected.left.factor)
+        return expected.number or 0.0
     against = expected.number if expected.right is None else expected.right.factor
     share = (against or 0.0) / expected.left.factor
     return math.log(share) if share else -math.inf

@@ -61,10 +61,10 @@ def seen_text(judged: Judged, own: InContext) -> str:
 
 def figure_text(judged: Judged) -> str:
     """ "p95_ms(on) / p95_ms(off) = 1.32 (1.21-1.45)"."""
-    left, right = judged.expected.left, judged.expected.right
-    what = _term(left)
+    left, right, ratio = judged.expected.left, judged.expected.right, judged.scale == "ratio"
+    what = _term(left, scaled=not ratio)
     if right is not None:
-        what = f"{what} {'/' if judged.scale == 'ratio' else '-'} {_term(right)}"
+        what = f"{what} {'/' if ratio else '-'} {_term(right, scaled=not ratio)}"
     if math.isnan(judged.value):
         return f"{what} is not known"
     if judged.low == judged.high or math.isnan(judged.low):
@@ -72,9 +72,10 @@ def figure_text(judged: Judged) -> str:
     return f"{what} = {number(judged.value)} ({number(judged.low)} to {number(judged.high)})"
 
 
-def _term(term: Term) -> str:
+def _term(term: Term, *, scaled: bool) -> str:
     of = term.arm if term.endpoint == EVERYTHING else f"{term.arm}, {term.endpoint}"
-    return f"{term.metric}({of})"
+    times = f"{term.factor:g} * " if scaled and term.factor != 1 else ""
+    return f"{times}{term.metric}({of})"
 
 
 def _verdict(judged: Judged) -> str:

@@ -13,6 +13,7 @@ from harness.present.claims_text import decide_text, figure_text, seen_text
 
 RATIO = expected_of(Claim(expect="p95_ms(on) > 1.5 * p95_ms(off)"))[0]
 DIFFERENCE = expected_of(Claim(expect="connects_per_s(on) - connects_per_s(off) <= 5"))[0]
+SHARE = expected_of(Claim(expect="goodput_rps(on) > 0.6 * goodput_rps(off)"))[0]
 FIGURE = expected_of(Claim(expect='p99_ms(on, "GET /x") < 12'))[0]
 
 
@@ -32,6 +33,10 @@ def judged(expected: Expected, **given: Any) -> Judged:
         (
             judged(DIFFERENCE, scale="difference", value=3.0, low=3.0, high=3.0, bound=5.0),
             "connects_per_s(on) - connects_per_s(off) = 3.00; claimed is <= 5.00, which holds",
+        ),
+        (
+            judged(SHARE, scale="difference", value=-30.0, low=-31.0, high=-29.0, bound=0.0, holds="no"),
+            "goodput_rps(on) - 0.6 * goodput_rps(off) = -30.0 (-31.0 to -29.0); claimed is > 0, which does not hold",
         ),
         (
             judged(FIGURE, scale="figure", value=9.0, low=8.0, high=10.0, bound=12.0),
