@@ -44,7 +44,7 @@ class Counters:
 
     def __init__(self) -> None:
         self.out: set[Any] = set()
-        """the pools' records of connections that are out and whose checkout was seen"""
+        """the marks of connections that are out and whose checkout was seen"""
         self.sites: deque[tuple[Any, str, int]] | None = None
         """of each hold that is over the request's account, the service's own line that took it, and nanoseconds; None
         where nobody wants to know, since finding the line costs more than all else here"""

@@ -10,7 +10,6 @@ Fetches from a server-side cursor are not timed: they belong to no statement's e
 from __future__ import annotations
 
 from collections.abc import Callable
-from operator import methodcaller
 from time import monotonic_ns
 from typing import Any
 
@@ -20,7 +19,7 @@ from sqlalchemy.engine.default import DefaultDialect
 from . import drivers
 from .accounting import current
 from .counters import Counters
-from .pool import NOT_BEGUN
+from .pool import NOT_BEGUN, mark_of
 
 _EXECUTE = ("do_execute", "do_executemany")
 _END = ("do_commit", "do_rollback")
@@ -87,7 +86,7 @@ def _timed_execute(execute: Method) -> Method:
 def _spent_on(context: Any, spent_ns: int) -> None:
     """A statement is executed in a context, which knows its connection; one that left its pool has no record."""
     try:
-        context._dbapi_connection._connection_record.poolbench_query_ns += spent_ns
+        context._dbapi_connection._connection_record.poolbench_mark.query_ns += spent_ns
     except AttributeError:
         return
 
@@ -134,11 +133,11 @@ def _marked_begin(dialect: Dialect) -> Method:
         if _AUTOCOMMIT in settings and in_autocommit(connection.dbapi_connection):
             return
         try:
-            record = connection._connection_record
-            record.poolbench_began_ns = monotonic_ns()
-            record.poolbench_query_before_ns = record.poolbench_query_ns
+            mark = mark_of(connection._connection_record)
         except AttributeError:  # detached from its pool
             return
+        mark.began_ns = monotonic_ns()
+        mark.query_before_ns = mark.query_ns
 
     return marked_begin
 
@@ -168,12 +167,21 @@ def _autocommit_check(dialect: Dialect) -> Callable[[Any], bool]:
     return dialect.detect_autocommit_setting
 
 
+# In Python for the same reason.
+def _commit(connection: Any) -> None:
+    connection.commit()
+
+
+def _rollback(connection: Any) -> None:
+    connection.rollback()
+
+
 def _ending(dialect: Dialect, name: str) -> tuple[Method, bool]:
     """What ends a transaction, and whether on the driver's own connection: in the place of DefaultDialect's method,
     which has the pool's proxy look for the driver's."""
     plain = name == "do_commit" or not getattr(dialect, "skip_autocommit_rollback", False)
     if plain and getattr(type(dialect), name) is getattr(DefaultDialect, name):
-        return methodcaller(name.removeprefix("do_")), True
+        return (_commit if name == "do_commit" else _rollback), True
     return getattr(dialect, name), False
 
 
@@ -191,20 +199,20 @@ def _timed_end(end: Method, of_driver: bool, counters: Counters) -> Method:
                 account.db_ns += ended_ns - began_ns
                 responded_ns = account.responded_ns
             try:
-                record = connection._connection_record
-                since_ns = record.poolbench_began_ns
-                if not responded_ns:
-                    record.poolbench_query_ns += ended_ns - began_ns
+                mark = connection._connection_record.poolbench_mark
             except AttributeError:  # detached from its pool, or never begun
-                since_ns = NOT_BEGUN
-            if since_ns != NOT_BEGUN:
-                record.poolbench_began_ns = NOT_BEGUN
-                if since_ns >= counters.enabled_ns:
-                    counters.transaction_ns += ended_ns - since_ns
-                    until_ns = responded_ns or ended_ns
-                    if until_ns > since_ns:
-                        asked_ns = record.poolbench_query_ns - record.poolbench_query_before_ns
-                        record.poolbench_idle_transaction_ns += until_ns - since_ns - asked_ns
+                pass
+            else:
+                if not responded_ns:
+                    mark.query_ns += ended_ns - began_ns
+                since_ns = mark.began_ns
+                if since_ns != NOT_BEGUN:
+                    mark.began_ns = NOT_BEGUN
+                    if since_ns >= counters.enabled_ns:
+                        counters.transaction_ns += ended_ns - since_ns
+                        until_ns = responded_ns or ended_ns
+                        if until_ns > since_ns:
+                            mark.idle_transaction_ns += until_ns - since_ns - mark.query_ns + mark.query_before_ns
 
     return timed_end
 

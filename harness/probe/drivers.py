@@ -124,7 +124,7 @@ def _query(plain: Method) -> Method:
         account = current.get()
         if account is not None:
             account.round_trips += 1
-            if text.startswith("BEGIN"):
+            if text[:5] == "BEGIN":  # a third of what startswith takes
                 account.transactions += 1
         return plain(protocol, text, *arguments)  # type: ignore[no-any-return]  # a coroutine
 

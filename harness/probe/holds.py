@@ -1,8 +1,8 @@
 """Who holds connections: by endpoint for how long and doing what, and which connections nobody gave back.
 
-A request that wanted a connection leaves a tuple when all its work is done, as in `harness.probe.counts`. A connection
-that is still out a second after its request was over, or after it was taken by nobody's request, is written down once,
-and once more should it come back: what never comes back is a leak, however few there are.
+Of requests that wanted a connection, from what they left (see `harness.probe.left`). A connection that is still out a
+second after its request was over, or after it was taken by nobody's request, is written down once, and once more should
+it come back: what never comes back is a leak, however few there are.
 """
 
 from __future__ import annotations
@@ -11,12 +11,8 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from .accounting import Account, Headers
-from .counts import Endpoints, number, segment_of
-
-Held = tuple[Headers, str, str, Any, int, int, int, int, int, int, int, int, int, int, int]
-"""What a request leaves: headers, method, path, route and status as in `counts.Counted`, the most connections that it
-wanted at once, then the sums of SUMS from `left` on, times in nanoseconds."""
+from .accounting import Account
+from .left import Endpoints, Held, Key, number, segment_of
 
 SUMS = (
     "requests",
@@ -36,29 +32,17 @@ LONG_OUT_NS = 1_000_000_000
 IN_PROGRESS = 0
 
 
-class Holds:
-    """Sums of what requests left, taken out each time they are written."""
-
-    def __init__(self, endpoints: Endpoints) -> None:
-        self._endpoints = endpoints
-
-    def lines(self, requests: Iterable[Held]) -> Iterator[str]:
-        """One line for each segment, endpoint, status and number of connections at once: to be added up."""
-        sums: dict[tuple[bytes, str, str, int, int], list[int]] = {}
-        name_of = self._endpoints.name
-        for headers, method, path, route, status, most, *own in requests:
-            key = (segment_of(headers), method, name_of(path, route), status, most)
-            total = sums.get(key)
-            if total is None:
-                sums[key] = [1, *own]
-            else:
-                total[0] += 1
-                for place, value in enumerate(own, start=1):
-                    total[place] += value
-        for (segment, method, endpoint, status, most), total in sums.items():
-            key_of_line = {"segment": number(segment), "method": method, "route": endpoint, "status": status}
-            values = (*total[:_FIRST_TIME], *(time_ns / 1e9 for time_ns in total[_FIRST_TIME:]))
-            yield json.dumps(key_of_line | {"connections": most} | dict(zip(SUMS, values))) + "\n"
+def hold_lines(requests: Iterable[tuple[Key, object, Held | tuple[()]]]) -> Iterator[str]:
+    """One line for each segment, endpoint, status and number of connections at once: to be added up."""
+    found: dict[tuple[Key, int], list[Held]] = {}
+    for key, _, held in requests:
+        if held:
+            found.setdefault((key, held[0]), []).append(held)
+    for ((segment, method, endpoint, status), most), alike in found.items():
+        total = [len(alike), *map(sum, list(zip(*alike))[1:])]
+        key_of_line = {"segment": number(segment), "method": method, "route": endpoint, "status": status}
+        values = (*total[:_FIRST_TIME], *(time_ns / 1e9 for time_ns in total[_FIRST_TIME:]))
+        yield json.dumps(key_of_line | {"connections": most} | dict(zip(SUMS, values))) + "\n"
 
 
 class Unreturned:
@@ -67,18 +51,18 @@ class Unreturned:
     def __init__(self, endpoints: Endpoints) -> None:
         self._endpoints = endpoints
         self._said: dict[int, tuple[Any, dict[str, Any]]] = {}
-        """by when it was taken: the records and lines of those that are not back"""
+        """by when it was taken: the marks and lines of those that are not back"""
 
     def lines(self, out: Iterable[Any], now_ns: int) -> Iterator[str]:
         """A line for each connection that is found so, with `back_ns` null, and another when it is back.
 
         Args:
-            out: the pools' records of all connections that are out, marked as in `harness.probe.pool`.
+            out: the marks of all connections that are out (see `harness.probe.pool`).
             now_ns: the time.
         """
         there = set()
-        for record in out:
-            taken_ns, account = record.poolbench_used_since_ns, record.poolbench_account
+        for mark in out:
+            taken_ns, account = mark.used_since_ns, mark.account
             over_ns = taken_ns if account is None else account.ended_ns
             there.add(taken_ns)
             if over_ns == IN_PROGRESS or now_ns - over_ns < LONG_OUT_NS or taken_ns in self._said or taken_ns < 0:
@@ -90,13 +74,13 @@ class Unreturned:
                 "back_ns": None,
                 "method": scope.get("method", ""),
                 "route": self._endpoints.name(scope["path"], scope.get("route")) if scope else "",
-                "site": record.poolbench_site,
+                "site": mark.site,
             }
-            self._said[taken_ns] = (record, line)
+            self._said[taken_ns] = (mark, line)
             yield json.dumps(line) + "\n"
         for taken_ns in self._said.keys() - there:
-            record, line = self._said.pop(taken_ns)
-            yield json.dumps(line | {"back_ns": record.poolbench_back_ns}) + "\n"
+            mark, line = self._said.pop(taken_ns)
+            yield json.dumps(line | {"back_ns": mark.back_ns}) + "\n"
 
 
 def site_lines(holds: Iterable[tuple[Account, str, int]], endpoints: Endpoints) -> Iterator[str]:

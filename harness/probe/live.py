@@ -13,9 +13,12 @@ from pathlib import Path
 
 
 class LiveCount:
-    """A counter that can be added to: `count.value[0] += 1`. In `live-<pid>.bin` of a folder, or nowhere."""
+    """A number, shown in `live-<pid>.bin` of a folder, or nowhere: `live.value[0] = live.count = live.count + 1`.
 
-    __slots__ = ("_directory", "value")
+    Reading it back from the file would take a request as long as writing it.
+    """
+
+    __slots__ = ("_directory", "count", "value")
 
     def __init__(self, directory: Path | None) -> None:
         self._directory = directory
@@ -24,7 +27,7 @@ class LiveCount:
 
     def renew(self) -> None:
         """Begin anew at 0 in this process's own file; also in a forked child, whose parent goes on with its own."""
-        self.value = [0]
+        self.value, self.count = [0], 0
         if self._directory is None:
             return
         try:

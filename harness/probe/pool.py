@@ -25,29 +25,66 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import event
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from sqlalchemy.pool import Pool, QueuePool
-from sqlalchemy.pool.base import _ConnectionFairy, _ConnectionRecord
+from sqlalchemy.pool import AsyncAdaptedQueuePool, Pool, QueuePool
+from sqlalchemy.pool.base import _ConnectionFairy
 from sqlalchemy.util.queue import AsyncAdaptedQueue, Full
 
-from .accounting import current
+from .accounting import Account, current
 from .counters import Counters
 from .place import own_line
 
 NOT_USED = NOT_BEGUN = NOT_NEW = -1
-"""Values of the marks left on a pool's connection record: `poolbench_used_since_ns`, when it was checked out,
-`poolbench_began_ns`, when its transaction began, and `poolbench_dialled_ns`, when its dial was over. Absent before the
-first; never deleted, because a dictionary that loses and gains keys is laid out anew again and again. While it is out,
-`poolbench_account` is that of the request that took it, None outside of any; `poolbench_query_ns` and
-`poolbench_idle_transaction_ns` are what it spent until that request's response started, as `accounting` has them, and
-`poolbench_query_before_ns` what the first of them was when its transaction began. `poolbench_back_ns` is when it came
-back last. `poolbench_fresh`: its connection was dialled, and no request has had it yet."""
 
-_any_record: Any = _ConnectionRecord
-_any_record.poolbench_account = None  # of one that was checked out before anybody looked
-_any_record.poolbench_site = ""
-_any_record.poolbench_fresh = False
-_any_record.poolbench_back_ns = 0
-_any_record.poolbench_query_ns = _any_record.poolbench_query_before_ns = _any_record.poolbench_idle_transaction_ns = 0
+
+class Mark:
+    """What is known of a connection, left on its pool's record of it as `poolbench_mark`.
+
+    One object whose attributes are slots: as attributes of the record each would be looked for in its class first, then
+    in a dictionary.
+    """
+
+    __slots__ = (
+        "account",
+        "back_ns",
+        "began_ns",
+        "dialled_ns",
+        "fresh",
+        "idle_transaction_ns",
+        "query_before_ns",
+        "query_ns",
+        "site",
+        "used_since_ns",
+    )
+
+    def __init__(self) -> None:
+        self.used_since_ns = NOT_USED
+        """when it was checked out"""
+        self.account: Account | None = None
+        """while it is out, of the request that took it; None outside of any"""
+        self.site = ""
+        """the service's own line that took it, where that is asked for"""
+        self.began_ns = NOT_BEGUN
+        """when its transaction began"""
+        self.query_ns = self.idle_transaction_ns = 0
+        """what it spent, while it is out, until that request's response started, as `accounting` has them"""
+        self.query_before_ns = 0
+        """what `query_ns` was when its transaction began"""
+        self.back_ns = 0
+        """when it came back last"""
+        self.dialled_ns = NOT_NEW
+        """when its dial was over; nothing any more once it was checked out"""
+        self.fresh = False
+        """its connection was dialled, and no request has had it yet"""
+
+
+def mark_of(record: Any) -> Mark:
+    """The record's mark, made where it was dialled or taken while nobody looked."""
+    try:
+        mark: Mark = record.poolbench_mark
+    except AttributeError:
+        mark = record.poolbench_mark = Mark()
+    return mark
+
 
 _PLAIN = "_poolbench_plain_class"
 
@@ -119,8 +156,9 @@ class PoolInstrument:
             current.set(None)
             began_ns = monotonic_ns()
             connection = dial(record)
-            record.poolbench_dialled_ns = dialled_ns = monotonic_ns()
-            record.poolbench_fresh = True
+            mark = mark_of(record)
+            mark.dialled_ns = dialled_ns = monotonic_ns()
+            mark.fresh = True
             counters.connected(dialled_ns - began_ns)
             return connection
 
@@ -199,8 +237,9 @@ def _timed_connect(plain: Any, counters: Counters) -> Callable[[Any], Any]:
     plain_connect = plain.connect
     if plain_connect is Pool.connect:
         plain_connect = _ConnectionFairy._checkout  # all it does
+    blocks = not issubclass(plain, AsyncAdaptedQueuePool)
 
-    def connect(pool: Any) -> Any:
+    def connect(pool: Any) -> Any:  # noqa: PLR0912 -- each call more costs a request as much as what it adds up
         account = current.get()
         if account is not None and account.held >= account.held_most:
             account.held_most = account.held + 1  # it wants one, whether it gets it or not
@@ -213,38 +252,38 @@ def _timed_connect(plain: Any, counters: Counters) -> Callable[[Any], Any]:
         finally:
             ended_ns = monotonic_ns()
             if account is not None:
-                spent_ns = ended_ns - began_ns
-                account.pool_ns += spent_ns
+                account.pool_ns += ended_ns - began_ns
                 if current.get() is not account:  # a dial took it
                     current.set(account)
-        if account is not None:
-            account.checkouts += 1
-        record = fairy._connection_record
-        if record.poolbench_back_ns > began_ns:
-            counters.handover_ns += ended_ns - record.poolbench_back_ns
+        mark = mark_of(fairy._connection_record)
+        if mark.back_ns > began_ns:
+            counters.handover_ns += ended_ns - mark.back_ns
             counters.handovers += 1
-        try:
-            since_ns = record.poolbench_used_since_ns
-        except AttributeError:  # the record's first
-            since_ns = NOT_USED
-            record.poolbench_began_ns = NOT_BEGUN
-        try:
-            dialled_ns = record.poolbench_dialled_ns
-        except AttributeError:  # dialled while nobody looked
-            dialled_ns = record.poolbench_dialled_ns = NOT_NEW
+        dialled_ns = mark.dialled_ns
         if dialled_ns != NOT_NEW:
-            record.poolbench_dialled_ns = NOT_NEW
+            mark.dialled_ns = NOT_NEW
             if dialled_ns >= counters.enabled_ns:
                 counters.create_ns += ended_ns - dialled_ns
+        if account is not None:
+            account.checkouts += 1
         # Pools that hand one record to several holders (StaticPool) count it once, until its first checkin.
-        if since_ns < counters.enabled_ns:
-            record.poolbench_used_since_ns = ended_ns
-            record.poolbench_account = account
-            record.poolbench_query_ns = record.poolbench_idle_transaction_ns = 0
+        if mark.used_since_ns < counters.enabled_ns:
+            mark.used_since_ns = ended_ns
+            mark.account = account
+            mark.query_ns = mark.idle_transaction_ns = 0
             counters.used_integral_ns -= ended_ns
             counters.used += 1
             counters.checkouts += 1
-            _begin_hold(record, pool, counters)
+            counters.out.add(mark)
+            if counters.sites is not None:
+                mark.site = own_line()
+            if account is not None:
+                account.held += 1
+                if mark.fresh:
+                    mark.fresh = False
+                    account.fresh = True
+                if blocks and get_ident() == counters.loop_thread and not pool._dialect.is_async:
+                    account.on_loop += 1
         return fairy
 
     return connect
@@ -256,29 +295,23 @@ def _timed_return(plain: Any, counters: Counters) -> Callable[[Any, Any], None]:
 
     def _do_return_conn(pool: Any, record: Any) -> None:
         now_ns = monotonic_ns()
-        try:
-            began_ns = record.poolbench_began_ns
-        except AttributeError:
-            began_ns = NOT_BEGUN
+        mark = mark_of(record)
+        since_ns, began_ns = mark.used_since_ns, mark.began_ns
         if began_ns != NOT_BEGUN:  # lost or detached within a transaction
-            record.poolbench_began_ns = NOT_BEGUN
+            mark.began_ns = NOT_BEGUN
             if began_ns >= counters.enabled_ns:
                 counters.transaction_ns += now_ns - began_ns
-        try:
-            since_ns = record.poolbench_used_since_ns
-        except AttributeError:
-            since_ns = NOT_USED
-        record.poolbench_used_since_ns = NOT_USED
-        record.poolbench_back_ns = now_ns
+        mark.used_since_ns = NOT_USED
+        mark.back_ns = now_ns
         if since_ns >= counters.enabled_ns:
             counters.use_ns += now_ns - since_ns
             counters.used_integral_ns += now_ns
             counters.used -= 1
-            counters.out.discard(record)
-            if record.poolbench_account is not None:
+            counters.out.discard(mark)
+            if mark.account is not None:
                 if counters.sites is not None:
-                    counters.sites.append((record.poolbench_account, record.poolbench_site, now_ns - since_ns))
-                _end_hold(record, since_ns, now_ns)
+                    counters.sites.append((mark.account, mark.site, now_ns - since_ns))
+                _end_hold(mark, since_ns, now_ns)
         # Without a mark and without a connection it is the record of a checkout that failed: it was never in use.
         elif since_ns != NOT_USED or record.dbapi_connection is not None:
             counters.carried_in(now_ns)
@@ -294,24 +327,10 @@ def _timed_return(plain: Any, counters: Counters) -> Callable[[Any, Any], None]:
     return _do_return_conn
 
 
-def _begin_hold(record: Any, pool: Any, counters: Counters) -> None:
-    counters.out.add(record)
-    if counters.sites is not None:
-        record.poolbench_site = own_line()
-    account = record.poolbench_account
-    if account is not None:
-        account.held += 1
-        if record.poolbench_fresh:
-            record.poolbench_fresh = False
-            account.fresh = True
-        if not pool._dialect.is_async and get_ident() == counters.loop_thread:
-            account.on_loop += 1
-
-
-def _end_hold(record: Any, since_ns: int, now_ns: int) -> None:
+def _end_hold(mark: Mark, since_ns: int, now_ns: int) -> None:
     """Add a hold that is over to what its request held, divided at the start of the response."""
-    account = record.poolbench_account
-    record.poolbench_account = None  # a request lives no longer for its connection's sake
+    account: Any = mark.account
+    mark.account = None  # a request lives no longer for its connection's sake
     responded_ns = account.responded_ns
     if not responded_ns:
         account.hold_ns += now_ns - since_ns
@@ -320,8 +339,8 @@ def _end_hold(record: Any, since_ns: int, now_ns: int) -> None:
         account.after_ns += now_ns - responded_ns
     else:
         account.after_ns += now_ns - since_ns
-    account.query_ns += record.poolbench_query_ns
-    account.idle_transaction_ns += record.poolbench_idle_transaction_ns
+    account.query_ns += mark.query_ns
+    account.idle_transaction_ns += mark.idle_transaction_ns
     account.holds += 1
     account.held -= 1
 

@@ -63,10 +63,8 @@ class ProcessProbe:
         )
         self.completions = self._series.completions if self._series else None
         """where requests leave what they did after their response; None when nobody would write it"""
-        self.counted = self._series.counted if self._series else None
-        """where they leave what they took of the database"""
-        self.held = self._series.held if self._series else None
-        """where those that had a connection leave how they held it"""
+        self.left = self._series.left if self._series else None
+        """where they leave what they took of the database and how they held connections"""
         self.counting_since_ns = monotonic_ns()
         """requests that began before were not seen whole"""
         self._started = False

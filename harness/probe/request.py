@@ -1,6 +1,7 @@
 """The ASGI wrapper: each response says where its time went, and work after its start leaves a completion record.
 
-When all its work is done, each request leaves what it took of the database (see `harness.probe.counts`).
+When all its work is done, each request leaves what it took of the database and how it held connections (see
+`harness.probe.left`).
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from time import monotonic_ns
 from typing import TYPE_CHECKING, Any
 
 from .accounting import Account, Headers, Scope, current
-from .counts import ARRIVAL_HEADER
+from .left import ARRIVAL_HEADER, segment_of
 
 if TYPE_CHECKING:
     from .process import ProcessProbe
@@ -137,42 +138,35 @@ class TimedApp:
         request.hold_ns = request.query_ns = request.idle_transaction_ns = request.after_ns = 0
         request.streamed = request.fresh = False
         current.set(request)  # to stay: the server drops the context with the request
-        live = probe.live.value
-        live[0] += 1
+        live = probe.live
+        live.value[0] = live.count = live.count + 1
         request.began_ns = monotonic_ns()
         try:
             await self.app(scope, receive, request.send)
         finally:
-            live[0] -= 1
+            live.value[0] = live.count = live.count - 1
             request.ended_ns = now_ns = monotonic_ns()
             responded_ns = request.responded_ns
             if responded_ns and now_ns - responded_ns > LONG_AFTER_NS and probe.completions is not None:
                 probe.completions.append(request.finished(now_ns))
             # Counted from its beginning to its end, or not at all.
-            if probe.timing and request.began_ns >= probe.counting_since_ns and probe.counted is not None:
-                probe.counted.append(
+            if probe.timing and request.began_ns >= probe.counting_since_ns and probe.left is not None:
+                probe.left.append(
                     (
-                        headers,
+                        segment_of(headers),
                         scope["method"],
                         scope["path"],
                         scope.get("route"),
                         request.status,
-                        request.statements,
-                        request.transactions,
-                        request.checkouts,
-                        request.round_trips,
-                        request.first_round_trips,
-                        request.fresh,
-                    )
-                )
-                if request.held_most and probe.held is not None:
-                    probe.held.append(
                         (
-                            headers,
-                            scope["method"],
-                            scope["path"],
-                            scope.get("route"),
-                            request.status,
+                            request.statements,
+                            request.transactions,
+                            request.checkouts,
+                            request.round_trips,
+                            request.first_round_trips,
+                            request.fresh,
+                        ),
+                        (
                             request.held_most,
                             request.held,
                             request.holds,
@@ -184,7 +178,10 @@ class TimedApp:
                             request.idle_transaction_ns,
                             request.after_ns,
                         )
+                        if request.held_most
+                        else (),
                     )
+                )
 
     def _begin(self) -> bool:
         """Whether the probe is on; it learns the event loop from the first request it sees there."""

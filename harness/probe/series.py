@@ -17,8 +17,9 @@ from time import monotonic, monotonic_ns, sleep
 from typing import TextIO, TypeVar
 
 from .counters import Counters
-from .counts import Counted, Counts, Endpoints
-from .holds import Held, Holds, Unreturned, site_lines
+from .counts import Counts
+from .holds import Unreturned, hold_lines, site_lines
+from .left import Endpoints, Left
 from .line import Reading, text_of
 from .request import Finished, completion_line
 
@@ -60,12 +61,10 @@ class Series:
         """readings are taken and written; turned by whoever turns the probe"""
         self._wanted = True
         self.completions: deque[Finished] = deque(maxlen=MOST_COMPLETIONS)
-        self.counted: deque[Counted] = deque()
+        self.left: deque[Left] = deque()
         """without a limit: a request left out would make the counts wrong"""
-        self.held: deque[Held] = deque()
-        """likewise"""
         self._endpoints = Endpoints()
-        self._counts, self._holds = Counts(self._endpoints), Holds(self._endpoints)
+        self._counts = Counts()
         self._unreturned = Unreturned(self._endpoints)
         self._readings: deque[Reading] = deque()
         self._files: dict[str, TextIO] = {}
@@ -80,8 +79,7 @@ class Series:
         self._files = {}  # a parent's files stay the parent's: names carry the pid
         self._readings.clear()
         self.completions.clear()
-        self.counted.clear()
-        self.held.clear()
+        self.left.clear()
         self._unreturned = Unreturned(self._endpoints)
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="poolbench-probe", daemon=True)
@@ -142,8 +140,9 @@ class Series:
         with self._busy:
             self._append("probe", map(text_of, _emptied(self._readings)))
             self._append("completions", map(completion_line, _emptied(self.completions)))
-            self._append("counts", self._counts.lines(_emptied(self.counted)))
-            self._append("holds", self._holds.lines(_emptied(self.held)))
+            requests = self._endpoints.keyed(_emptied(self.left))
+            self._append("counts", self._counts.lines(requests))
+            self._append("holds", hold_lines(requests))
             self._append("unreturned", self._unreturned.lines(self._counters.still_out(), monotonic_ns()))
             if self._counters.sites is not None:
                 self._append("sites", site_lines(_emptied(self._counters.sites), self._endpoints))

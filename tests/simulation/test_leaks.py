@@ -19,8 +19,8 @@ from harness.analyse.leak import Losses, leak_of, losses_of
 from harness.domain.evidence import PROBE_COLUMNS, UNRETURNED_COLUMNS
 from harness.domain.holds import Leak
 from harness.domain.load import TurnRun
-from harness.probe.counts import Endpoints
 from harness.probe.holds import Unreturned
+from harness.probe.left import Endpoints
 
 S = 10**9
 BEGAN_NS = 100 * S
@@ -31,24 +31,24 @@ Connection = tuple[float, float, float]
 def observed(connections: Iterable[Connection], seconds: float, *, pool: int = 15, path: str = "/a") -> Losses:
     """What an analysis makes of them, who looks twice a second for that long."""
     pids, book, rows = 7, Unreturned(Endpoints()), {}
-    records = [
+    marks = [
         (
             taken_s,
             back_s,
             over_s,
             SimpleNamespace(
-                poolbench_used_since_ns=BEGAN_NS + round(taken_s * S),
-                poolbench_back_ns=BEGAN_NS + round(min(back_s, 1e6) * S),
-                poolbench_site="shop/db.py:12",
-                poolbench_account=SimpleNamespace(ended_ns=0, scope={"method": "GET", "path": path}),
+                used_since_ns=BEGAN_NS + round(taken_s * S),
+                back_ns=BEGAN_NS + round(min(back_s, 1e6) * S),
+                site="shop/db.py:12",
+                account=SimpleNamespace(ended_ns=0, scope={"method": "GET", "path": path}),
             ),
         )
         for taken_s, over_s, back_s in connections
     ]
     for now_s in np.arange(0, seconds, 0.5):
-        out = [record for taken_s, back_s, _, record in records if taken_s <= now_s < back_s]
-        for _, _, over_s, record in records:
-            record.poolbench_account.ended_ns = BEGAN_NS + round(over_s * S) if over_s <= now_s else 0
+        out = [mark for taken_s, back_s, _, mark in marks if taken_s <= now_s < back_s]
+        for _, _, over_s, mark in marks:
+            mark.account.ended_ns = BEGAN_NS + round(over_s * S) if over_s <= now_s else 0
         for line in map(json.loads, book.lines(out, BEGAN_NS + round(now_s * S))):
             rows[line["taken_ns"]] = line | {"pid": pids, "back_ns": -1 if line["back_ns"] is None else line["back_ns"]}
     unreturned = pd.DataFrame(rows.values(), columns=list(UNRETURNED_COLUMNS)).astype(dict(UNRETURNED_COLUMNS))

@@ -23,7 +23,8 @@ from harness.deploy.connection import admin
 from harness.deploy.relay import Relay, at_port, start_relay
 from harness.domain.evidence import Server
 from harness.domain.experiment import DatabaseSpec, Network
-from harness.probe.counts import Counts, Endpoints
+from harness.probe.counts import Counts
+from harness.probe.left import Endpoints
 from harness.probe.process import ProcessProbe
 from harness.probe.request import TimedApp
 from target_app.main import create_app
@@ -72,8 +73,8 @@ class Audited:
 
     def begin(self) -> None:
         """Count from here."""
-        assert self._probe.counted is not None
-        self._probe.counted.clear()
+        assert self._probe.left is not None
+        self._probe.left.clear()
         self._relay.restart()
         with admin(self._server) as connection:
             connection.execute(
@@ -83,9 +84,9 @@ class Audited:
 
     def lines(self) -> list[dict[str, Any]]:
         """What the requests since left, as it is written."""
-        assert self._probe.counted is not None
-        requests = [self._probe.counted.popleft() for _ in range(len(self._probe.counted))]
-        return [json.loads(line) for line in Counts(Endpoints()).lines(requests)]
+        assert self._probe.left is not None
+        requests = [self._probe.left.popleft() for _ in range(len(self._probe.left))]
+        return [json.loads(line) for line in Counts().lines(Endpoints().keyed(requests))]
 
     def counted(self) -> Counted:
         """The sums over all requests since."""
@@ -168,7 +169,7 @@ def audited(counting_server: Server, seeded: str) -> Serve:
             url = at_port(counting_server.url(name), relay.port)
             app = create_app(Settings(database_url=url, driver=driver, **chosen))  # type: ignore[arg-type]
             probe = ProcessProbe(None)
-            probe.counted = deque()
+            probe.left = deque()
             probe.watch(app.state.database.engine)
             transport = httpx.ASGITransport(TimedApp(app, probe), raise_app_exceptions=False)
             async with (

@@ -17,8 +17,8 @@ from harness.analyse.holds import holds_of, measured_holds
 from harness.domain.cliffs import CliffKind
 from harness.domain.evidence import HOLD_COLUMNS
 from harness.domain.load import Segment
-from harness.probe.counts import Endpoints
-from harness.probe.holds import Holds
+from harness.probe.holds import hold_lines
+from harness.probe.left import Endpoints
 from harness.probe.process import ProcessProbe
 from harness.probe.request import TimedApp
 from target_app.main import create_app
@@ -58,7 +58,7 @@ async def answers(
         **chosen,
     )
     app, probe, used = create_app(settings), ProcessProbe(None), []
-    probe.held, probe.counted = deque(), deque()
+    probe.left = deque()
     probe.watch(app.state.database.engine)
     transport = httpx.ASGITransport(TimedApp(app, probe), raise_app_exceptions=False)
 
@@ -85,7 +85,7 @@ async def answers(
     probe.stop()
     is_async = bool(getattr(app.state.database.engine.dialect, "is_async", False))
     process = OneProcess(pool=POOL, waits_in_threads=not is_async, threads=tokens, used=max(used))
-    rows: list[dict[str, Any]] = [json.loads(line) for line in Holds(Endpoints()).lines(probe.held)]
+    rows: list[dict[str, Any]] = [json.loads(line) for line in hold_lines(Endpoints().keyed(probe.left))]
     holds = pd.DataFrame(rows, columns=list(HOLD_COLUMNS)).astype(dict(HOLD_COLUMNS))
     return [status for own in found for status in own], process, holds
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import json
 import math
 import os
@@ -22,7 +23,8 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route, Router
 
 from harness.probe.accounting import UNKNOWN, current
-from harness.probe.counts import MOST_KINDS, Counts, Endpoints, own_template
+from harness.probe.counts import MOST_KINDS, Counts
+from harness.probe.left import Endpoints, own_template, segment_of
 from harness.probe.process import ProcessProbe
 from harness.probe.request import TimedApp
 
@@ -46,22 +48,18 @@ def left(
 ) -> Any:
     """What a request without a route leaves."""
     return (
-        headers if headers is not None else arrival(b"2-7"),
+        segment_of(arrival(b"2-7") if headers is None else headers),
         "GET",
         path,
         None,
         status,
-        1,
-        1,
-        1,
-        trips,
-        first,
-        fresh,
+        (1, 1, 1, trips, first, fresh),
+        (),
     )
 
 
 def lines(requests: list[Any]) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in Counts(Endpoints()).lines(requests)]
+    return [json.loads(line) for line in Counts().lines(Endpoints().keyed(requests))]
 
 
 def test_requests_of_one_endpoint_segment_and_status_are_summed() -> None:
@@ -89,11 +87,8 @@ def test_requests_that_took_something_else_have_a_line_of_their_own() -> None:
 
 
 def test_of_an_endpoint_whose_requests_take_ever_something_else_the_rest_is_summed() -> None:
-    counts = Counts(Endpoints())
-    first, again = (
-        [json.loads(line) for line in counts.lines([left(trips=number) for number in range(MOST_KINDS + 2)])]
-        for _ in range(2)
-    )
+    counts, requests = Counts(), Endpoints().keyed([left(trips=number) for number in range(MOST_KINDS + 2)])
+    first, again = ([json.loads(line) for line in counts.lines(requests)] for _ in range(2))
     assert first == again
     assert len(first) == MOST_KINDS + 1
     rest = first[-1]
@@ -102,9 +97,9 @@ def test_of_an_endpoint_whose_requests_take_ever_something_else_the_rest_is_summ
 
 
 def test_what_is_unknown_of_one_is_unknown_of_the_rest() -> None:
-    counts = Counts(Endpoints())
-    list(counts.lines([left(trips=number) for number in range(MOST_KINDS)]))
-    (line,) = map(json.loads, counts.lines([left(trips=UNKNOWN), left(trips=MOST_KINDS)]))
+    counts, keyed = Counts(), Endpoints().keyed
+    list(counts.lines(keyed([left(trips=number) for number in range(MOST_KINDS)])))
+    (line,) = map(json.loads, counts.lines(keyed([left(trips=UNKNOWN), left(trips=MOST_KINDS)])))
     assert (line["requests"], line["statements"], line["round_trips"]) == (2, 2, None)
 
 
@@ -173,10 +168,10 @@ class Recorder(ProcessProbe):
 
     def __init__(self) -> None:
         super().__init__(None)
-        self.counted = deque()
+        self.left = deque()
 
     def lines(self) -> list[dict[str, Any]]:
-        return lines(list(self.counted or ()))
+        return lines(list(self.left or ()))
 
 
 def call(app: Any, probe: Recorder, path: str = "/a", method: str = "GET") -> None:
@@ -262,7 +257,7 @@ def test_side_by_side_each_counts_its_own() -> None:
 
     asyncio.run(run())
     probe.stop()
-    assert sorted(counted[5] for counted in probe.counted or ()) == list(range(50))
+    assert sorted(took[0] for *_, took, _ in probe.left or ()) == list(range(50))
 
 
 @pytest.mark.parametrize(("responds", "status"), [(True, 200), (False, 0)])
@@ -284,7 +279,7 @@ def test_a_request_that_fails_is_counted_too(error: type[BaseException], respond
 def test_wrapping_twice_counts_once() -> None:
     probe = Recorder()
     call(TimedApp(streaming, probe), probe)
-    assert len(probe.counted or ()) == 1
+    assert len(probe.left or ()) == 1
 
 
 @pytest.mark.parametrize("switches", [[False], [False, True], [True]])
@@ -297,17 +292,17 @@ def test_a_request_during_which_the_probe_was_switched_is_not_counted(switches: 
         await send(START)
 
     call(app, probe)
-    assert len(probe.counted or ()) == (switches == [True])  # it was on already
+    assert len(probe.left or ()) == (switches == [True])  # it was on already
     probe.stop()
 
 
 def test_counts_are_written_as_increments_and_none_is_lost(tmp_path: Path) -> None:
     probe = ProcessProbe(tmp_path)
-    assert probe.counted is not None
+    assert probe.left is not None
     probe.start()
     total = 30_000  # more than completions are kept
     for _ in range(3):
-        probe.counted.extend([left()] * (total // 3))
+        probe.left.extend([left()] * (total // 3))
         probe.flush()
     probe.stop()
     written = [json.loads(line) for line in (tmp_path / f"counts-{os.getpid()}.jsonl").read_text().splitlines()]
@@ -318,9 +313,9 @@ def test_counts_are_written_as_increments_and_none_is_lost(tmp_path: Path) -> No
 
 def test_counts_are_on_disk_within_half_a_second(tmp_path: Path) -> None:
     probe = ProcessProbe(tmp_path)
-    assert probe.counted is not None
+    assert probe.left is not None
     probe.start()
-    probe.counted.append(left())
+    probe.left.append(left())
     deadline = time.monotonic() + 10
     while not (file := tmp_path / f"counts-{os.getpid()}.jsonl").exists():
         assert time.monotonic() < deadline
@@ -330,6 +325,7 @@ def test_counts_are_on_disk_within_half_a_second(tmp_path: Path) -> None:
 
 
 def test_a_driver_made_otherwise_leaves_round_trips_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    importlib.import_module("psycopg")  # which needs the module that is replaced now
     monkeypatch.setitem(sys.modules, "psycopg.generators", SimpleNamespace())
     probe = ProcessProbe(None)
     engine = create_engine("postgresql+psycopg://", poolclass=QueuePool)

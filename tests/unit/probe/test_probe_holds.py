@@ -17,8 +17,8 @@ from sqlalchemy.util import greenlet_spawn
 from starlette.concurrency import run_in_threadpool
 
 from harness.probe import dialect, pool, request
-from harness.probe.counts import Endpoints
-from harness.probe.holds import LONG_OUT_NS, Holds, Unreturned, site_lines
+from harness.probe.holds import LONG_OUT_NS, Unreturned, hold_lines, site_lines
+from harness.probe.left import Endpoints
 from harness.probe.place import own_line
 from harness.probe.process import ProcessProbe
 from harness.probe.request import TimedApp
@@ -35,8 +35,7 @@ class Service:
     def __init__(self) -> None:
         self.now_ns = S
         self.probe = ProcessProbe(None)
-        self.probe.held = deque()
-        self.probe.counted = deque()
+        self.probe.left = deque()
         self.probe.counting_since_ns = 0
         self.probe.engines.counters.enabled_ns = 0
         self.engine: Engine = create_engine(
@@ -73,9 +72,9 @@ class Service:
         asyncio.run(TimedApp(app, self.probe)(scope, None, send))  # type: ignore[arg-type]
 
     def lines(self) -> list[dict[str, Any]]:
-        assert self.probe.held is not None
-        found = [json.loads(line) for line in Holds(Endpoints()).lines(self.probe.held)]
-        self.probe.held.clear()
+        assert self.probe.left is not None
+        found = [json.loads(line) for line in hold_lines(Endpoints().keyed(self.probe.left))]
+        self.probe.left.clear()
         return found
 
     def found_out(self) -> list[dict[str, Any]]:
