@@ -61,10 +61,10 @@ def test_time_on_the_way_is_no_contradiction(build: ModuleType) -> None:
 
 
 def test_time_in_a_queue_before_postgres_is_none_either(build: ModuleType) -> None:
-    assert certificate(build, None, pgbouncer=True, **far_away(build)).valid
+    assert certificate(build, None, outlasting=True, **far_away(build)).valid
     evidence = far_away(build)
     evidence["server"]["value"] = 4.0  # 8 s in Postgres, more than the 6 s that the pool held connections
-    (reason,) = certificate(build, None, pgbouncer=True, **evidence).reasons
+    (reason,) = certificate(build, None, outlasting=True, **evidence).reasons
     assert reason.code == "littles_law_postgres"
 
 
