@@ -42,27 +42,25 @@ def chosen(wanted: Sequence[str], overrides: Sequence[str] = ()) -> Chosen:
     """
     files = [Path(text) for text in wanted if not text.isdigit()]
     numbers = {int(text) for text in wanted if text.isdigit()}
-    by_tests = _behaviours()
-    shipped = [_loaded(path, overrides) for path in _shipped()] if numbers or not files else []
-    known = {own.claim.number for own in shipped} | {own.number for own in by_tests}
+    shipped, by_tests = _shipped() if numbers or not files else {}, _behaviours()
+    known = {*shipped.values(), *(own.number for own in by_tests)}
     if unknown := sorted(numbers - known):
         raise UsageError(
             f"There is no claim {unknown[0]}.", next_step="poolbench claims --list shows them, with their numbers."
         )
-    asked = known if not wanted else numbers
+    asked = numbers if wanted else known
+    paths = [*(path for path, number in shipped.items() if number in asked), *files]
     return Chosen(
-        experiments=(
-            *(own for own in shipped if own.claim.number in asked),
-            *(_loaded(path, overrides) for path in files),
-        ),
+        experiments=tuple(_loaded(path, overrides) for path in paths),
         behaviours=tuple(own for own in by_tests if own.number in asked),
     )
 
 
-def _shipped() -> list[Path]:
-    return [
-        path for path in sorted((plan.shipped("experiments") / FOLDER).glob("[!_]*.toml")) if path.name != BEHAVIOUR
-    ]
+def _shipped() -> dict[Path, int]:
+    """The files of the claims that are shipped, with their numbers, in their order."""
+    folder = plan.shipped("experiments") / FOLDER
+    files = [path for path in sorted(folder.glob("[!_]*.toml")) if path.name != BEHAVIOUR]
+    return {path: plan.load_experiment(path).claim.number for path in files}
 
 
 def _loaded(path: Path, overrides: Sequence[str]) -> Experiment:
