@@ -16,7 +16,7 @@ from typing import Any, get_args
 
 import psycopg
 import pytest
-from sqlalchemy import make_url
+from sqlalchemy import make_url, text
 
 from target_app.settings import DriverMode
 
@@ -120,6 +120,22 @@ async def test_every_driver_works_behind_it(serve: Any, driver: str, pool_class:
     pool = {"pool_class": pool_class, "pool_size": 12, "max_overflow": 0, "threadpool_tokens": 40}
     async with serve(driver=driver, database_url=bounced_url, pgbouncer=True, **pool) as client:
         assert await statuses_under_load(client) == {200, 201}
+
+
+@pytest.mark.parametrize("driver", ["asyncpg", "psycopg"])
+async def test_a_ping_leaves_no_transaction_open(serve: Any, driver: str, bounced_url: str, ask: Any) -> None:
+    """It would keep one of PgBouncer's server connections until the request's first statement."""
+    in_transaction = (
+        "SELECT state FROM pg_stat_activity WHERE datname = current_database() AND state = 'idle in transaction'"
+    )
+    pool = {"pool_size": 1, "max_overflow": 0, "pool_pre_ping": True}
+    async with serve(driver=driver, database_url=bounced_url, pgbouncer=True, **pool) as client:
+        assert (await client.get("/heroes/1")).status_code == 200
+        engine = client.app.state.database.engine
+        async with engine.connect() as connection:  # pinged: it was used before
+            assert ask(in_transaction) == []
+            await connection.execute(text("SELECT 1"))
+            assert ask(in_transaction) == [("idle in transaction",)]
 
 
 async def test_imports_and_savepoints_work_behind_it(serve: Any, driver: str, bounced_url: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any, get_args
 from uuid import uuid4
@@ -140,6 +141,26 @@ async def test_psycopg_pool_keeps_its_connections(pooled: Any, ask: Any) -> None
 
     assert len(before) == 2
     assert ask(backends, name) == before
+
+
+@pytest.mark.parametrize("driver", ["psycopg", "psycopg_sync"])
+async def test_psycopg_pool_keeps_to_its_size_however_many_ask(serve: Any, ask: Any, driver: str) -> None:
+    """SQLAlchemy's NullPool before it wants a connection for each request: it lends out those that it has."""
+    name, backends = f"crowded {driver}", "SELECT pid FROM pg_stat_activity WHERE application_name = %s"
+    pool = {"pool_class": "psycopg_pool", "pool_size": 2, "max_overflow": 1, "pool_timeout_s": 5}
+    seen: set[int] = set()
+
+    async with serve(driver=driver, application_name=name, lab=True, **pool) as client:
+
+        async def wait_in_database() -> None:
+            assert (await client.get("/lab/sleep?ms=5")).status_code == 200
+            seen.update(pid for (pid,) in ask(backends, name))
+
+        async with asyncio.TaskGroup() as users:
+            for _ in range(30):
+                users.create_task(wait_in_database())
+
+    assert 2 <= len(seen) <= 3  # of all that were open at any of thirty moments: none was replaced, either
 
 
 async def test_psycopg_pool_exhausted_is_503(pooled: httpx.AsyncClient) -> None:
