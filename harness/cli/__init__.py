@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import io
 import signal
 import sys
@@ -25,6 +27,9 @@ def _command() -> Callable[..., object]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command and end the process with its exit code; docs/cli.md lists them."""
+    # what is imported stays: to look through it again and again, and once more at the end, took a seventh of a report
+    gc.set_threshold(50_000, 20)
+    atexit.register(gc.freeze)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that knows no dash still shows the table

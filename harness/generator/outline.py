@@ -8,6 +8,7 @@ No listener but that of the scenario's arguments is told anything.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import sys
@@ -27,6 +28,7 @@ def main() -> None:
     live_no_longer_than(os.getppid())
     wanted = json.load(sys.stdin)
     publish(Path(sys.argv[1]), [_outline(number, **each) for number, each in enumerate(wanted)])
+    gc.freeze()  # the interpreter would look through all of it once more at the end
 
 
 def _outline(number: int, *, launch: Any, model: Any, users: int) -> dict[str, Any]:
