@@ -1,4 +1,7 @@
-"""Running the real command: real Postgres, real uvicorn, real Locust, in a folder of the test's own."""
+"""Running the real command: real Postgres, real uvicorn, real Locust, in a folder of the test's own.
+
+What is started (`start`) is started whole; what is called has imported beforehand what commands import.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from commanded import commanded
 from measured import MEASURED
 
 SMALL = """\
@@ -68,12 +72,7 @@ class Poolbench:
         )
 
     def __call__(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        process = self.start(*arguments)
-        try:
-            out, err = process.communicate(timeout=150)
-        finally:
-            process.kill()
-        return subprocess.CompletedProcess(arguments, process.returncode, out, err)
+        return commanded(arguments, cwd=self.cwd, environment=self.environment(), timeout_s=150)
 
     def write(self, name: str, text: str) -> str:
         (self.cwd / name).write_text(text)
