@@ -45,6 +45,11 @@ def pytest_collection_finish() -> None:
     gc.enable()
 
 
+def pytest_unconfigure() -> None:
+    """Have the interpreter not look through all of it once more as the process ends."""
+    gc.freeze()
+
+
 POSTGRES_IMAGES = ("poolbench-ci/postgres", "postgres:18")
 PYTHON_IMAGES = ("poolbench-ci/python", "python:3.12-slim")
 

@@ -128,10 +128,9 @@ def test_a_pool_beside_the_engine_and_the_probe_user_are_shown(poolbench) -> Non
 
 def test_what_only_users_can_go_through_is_gone_through_by_users(poolbench) -> None:
     poolbench.write("shop.py", SERVICE.format(more=""))
-    poolbench.write(
-        "visit.py",
-        WELL + "        self.wait()\n",
-    )
+    slowly = WELL.replace("FastHttpUser, task", "FastHttpUser, constant, task")
+    slowly = slowly.replace("(FastHttpUser):", "(FastHttpUser):\n    wait_time = constant(0.2)")
+    poolbench.write("visit.py", slowly + "        self.wait()\n")
     closed = EXPERIMENT.replace('rate = "40%"', 'model = "closed"\nusers = 9')
     done = poolbench("run", poolbench.write("shop.toml", closed), "--check", "--json")
     assert done.returncode == 0, done.stdout + done.stderr
