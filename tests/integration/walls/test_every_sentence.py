@@ -156,7 +156,15 @@ def of_the_template() -> list[str]:
 def quoted() -> str:
     tests = [
         path
-        for folder in ("unit/present", "unit/events", "unit/analyse", "unit/schedule", "integration", "simulation")
+        for folder in (
+            "unit/present",
+            "unit/events",
+            "unit/analyse",
+            "unit/claims",
+            "unit/schedule",
+            "integration",
+            "simulation",
+        )
         for path in sorted((TESTS / folder).rglob("*.py"))
         if path != Path(__file__)
     ]

@@ -136,6 +136,18 @@ def test_claims_of_the_reference_service_alone_are_not_asked_of_another() -> Non
         claims.of_service(claims.chosen(["13"]).experiments, OWN)
 
 
+HEAD = """\
+# Findings
+
+What is said about pools, sessions and drivers, and what was seen. Written by `poolbench findings docs/findings` from
+what `poolbench claims --record docs/findings` measured; [claims](claims.md) says how an answer comes about.
+
+An answer holds for that machine and these versions. Where two runs at least six hours apart do not agree it is
+inconclusive; where there are no two, it says "once".
+
+"""
+
+
 def recording(at: str, quick: float) -> Recording:
     cells = tuple(ClaimCell(id=arm, arm=arm, context="") for arm in ("on", "off"))
     figures = {"on": 10.0, "off": quick}
@@ -188,6 +200,10 @@ def test_the_page_has_both_runs_and_their_answer_if_they_agree(
     assert f"[data](findings/{again.name})" in page
     assert page.count("Measured on A CPU, 2 cores") == 1
     assert "p95_ms(on) / p95_ms(off) = 2.00" in page
+    assert "| # | claim | answer | measured | settled by |" in page
+    assert "Expected if it is so: `p95_ms(on) > 1.5 * p95_ms(off)`." in page
+    assert "2026-11-27T12:00:00Z: **confirmed**, 3 launches of each cell in 1 min 1 s ([data](findings/" in page
+    assert page.startswith(HEAD)
 
 
 def test_a_folder_without_recordings_and_one_that_is_damaged(tmp_path: Path) -> None:

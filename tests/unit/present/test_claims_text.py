@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from harness.domain.claims import Expected, InContext, Judged, Term, expected_of
+from harness.domain.claims import Expected, InContext, Judged, Settled, Term, expected_of
 from harness.domain.experiment import Claim
-from harness.present.claims_text import decide_text, figure_text, seen_text
+from harness.present.claims_text import decide_text, figure_text, seen_text, where_text
 
 RATIO = expected_of(Claim(expect="p95_ms(on) > 1.5 * p95_ms(off)"))[0]
 DIFFERENCE = expected_of(Claim(expect="connects_per_s(on) - connects_per_s(off) <= 5"))[0]
@@ -60,15 +60,31 @@ def test_what_is_not_known_is_said() -> None:
 
 
 @pytest.mark.parametrize(
-    ("why", "words"),
+    ("why", "text"),
     [
-        ("noise", "more launches are no help"),
-        ("instrument", "longer requests"),
-        ("failed", "error_rate"),
-        ("not_applied", "did not take effect"),
-        ("few_launches", "measuring it again"),
-        ("unknown", "an endpoint that is asked"),
+        ("noise", "the figure lies so near to that bound that more launches are no help; longer ones may be"),
+        (
+            "instrument",
+            "the launches alone would decide it, but what measures may have added as much; longer requests would",
+        ),
+        pytest.param(
+            "failed",
+            "requests fail, and of what fails there is no ratio; error_rate or goodput_rps would decide it, or more "
+            "launches if all of one side fail and none of the other",
+        ),
+        (
+            "not_applied",
+            "a setting did not take effect, so nothing was compared; a service that takes it would decide it",
+        ),
+        ("few_launches", "fewer than three launches of a cell count; measuring it again would decide it"),
+        ("unknown", "a launch has no such figure; an endpoint that is asked, seen by the probe, would decide it"),
     ],
 )
-def test_what_would_decide_is_said_for_each_cause(why: Any, words: str) -> None:
-    assert words in decide_text(judged(RATIO, holds="open", why=why))
+def test_what_would_decide_is_said_for_each_cause(why: Any, text: str) -> None:
+    assert decide_text(judged(RATIO, holds="open", why=why)) == text
+
+
+def test_a_claim_that_depends_says_on_what() -> None:
+    depends = Settled(answer="depends", contexts=(), opposite=("psycopg", "asyncpg"))
+    assert where_text(depends) == " (so with psycopg, not with asyncpg)"
+    assert where_text(Settled(answer="confirmed", contexts=())) == ""
