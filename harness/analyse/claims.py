@@ -196,6 +196,8 @@ class _Judge:
         low, high = interval.value - half - interval.raised, interval.value + half + interval.raised_other
         if math.isnan(half):
             return replace(open_, value=_back(interval.value, linear=linear), why="few_launches")
+        if linear and expected.right is None:
+            low = max(0.0, low)  # no figure is less than nothing
         bound = _bound(expected, linear=linear)
         lower, upper = (low - bound, high - bound) if expected.greater else (bound - high, bound - low)
         slack = ALIKE if expected.or_equal else -ALIKE

@@ -146,6 +146,12 @@ def test_noise_says_how_many_launches_would_decide() -> None:
     assert exactly.contexts[0].judged[0].launches_needed is None, "no number of launches tells 2 from 2"
 
 
+def test_no_share_of_requests_is_less_than_nothing() -> None:
+    (judged,) = settle(recording("error_rate(a) < 0.2", {"a": [0.0, 0.01, 0.0]})).contexts[0].judged
+    assert judged.low == 0.0
+    assert judged.high > 0.03
+
+
 def test_no_failure_in_few_requests_is_no_proof() -> None:
     none = {"a": [0.0] * 3}
     assert settle(recording("error_rate(a) < 0.01", none, requests=50)).answer == "inconclusive"

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness import claims, plan
+from harness.codec import decode
 from harness.domain.claims import Behaviour, ClaimCell, Point, Recording
 from harness.domain.experiment import Claim, Experiment, Load, Pool, Target
 from harness.errors import UsageError
@@ -212,3 +213,18 @@ def test_a_folder_without_recordings_and_one_that_is_damaged(tmp_path: Path) -> 
     (tmp_path / "x.json").write_text("{}")
     with pytest.raises(UsageError, match=r"x\.json is no recording"):
         claims.findings(tmp_path)
+
+
+def test_the_page_of_findings_is_what_its_recordings_come_to() -> None:
+    assert (ROOT / "docs" / "findings.md").read_text() == claims.findings(ROOT / "docs" / "findings"), (
+        "write it anew: poolbench findings docs/findings > docs/findings.md"
+    )
+
+
+@pytest.mark.parametrize("own", CHOSEN.experiments, ids=lambda own: own.name)
+def test_what_was_recorded_of_a_claim_is_what_it_claims(own: Experiment) -> None:
+    recorded = [
+        decode(Recording, path.read_text()) for path in (ROOT / "docs" / "findings").glob(f"{own.name}-2*.json")
+    ]
+    assert recorded, "measure it: poolbench claims NUMBER --record docs/findings"
+    assert [kept.claim for kept in recorded] == [own.claim] * len(recorded), "measured before it was changed"
