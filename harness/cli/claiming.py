@@ -40,7 +40,7 @@ def claims(  # noqa: PLR0917 -- typer calls it by keyword; one parameter an opti
 ) -> None:
     """Measure what is claimed about pools, sessions and drivers, and say of each claim whether it is so.
 
-    Each takes about a minute. It is confirmed, refuted, depends on what its contexts differ in, or is inconclusive.
+    Each takes one to two minutes. It is confirmed, refuted, depends on what its contexts differ in, or is inconclusive.
     """
     from harness import claims as claiming
     from harness import plan, present
