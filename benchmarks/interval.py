@@ -54,8 +54,8 @@ def figures(case: str, driven: Driven, truth_ms: np.ndarray) -> list[Figure]:
     """Every percentile of a launch, as a report has it and as it truly was; `truth_ms` is by arrival, in any order."""
     import numpy as np
 
+    from harness.analyse.endpoint_figures import SHARES, least_of_tasks_ms
     from harness.analyse.estimate import quantile
-    from harness.analyse.launches import SHARES, least_of_tasks_ms
     from harness.analyse.leg import leg_of
     from harness.analyse.measured import arrivals_of, rows_of
     from harness.analyse.windows import windows

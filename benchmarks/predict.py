@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.analyse.launches import LaunchFigures, measure_launches
+from harness.analyse.launch_figures import LaunchFigures
+from harness.analyse.launches import measure_launches
 from harness.analyse.whatif import fit, predict
 from harness.analyse.whatif_source import setting_of
 from harness.domain.prediction import Prediction, Setting, is_near

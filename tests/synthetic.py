@@ -15,12 +15,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from harness.analyse import certify
+from harness.analyse.judged import Known
 from harness.domain.evidence import (
     ACTIVITY_COLUMNS,
     GENERATOR_COLUMNS,
     PROBE_COLUMNS,
     PROCESS_COLUMNS,
     REQUEST_COLUMNS,
+    Certificate,
     Context,
     Run,
     RunInfo,
@@ -301,6 +304,22 @@ def trial(
         null=changes.get("null", nothing_read()["null"]),
         probe_user=changes.get("probe_user", nothing_read()["probe_user"]),
     )
+
+
+def certificate(**changes: Any) -> Certificate:
+    """The certificate of a clean second of 100 arrivals, with what is given instead."""
+    segments = changes.get("segments", [segment(0)])
+    clean: dict[str, Any] = {
+        "rows": rows([10.0] * 100),
+        "segments": segments,
+        "ledger": ledger(segments),
+        "ledger_problems": (),
+        "gaps": (),
+        "generator": None,
+        "probe": table(PROBE_COLUMNS),
+        "slo": Slo(),
+    }
+    return certify(Known(**(clean | changes)))
 
 
 def run(trials: Sequence[TrialEvidence], cells: Sequence[Cell] | None = None, **changes: Any) -> Run:

@@ -8,8 +8,10 @@ from collections.abc import Iterator, Sequence
 
 from harness.analyse.applied import read_back
 from harness.analyse.binding import binding_of
+from harness.analyse.endpoint_figures import SHARES
 from harness.analyse.findings import BREAKDOWNS
-from harness.analyse.launches import SHARES, Launches, LaunchFigures, measure_launches
+from harness.analyse.launch_figures import LaunchFigures
+from harness.analyse.launches import Launches, measure_launches
 from harness.analyse.measured import ALL
 from harness.analyse.probe_user import not_kept
 from harness.analyse.queueing import SHORTFALL_MAX, judge_queue

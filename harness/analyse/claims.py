@@ -14,7 +14,8 @@ from dataclasses import replace
 from statistics import fmean
 
 from harness.analyse.compare import Comparison, compare
-from harness.analyse.launches import LaunchFigures, measure_launches
+from harness.analyse.launch_figures import LaunchFigures
+from harness.analyse.launches import measure_launches
 from harness.analyse.metrics import METRICS, Metric, metric_named, raised_by
 from harness.domain.claims import (
     CONFIDENCE,

@@ -58,7 +58,7 @@ def dropped(evidence: Judged) -> Reason | None:
 
 def errors(evidence: Judged) -> Reason | None:
     """More failed than the SLO allows, or than anybody would accept, in whatever way."""
-    offered, promised = len(evidence.ok), evidence.slo.error_rate
+    offered, promised = len(evidence.ok), evidence.known.slo.error_rate
     value = (offered - int(evidence.ok.sum())) / offered if offered else 0.0
     allowed = "" if promised is None else f"; the SLO allows {percent(promised)}"
     message = f"{percent(value)} of what was offered failed{allowed}"
@@ -95,7 +95,7 @@ def stood_still(evidence: Judged) -> Reason | None:
 
 def setting_not_applied(evidence: Judged) -> Reason | None:
     """The service has other settings than the cell asks for."""
-    wrong = evidence.wrong_settings
+    wrong = evidence.known.wrong_settings
     if not wrong:
         return None
     said = "; ".join(map(_instead, wrong))
@@ -113,7 +113,7 @@ def _instead(wrong: NotApplied) -> str:
 
 def still_at_work(evidence: Judged) -> Reason | None:
     """The service went on with requests long after its load, and others had their turn meanwhile."""
-    busy = [turn for turn in evidence.ledger.turns if not turn.idle]
+    busy = [turn for turn in evidence.known.ledger.turns if not turn.idle]
     value = max(((turn.idle_ns - turn.end_ns) / 1e9 for turn in busy), default=0.0)
     message = f"the service was still at work {value:.0f} s after its load had ended"
     return above("finding", "still_at_work", value, STILL_AT_WORK_S_MAX, message)
@@ -153,10 +153,10 @@ def loop_lag(evidence: Judged) -> Reason | None:
 def _while_running(evidence: Judged) -> pd.DataFrame:
     """The probe's lines without those that tell of a time in which their process was stopped: it was not blocked."""
     lines = evidence.probe
-    if not evidence.standstills:
+    if not evidence.known.standstills:
         return lines
     stopped = np.zeros(len(lines), dtype=np.bool_)
-    for still in evidence.standstills:
+    for still in evidence.known.standstills:
         lag_ns = (lines["loop_lag_max_ms"].to_numpy(dtype=np.float64) * 1e6).astype(np.int64)
         until_ns = still.t_ns + still.length_s * 1e9
         overlaps = (lines["t_ns"] >= still.t_ns) & (lines["t_ns"] - lag_ns <= until_ns)
@@ -175,7 +175,7 @@ def pool_timeouts(evidence: Judged) -> Reason | None:
 
 def leak(evidence: Judged) -> Reason | None:
     """Connections were taken and not given back."""
-    found = evidence.leak
+    found = evidence.known.leak
     if found is None:
         return None
     message = (
@@ -213,13 +213,14 @@ def imbalance(evidence: Judged) -> Reason | None:
 
 def harness_cpu(evidence: Judged) -> Reason | None:
     """What the measurement brought along used cores that the target could have used: none was left."""
-    if evidence.neighbours is None or evidence.neighbours.busy < MACHINE_BUSY_SHARE_MIN:
+    beside = evidence.known.neighbours
+    if beside is None or beside.busy < MACHINE_BUSY_SHARE_MIN:
         return None
-    shares = evidence.neighbours.by_role
+    shares = beside.by_role
     each = ", ".join(f"{_BESIDE[role]} {percent(share)}" for role, share in shares.items() if share >= 0.005)
     value = sum(shares.values())
     message = (
-        f"{percent(evidence.neighbours.busy)} of the machine's CPU time was in use; what runs beside the service to "
+        f"{percent(beside.busy)} of the machine's CPU time was in use; what runs beside the service to "
         f"measure it used {percent(value)} of the time of all cores ({each}): alone on the machine the "
         "service would have more"
     )

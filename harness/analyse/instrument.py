@@ -45,7 +45,7 @@ def schedule(evidence: Judged) -> Reason | None:
     if planned <= 0:
         return None
     numbers = {segment.index for segment in open_segments}
-    offered = sum(t.done + t.dropped + t.unfinished for t in evidence.ledger.tasks if t.segment in numbers)
+    offered = sum(t.done + t.dropped + t.unfinished for t in evidence.known.ledger.tasks if t.segment in numbers)
     threshold = min(SCHEDULE_SHARE_MIN, 1 - SCHEDULE_SIGMAS / math.sqrt(planned))
     if offered / planned >= threshold:
         return None
@@ -55,7 +55,7 @@ def schedule(evidence: Judged) -> Reason | None:
 
 def ledger_mismatch(evidence: Judged) -> Reason | None:
     """What was counted is not what was recorded."""
-    return ledger_reason(evidence.ledger_problems)
+    return ledger_reason(evidence.known.ledger_problems)
 
 
 def sampler_gap(evidence: Judged) -> Reason | None:
@@ -75,13 +75,14 @@ def _explained(gap: SamplerGap, evidence: Judged) -> bool:
     end_ns = gap.t_ns + gap.length_s * 1e9
     return gap.sampler in ASKS_POSTGRES and (
         any(
-            death.role in ("postgres", "checkpointer") and gap.t_ns <= death.t_ns <= end_ns for death in evidence.deaths
+            death.role in ("postgres", "checkpointer") and gap.t_ns <= death.t_ns <= end_ns
+            for death in evidence.known.deaths
         )
         or any(
             still.role in ("postgres", "backend")
             and gap.t_ns <= still.t_ns + still.length_s * 1e9
             and still.t_ns <= end_ns
-            for still in evidence.standstills
+            for still in evidence.known.standstills
         )
     )
 
@@ -119,26 +120,27 @@ def stalled(evidence: Judged) -> Reason | None:
 
 def ceiling(evidence: Judged) -> Reason | None:
     """The load is more than this machine's generator can send, as calibration measured it."""
-    if not evidence.generator_ceiling_rps:
+    most_rps = evidence.known.generator_ceiling_rps
+    if not most_rps:
         return None
     rate_rps = max((segment.rate_rps or 0.0 for segment in evidence.segments), default=0.0)
     message = (
-        f"{rate_rps:.0f} arrivals/s were asked of a load generator that was calibrated to send "
-        f"{evidence.generator_ceiling_rps:.0f} at most"
+        f"{rate_rps:.0f} arrivals/s were asked of a load generator that was calibrated to send {most_rps:.0f} at most"
     )
-    return above("instrument", "ceiling", rate_rps, CEILING_SHARE_MAX * evidence.generator_ceiling_rps, message)
+    return above("instrument", "ceiling", rate_rps, CEILING_SHARE_MAX * most_rps, message)
 
 
 def lost_worker(evidence: Judged) -> Reason | None:
     """A worker of the generator ended before its counts were acknowledged."""
-    count, names = len(evidence.lost_workers), ", ".join(evidence.lost_workers)
+    lost = evidence.known.lost_workers
+    count, names = len(lost), ", ".join(lost)
     message = f"the generator lost its worker{'s' if count > 1 else ''} {names}"
     return above("instrument", "lost_worker", count, 0, message)
 
 
 def clock(evidence: Judged) -> Reason | None:
     """Times of different processes cannot be compared to a fraction of a latency."""
-    value = evidence.clock_uncertainty_ms
+    value = evidence.known.clock_uncertainty_ms
     message = f"the clock is only known to {value:.2g} ms"
     return above("instrument", "clock", value, CLOCK_UNCERTAINTY_MS_MAX, message)
 
@@ -148,9 +150,10 @@ def relay_late(evidence: Judged) -> Reason | None:
 
     By the median: on a busy machine the slowest pieces wait for a core, as those of service and Postgres do.
     """
-    if evidence.relay is None:
+    relay = evidence.known.relay
+    if relay is None:
         return None
-    value = evidence.relay.late_ms_p50
+    value = relay.late_ms_p50
     message = f"the network relay passed on half of the pieces {value:.2g} ms late or more"
     return above("instrument", "relay_late", value, RELAY_LATE_MS_MAX, message)
 
@@ -173,15 +176,14 @@ def littles_law_postgres(evidence: Judged) -> Reason | None:
     Not looked at where a process died: what it had counted and not yet written, or kept in memory, went with it. Where
     Postgres was stopped, what was sent to it waited outside, as before a PgBouncer.
     """
-    counted = None if evidence.deaths else evidence.held
+    known = evidence.known
+    counted = None if known.deaths else evidence.held
     postgres_s = sum(last_reading(evidence, key) for key in ("active_s", "idle_in_transaction_s"))
     if counted is None or math.isnan(postgres_s):
         return None
-    rtt_ms = 0.0 if evidence.relay is None else evidence.relay.rtt_ms
-    outlasting = evidence.outlasting or any(still.role in ("postgres", "backend") for still in evidence.standstills)
-    share = postgres_share(
-        counted, postgres_s, rtt_ms=rtt_ms, prepared=evidence.prepared_at_most, outlasting=outlasting
-    )
+    rtt_ms = 0.0 if known.relay is None else known.relay.rtt_ms
+    outlasting = known.outlasting or any(still.role in ("postgres", "backend") for still in known.standstills)
+    share = postgres_share(counted, postgres_s, rtt_ms=rtt_ms, prepared=known.prepared_at_most, outlasting=outlasting)
     message = (
         f"Postgres saw connections busy for {postgres_s:.2f} s, the pool held them for {counted.use_s:.2f} s, "
         f"{counted.transaction_s:.2f} s of that in transactions"

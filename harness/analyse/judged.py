@@ -1,7 +1,8 @@
-"""What a certificate looks at: a trial's evidence, cut to the segments that are judged."""
+"""What a certificate looks at: what is known of a trial, cut to the segments that are judged."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -26,39 +27,62 @@ _UNREAD = (np.zeros(0, np.int64), np.zeros(0))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Evidence:
-    """What one trial left, whole; see `certify` for what each part is."""
+class Known:
+    """What is known of one trial, whole."""
 
     rows: pd.DataFrame
+    """its requests, REQUEST_COLUMNS"""
     segments: Sequence[Segment]
+    """as planned, all phases"""
     ledger: Ledger
+    """the counts of its own segments"""
     ledger_problems: tuple[str, ...]
+    """where ledger and rows disagree, one sentence each"""
     gaps: tuple[SamplerGap, ...]
+    """stretches in which a sampler gave nothing, of this launch or of all"""
     generator: pd.DataFrame | None
+    """t_ns, cpu_share, stall_max_ms, in_flight, lag_max_ms once a second; None when not recorded"""
     probe: pd.DataFrame | None
-    server: pd.DataFrame | None
+    """PROBE_COLUMNS, since the target's start; None without the probe"""
     slo: Slo
-    lost_workers: tuple[str, ...]
-    clock_uncertainty_ms: float
-    generator_ceiling_rps: float | None
-    relay: RelayReadings | None
-    outlasting: bool
-    prepared_at_most: float
-    deaths: tuple[Death, ...]
-    standstills: tuple[Standstill, ...]
-    arrivals: Arrivals | None
-    wrong_settings: tuple[NotApplied, ...]
-    neighbours: Neighbours | None
-    leak: Leak | None
+    """for the error rate that is promised"""
+    server: pd.DataFrame | None = None
+    """SERVER_COLUMNS, until the target had stopped; None when not recorded"""
+    lost_workers: tuple[str, ...] = ()
+    """names of the generator's workers that ended before their counts were acknowledged"""
+    clock_uncertainty_ms: float = math.nan
+    """by how much times of different processes may be off; NaN when not known"""
+    generator_ceiling_rps: float | None = None
+    """what the generator sends at most on this machine; None when not calibrated"""
+    relay: RelayReadings | None = None
+    """what lay between the target and Postgres; None when nothing did"""
+    outlasting: bool = False
+    """whether the service's transactions may last longer than Postgres knows of: they wait in a PgBouncer, or Postgres
+    ended them by itself"""
+    prepared_at_most: float = 0.0
+    """statements that the driver prepared and executed in two steps, which Postgres does not time whole; NaN when not
+    known"""
+    deaths: tuple[Death, ...] = ()
+    """processes that ended while they were needed"""
+    standstills: tuple[Standstill, ...] = ()
+    """processes that were stopped meanwhile"""
+    arrivals: Arrivals | None = None
+    """of the rows, where they were worked out already"""
+    wrong_settings: tuple[NotApplied, ...] = ()
+    """settings that the service does not have"""
+    neighbours: Neighbours | None = None
+    """what used the machine beside the target; None when not known"""
+    leak: Leak | None = None
+    """of its connections; None where they came back, or nobody looked"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judged:
     """What the reasons look at, cut to the trial's measured segments, or to the rungs of a staircase."""
 
+    known: Known
+    """what it was cut from, and what needs no cut"""
     segments: tuple[Segment, ...]
-    ledger: Ledger
-    ledger_problems: tuple[str, ...]
     gaps: tuple[SamplerGap, ...]
     generator: pd.DataFrame
     generator_unseen: bool
@@ -68,18 +92,6 @@ class Judged:
     """by the probe's lines from the start of the target's processes on"""
     server: Mapping[str, tuple[Times, Floats]]
     """each figure's readings in the order of time, from the launch's start to those after its end"""
-    slo: Slo
-    lost_workers: tuple[str, ...]
-    clock_uncertainty_ms: float
-    generator_ceiling_rps: float | None
-    relay: RelayReadings | None
-    outlasting: bool
-    prepared_at_most: float
-    deaths: tuple[Death, ...]
-    standstills: tuple[Standstill, ...]
-    wrong_settings: tuple[NotApplied, ...]
-    neighbours: Neighbours | None
-    leak: Leak | None
     began_ns: int
     """when the launch's first turn began"""
     start_ns: int
@@ -110,47 +122,35 @@ class Judged:
         return values[(t_ns >= self.start_ns) & (t_ns <= self.end_ns)]
 
 
-def judged(evidence: Evidence) -> Judged:
+def judged(known: Known) -> Judged:
     """Cut everything to what is judged."""
-    own = measured_segments(evidence.segments) or _rungs(evidence)
-    spans = windows(own, evidence.ledger.turns)
-    loaded = windows([s for s in evidence.segments if s.phase == "warmup" or s in own], evidence.ledger.turns)
-    arrivals = evidence.arrivals
+    own = measured_segments(known.segments) or _rungs(known)
+    spans = windows(own, known.ledger.turns)
+    loaded = windows([s for s in known.segments if s.phase == "warmup" or s in own], known.ledger.turns)
+    arrivals = known.arrivals
     if arrivals is None:
-        arrivals = arrivals_of(rows_of(evidence.rows, loaded, spans), loaded, spans)
+        arrivals = arrivals_of(rows_of(known.rows, loaded, spans), loaded, spans)
     outcome = arrivals.outcome[arrivals.measured]
+    generator = _from_first_to_last(known.generator, spans)
     return Judged(
+        known=known,
         segments=tuple(own),
-        ledger=evidence.ledger,
-        ledger_problems=evidence.ledger_problems,
-        gaps=tuple(gap for gap in evidence.gaps if _overlaps(gap, spans)),
-        generator=(generator := _from_first_to_last(evidence.generator, spans)),
-        generator_unseen=evidence.generator is not None and generator.empty,
-        probe=_within(evidence.probe, spans),
-        held=None if evidence.probe is None else held(evidence.probe),
-        server={} if evidence.server is None else _by_key(evidence.server),
-        slo=evidence.slo,
-        lost_workers=evidence.lost_workers,
-        clock_uncertainty_ms=evidence.clock_uncertainty_ms,
-        generator_ceiling_rps=evidence.generator_ceiling_rps,
-        relay=evidence.relay,
-        outlasting=evidence.outlasting,
-        prepared_at_most=evidence.prepared_at_most,
-        deaths=evidence.deaths,
-        standstills=evidence.standstills,
-        wrong_settings=evidence.wrong_settings,
-        neighbours=evidence.neighbours,
-        leak=evidence.leak,
-        began_ns=min((turn.start_ns for turn in evidence.ledger.turns), default=0),
+        gaps=tuple(gap for gap in known.gaps if _overlaps(gap, spans)),
+        generator=generator,
+        generator_unseen=known.generator is not None and generator.empty,
+        probe=_within(known.probe, spans),
+        held=None if known.probe is None else held(known.probe),
+        server={} if known.server is None else _by_key(known.server),
+        began_ns=min((turn.start_ns for turn in known.ledger.turns), default=0),
         start_ns=int(spans.start_ns.min(initial=np.iinfo(np.int64).max)),
         end_ns=int(spans.idle_ns.max(initial=0)),
         measured_s=spans.seconds,
         outcome=outcome,
         empty=arrivals.empty,
         ok=outcome == OUTCOME_PLACES["ok"],
-        answered_by=_answered_by(evidence.rows, spans),
+        answered_by=_answered_by(known.rows, spans),
         warmup_s=loaded.seconds - spans.seconds,
-        bins_ms=bin_medians_ms(arrivals) if measured_segments(evidence.segments) else np.zeros(0),
+        bins_ms=bin_medians_ms(arrivals) if measured_segments(known.segments) else np.zeros(0),
     )
 
 
@@ -171,10 +171,10 @@ def _answered_by(rows: pd.DataFrame, spans: Windows) -> Mapping[int, int]:
     return {pid: count for pid, count in zip(counts.index.tolist(), counts.tolist(), strict=True) if pid}
 
 
-def _rungs(evidence: Evidence) -> list[Segment]:
+def _rungs(known: Known) -> list[Segment]:
     """The rungs that a staircase came to; the load grows with each, so nothing settles there."""
-    rungs = [segment for segment in evidence.segments if segment.phase == "staircase"]
-    return [rung for rung in rungs if windows([rung], evidence.ledger.turns).seconds > 0]
+    rungs = [segment for segment in known.segments if segment.phase == "staircase"]
+    return [rung for rung in rungs if windows([rung], known.ledger.turns).seconds > 0]
 
 
 def _overlaps(gap: SamplerGap, spans: Windows) -> bool:

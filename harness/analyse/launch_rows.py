@@ -8,7 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from harness.analyse.launches import LaunchFigures, measure_launches
+from harness.analyse.launch_figures import LaunchFigures
+from harness.analyse.launches import measure_launches
 from harness.analyse.metrics import METRICS
 from harness.domain.evidence import Run
 

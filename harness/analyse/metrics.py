@@ -11,9 +11,10 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.analyse.compare import Comparison, compare
+from harness.analyse.endpoint_figures import SHARES, EndpointFigures
 from harness.analyse.exact_counts import COUNTED
 from harness.analyse.holds import holds_of
-from harness.analyse.launches import SHARES, EndpointFigures, LaunchFigures
+from harness.analyse.launch_figures import LaunchFigures
 from harness.analyse.measured import ALL
 from harness.analyse.resources import ProbeTimes
 from harness.analyse.spread import Prior

@@ -8,7 +8,8 @@ from statistics import fmean
 
 import numpy as np
 
-from harness.analyse.launches import EndpointFigures, LaunchFigures
+from harness.analyse.endpoint_figures import EndpointFigures
+from harness.analyse.launch_figures import LaunchFigures
 from harness.analyse.measured import ALL
 from harness.analyse.metrics import METRICS
 from harness.analyse.resources import ProbeTimes

@@ -14,8 +14,9 @@ from dataclasses import replace
 import numpy as np
 
 from harness.analyse.arrays import Floats
+from harness.analyse.endpoint_figures import SHARES
 from harness.analyse.estimate import quantile
-from harness.analyse.launches import SHARES, LaunchFigures
+from harness.analyse.launch_figures import LaunchFigures
 from harness.analyse.promise import all_of, error_rate_promise
 from harness.domain.experiment import Limits, ProbeUser
 from harness.domain.verdict import Bounds, CellSummary, EndpointSummary, Promise

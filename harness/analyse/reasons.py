@@ -27,7 +27,7 @@ def above(
 
 def first_death(evidence: Judged, roles: Sequence[NeededRole]) -> tuple[str, float] | None:
     """What is to be said of the first process of these roles that ended, and how many seconds into the load it was."""
-    deaths = [death for death in evidence.deaths if death.role in roles]
+    deaths = [death for death in evidence.known.deaths if death.role in roles]
     if not deaths:
         return None
     first = min(deaths, key=lambda death: death.t_ns)
@@ -40,7 +40,7 @@ def first_death(evidence: Judged, roles: Sequence[NeededRole]) -> tuple[str, flo
 
 def longest_standstill(evidence: Judged, roles: Sequence[StillRole]) -> tuple[str, float] | None:
     """What is to be said of these roles' longest standstill, whichever turn it fell on, and how many seconds it was."""
-    found = [still for still in evidence.standstills if still.role in roles]
+    found = [still for still in evidence.known.standstills if still.role in roles]
     if not found:
         return None
     longest = max(found, key=lambda still: still.length_s)

@@ -8,7 +8,8 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from harness.analyse.gate import judge, wanted_figures
-from harness.analyse.launches import LaunchFigures, measure_launches
+from harness.analyse.launch_figures import LaunchFigures
+from harness.analyse.launches import measure_launches
 from harness.analyse.measured import ALL
 from harness.analyse.sides import figures_of
 from harness.domain.evidence import Run, RunInfo, Version

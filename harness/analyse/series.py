@@ -13,9 +13,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from harness.analyse.endpoint_figures import SHARES
 from harness.analyse.estimate import geometric_mean, quantiles
 from harness.analyse.exact_counts import COUNTED
-from harness.analyse.launches import CDF_SHARES, SHARES, Launches, LaunchFigures, median_launch
+from harness.analyse.launch_figures import CDF_SHARES, LaunchFigures
+from harness.analyse.launches import Launches, median_launch
 from harness.analyse.measured import ALL
 from harness.domain.evidence import OUTCOMES
 from harness.domain.holds import PARTS

@@ -15,7 +15,7 @@ from statistics import fmean
 import numpy as np
 
 from harness.analyse.exact_counts import COUNTED
-from harness.analyse.launches import LaunchFigures
+from harness.analyse.launch_figures import LaunchFigures
 from harness.analyse.measured import ALL
 from harness.analyse.metrics import METRICS, Metric, raised_by
 from harness.domain.gate import BASE, BASE_AGAIN, HEAD, Figure, Figures

@@ -18,11 +18,13 @@ from harness.analyse.applied import CEILING, CONNECTIONS, Values, read_back
 from harness.analyse.binding import binding_of
 from harness.analyse.cliffs import foresee
 from harness.analyse.compare import Comparison
+from harness.analyse.endpoint_figures import SHARES, EndpointFigures
 from harness.analyse.estimate import over_launches
 from harness.analyse.failures import most_frequent, most_logged
 from harness.analyse.findings import BREAKDOWNS, FAILING_SHARE
 from harness.analyse.holds import holds_of, sites_of
-from harness.analyse.launches import SHARES, EndpointFigures, Excluded, LaunchFigures
+from harness.analyse.launch_figures import LaunchFigures
+from harness.analyse.launches import Excluded
 from harness.analyse.leak import leak_of
 from harness.analyse.measured import ALL
 from harness.analyse.metrics import METRICS, compare_by

@@ -14,8 +14,10 @@ from typing import Any
 
 from harness.analyse.budget import weigh
 from harness.analyse.capacity import result_of
+from harness.analyse.endpoint_figures import SHARES
 from harness.analyse.findings import FAILING_SHARE
-from harness.analyse.launches import SHARES, LaunchFigures, measure_launches
+from harness.analyse.launch_figures import LaunchFigures
+from harness.analyse.launches import measure_launches
 from harness.analyse.metrics import METRICS, raised_by
 from harness.analyse.priors import prior_of
 from harness.analyse.tune import CHECK_LEVEL, Standing, climb, standing_of

@@ -24,7 +24,7 @@ import numpy as np
 
 from harness.analyse.arrays import Bools, Floats, Times
 from harness.analyse.estimate import over_launches, quantile_of
-from harness.analyse.launches import LaunchFigures
+from harness.analyse.launch_figures import LaunchFigures
 from harness.analyse.pool_queue import erlang_wait_s, waits_s
 from harness.analyse.whatif_source import PoolTimes, Source, setting_of, sources_of
 from harness.domain.evidence import Run

@@ -8,7 +8,8 @@ from itertools import product
 from statistics import fmean
 
 from harness.analyse.estimate import over_launches
-from harness.analyse.launches import Launches, LaunchFigures
+from harness.analyse.launch_figures import LaunchFigures
+from harness.analyse.launches import Launches
 from harness.analyse.whatif import Fitted, fit, fit_sources, most_alike, predict
 from harness.analyse.whatif_source import Source, setting_of, sources_of, spoilt
 from harness.domain.evidence import Run

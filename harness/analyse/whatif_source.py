@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from harness.analyse.arrays import Bools, Floats, Times
-from harness.analyse.launches import LaunchFigures
+from harness.analyse.launch_figures import LaunchFigures
 from harness.analyse.measured import ALL, MEASURED_COLUMNS, category_codes
 from harness.analyse.queueing import judge_queue
 from harness.analyse.resources import increase

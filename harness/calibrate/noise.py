@@ -12,7 +12,8 @@ import numpy as np
 from harness import plan, run
 from harness.analyse.arrays import Floats
 from harness.analyse.estimate import quantiles
-from harness.analyse.launches import LaunchFigures, measure_launches
+from harness.analyse.launch_figures import LaunchFigures
+from harness.analyse.launches import measure_launches
 from harness.domain.events import Emit
 from harness.domain.profile import Noise
 from harness.errors import MeasurementError

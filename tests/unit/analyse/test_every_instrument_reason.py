@@ -16,6 +16,7 @@ import pytest
 
 from harness.analyse.certificate import certify
 from harness.analyse.instrument import INSTRUMENT
+from harness.analyse.judged import Known
 from harness.domain.evidence import GENERATOR_COLUMNS, PROBE_COLUMNS, SERVER_COLUMNS, Death, RelayReadings, Standstill
 from harness.domain.experiment import Slo
 from harness.domain.ledger import check_ledger
@@ -205,7 +206,7 @@ CASES = [
 
 @pytest.mark.parametrize(("code", "fault", "says"), CASES)
 def test_a_fault_of_the_instrument_is_the_only_reason(build: ModuleType, code: str, fault: Fault, says: str) -> None:
-    found = certify(**(sound(build) | fault(build)))
+    found = certify(Known(**(sound(build) | fault(build))))
     reasons = [reason for reason in found.reasons if reason.kind == "instrument"]
     assert [reason.code for reason in reasons] == ([code] if says else [])
     assert all(reason.message.startswith(says) for reason in reasons)
@@ -213,12 +214,12 @@ def test_a_fault_of_the_instrument_is_the_only_reason(build: ModuleType, code: s
 
 
 def test_two_workers_are_not_said_to_be_one(build: ModuleType) -> None:
-    (reason,) = certify(**(sound(build) | {"lost_workers": ("2", "3")})).reasons
+    (reason,) = certify(Known(**(sound(build) | {"lost_workers": ("2", "3")}))).reasons
     assert reason.message == "the generator lost its workers 2, 3"
 
 
 def test_a_sound_launch_has_no_reason(build: ModuleType) -> None:
-    assert certify(**sound(build)).reasons == ()
+    assert certify(Known(**sound(build))).reasons == ()
 
 
 def test_every_check_is_forced_here() -> None:

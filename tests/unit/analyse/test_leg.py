@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from harness.analyse.launches import LaunchFigures, measure_launches
+from harness.analyse.launch_figures import LaunchFigures
+from harness.analyse.launches import measure_launches
 from harness.analyse.leg import Leg, leg_of
 from harness.analyse.windows import windows
 from harness.domain.evidence import NULL_COLUMNS

@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from harness.analyse.launches import LaunchFigures, measure_launches
+from harness.analyse.launch_figures import LaunchFigures
+from harness.analyse.launches import measure_launches
 from harness.analyse.measured import ALL
 from harness.analyse.metrics import METRICS, compare_by, metric_named
 from harness.domain.evidence import ACTIVITY_COLUMNS, COUNT_COLUMNS, PROBE_COLUMNS, PROCESS_COLUMNS

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from types import ModuleType
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from harness.analyse import analyse, certify
+from harness.analyse import analyse
 from harness.domain.evidence import PROBE_COLUMNS, PROCESS_COLUMNS, SERVER_COLUMNS, Certificate, RelayReadings
-from harness.domain.experiment import Slo
 from harness.present.notes import notes
 
 SECOND = 1_000_000_000
@@ -28,21 +26,6 @@ RELAY = RelayReadings(
 )
 
 
-def certificate(build: ModuleType, relay: RelayReadings | None, **evidence: Any) -> Certificate:
-    segments = [build.segment(0)]
-    clean: dict[str, Any] = {
-        "rows": build.rows([10.0] * 100),
-        "segments": segments,
-        "ledger": build.ledger(segments),
-        "ledger_problems": (),
-        "gaps": (),
-        "generator": None,
-        "probe": None,
-        "slo": Slo(),
-    }
-    return certify(**(clean | evidence), relay=relay)
-
-
 def far_away(build: ModuleType) -> dict[str, pd.DataFrame]:
     """200 checkouts of 30 ms, of which Postgres saw 10: each was a round trip of 20 ms away."""
     probe = build.table(PROBE_COLUMNS, t_ns=[build.start_ns + SECOND * i // 10 for i in range(31)], pid=7)
@@ -55,16 +38,16 @@ def far_away(build: ModuleType) -> dict[str, pd.DataFrame]:
 
 
 def test_time_on_the_way_is_no_contradiction(build: ModuleType) -> None:
-    assert certificate(build, RELAY, **far_away(build)) == Certificate(valid=True)
-    (reason,) = certificate(build, None, **far_away(build)).reasons
+    assert build.certificate(relay=RELAY, **far_away(build)) == Certificate(valid=True)
+    (reason,) = build.certificate(**far_away(build)).reasons
     assert reason.code == "littles_law_postgres"
 
 
 def test_time_in_a_queue_before_postgres_is_none_either(build: ModuleType) -> None:
-    assert certificate(build, None, outlasting=True, **far_away(build)).valid
+    assert build.certificate(outlasting=True, **far_away(build)).valid
     evidence = far_away(build)
     evidence["server"]["value"] = 4.0  # 8 s in Postgres, more than the 6 s that the pool held connections
-    (reason,) = certificate(build, None, outlasting=True, **evidence).reasons
+    (reason,) = build.certificate(outlasting=True, **evidence).reasons
     assert reason.code == "littles_law_postgres"
 
 

@@ -8,27 +8,11 @@ from typing import Any
 
 import pytest
 
-from harness.analyse import analyse, certify
-from harness.domain.evidence import PROBE_COLUMNS, Certificate, Death, Reason, SamplerGap, Standstill
-from harness.domain.experiment import Pool, Slo
+from harness.analyse import analyse
+from harness.domain.evidence import PROBE_COLUMNS, Death, Reason, SamplerGap, Standstill
+from harness.domain.experiment import Pool
 
 SECOND = 1_000_000_000
-
-
-def certificate(build: ModuleType, **changes: Any) -> Certificate:
-    """One second of 100 arrivals, clean but for what is given."""
-    segments = [build.segment(0)]
-    clean: dict[str, Any] = {
-        "rows": build.rows([10.0] * 100),
-        "segments": segments,
-        "ledger": build.ledger(segments),
-        "ledger_problems": (),
-        "gaps": (),
-        "generator": None,
-        "probe": build.table(PROBE_COLUMNS),
-        "slo": Slo(),
-    }
-    return certify(**(clean | changes))
 
 
 def still(build: ModuleType, at_s: float, length_s: float, **changes: Any) -> Standstill:
@@ -54,7 +38,7 @@ def line(build: ModuleType, at_s: float, *, lag_ms: float = 0.0, gc_ms: float = 
 def test_a_service_that_stood_still_is_found_whichever_side_of_an_edge_it_fell_on(
     build: ModuleType, role: str, who: str, at_s: float
 ) -> None:
-    found = certificate(build, standstills=(still(build, at_s, 2.0, role=role),))
+    found = build.certificate(standstills=(still(build, at_s, 2.0, role=role),))
     assert found.valid
     assert [(reason.kind, reason.code, reason.value) for reason in found.reasons] == [("finding", "stood_still", 2.0)]
     when = "0.5 s before the load" if at_s < 0 else f"{at_s:.1f} s into the load"
@@ -64,13 +48,13 @@ def test_a_service_that_stood_still_is_found_whichever_side_of_an_edge_it_fell_o
 @pytest.mark.parametrize(("others", "more"), [(1, "once more"), (2, "2 times more")])
 def test_the_longest_is_named_and_the_others_are_counted(build: ModuleType, others: int, more: str) -> None:
     found = (*[still(build, 0.1, 0.3)] * others, still(build, 0.5, 0.4, pid=8))
-    (reason,) = certificate(build, standstills=found).reasons
+    (reason,) = build.certificate(standstills=found).reasons
     assert reason.message == f"the service (process 8) was stopped for 0.4 s, 0.5 s into the load, and {more}"
 
 
 @pytest.mark.parametrize("role", ["generator", "relay"])
 def test_the_instrument_standing_still_makes_a_trial_invalid(build: ModuleType, role: str) -> None:
-    found = certificate(build, standstills=(still(build, 0.5, 1.0, role=role, launch_id=""),))
+    found = build.certificate(standstills=(still(build, 0.5, 1.0, role=role, launch_id=""),))
     assert not found.valid
     assert [(reason.kind, reason.code) for reason in found.reasons] == [("instrument", "stopped")]
 
@@ -78,7 +62,7 @@ def test_the_instrument_standing_still_makes_a_trial_invalid(build: ModuleType, 
 def test_the_whole_machine_standing_still_is_no_finding(build: ModuleType) -> None:
     """The harness's own samplers gave nothing at the same time, and saw nobody stopped."""
     gaps = tuple(SamplerGap(sampler=name, t_ns=build.START_NS, length_s=5.0) for name in ("process", "postgres"))
-    found = certificate(build, gaps=gaps, probe=line(build, 5.1, lag_ms=5000.0))
+    found = build.certificate(gaps=gaps, probe=line(build, 5.1, lag_ms=5000.0))
     assert not found.valid
     assert [reason.code for reason in found.reasons] == ["sampler_gap", "loop_lag"]
 
@@ -90,9 +74,9 @@ def codes(reasons: tuple[Reason, ...]) -> list[str]:
 def test_a_stopped_process_was_not_blocked(build: ModuleType) -> None:
     probe = line(build, 3.1, lag_ms=2500.0)
     stopped, other = still(build, 0.7, 2.4), still(build, 0.7, 2.4, pid=8)
-    assert codes(certificate(build, probe=probe).reasons) == ["loop_lag"]
-    assert codes(certificate(build, probe=probe, standstills=(stopped,)).reasons) == ["stood_still"]
-    assert codes(certificate(build, probe=probe, standstills=(other,)).reasons) == ["stood_still", "loop_lag"]
+    assert codes(build.certificate(probe=probe).reasons) == ["loop_lag"]
+    assert codes(build.certificate(probe=probe, standstills=(stopped,)).reasons) == ["stood_still"]
+    assert codes(build.certificate(probe=probe, standstills=(other,)).reasons) == ["stood_still", "loop_lag"]
 
 
 @pytest.mark.parametrize(
@@ -108,7 +92,7 @@ def test_a_stopped_process_was_not_blocked(build: ModuleType) -> None:
 def test_readings_that_overlap_the_load_count(
     build: ModuleType, at_s: float, lag_ms: float, gc_ms: float, found: list[str]
 ) -> None:
-    assert codes(certificate(build, probe=line(build, at_s, lag_ms=lag_ms, gc_ms=gc_ms)).reasons) == found
+    assert codes(build.certificate(probe=line(build, at_s, lag_ms=lag_ms, gc_ms=gc_ms)).reasons) == found
 
 
 def gap(build: ModuleType, sampler: str) -> SamplerGap:
@@ -122,16 +106,16 @@ def test_that_postgres_gave_nothing_while_it_could_not_is_no_fault_of_a_sampler(
     gaps = (gap(build, sampler),)
     crash = Death(role="checkpointer", launch_id="", pid=9, t_ns=build.START_NS + SECOND, code=0)
     stopped = still(build, 0.6, 1.0, role="backend", launch_id="")
-    assert certificate(build, gaps=gaps, deaths=(crash,)).valid is valid
-    assert certificate(build, gaps=gaps, standstills=(stopped,)).valid is valid
-    assert not certificate(build, gaps=gaps).valid
+    assert build.certificate(gaps=gaps, deaths=(crash,)).valid is valid
+    assert build.certificate(gaps=gaps, standstills=(stopped,)).valid is valid
+    assert not build.certificate(gaps=gaps).valid
     earlier = replace(crash, t_ns=build.START_NS - SECOND)
-    assert not certificate(build, gaps=gaps, deaths=(earlier,)).valid
+    assert not build.certificate(gaps=gaps, deaths=(earlier,)).valid
 
 
 def test_pgbouncers_death_is_named_like_postgress(build: ModuleType) -> None:
     death = Death(role="pgbouncer", launch_id="b1-c1", pid=9, t_ns=build.START_NS + SECOND // 2, code=-9)
-    (reason,) = certificate(build, deaths=(death,)).reasons
+    (reason,) = build.certificate(deaths=(death,)).reasons
     assert (reason.kind, reason.code) == ("finding", "died")
     assert reason.message == "PgBouncer (process 9) ended by signal 9 (SIGKILL) 0.5 s into the load"
 
