@@ -16,17 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness import environment, plan, schedule
-from harness.domain.evidence import (
-    ACTIVITY_COLUMNS,
-    OUTCOMES,
-    PROBE_COLUMNS,
-    PROCESS_COLUMNS,
-    REQUEST_COLUMNS,
-    RunInfo,
-    Trial,
-    TrialEvidence,
-)
+from harness.domain.evidence import RunInfo, Trial, TrialEvidence
 from harness.domain.load import EndpointCount, Launch, Ledger, Segment, Sitting, TaskCount, TurnRun
+from harness.domain.tables import ACTIVITY_COLUMNS, OUTCOMES, PROBE_COLUMNS, PROCESS_COLUMNS, REQUEST_COLUMNS
 from harness.store import RUN_SCHEMA_VERSION, RunStore
 
 if TYPE_CHECKING:

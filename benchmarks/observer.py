@@ -31,7 +31,7 @@ from typing import Any
 from benchmarks import light_client
 from benchmarks.light_client import Model, Task, Turn
 from harness import deploy, observe, plan
-from harness.domain.evidence import RunningTarget, Server
+from harness.domain.deployed import RunningTarget, Server
 from harness.domain.load import Launch
 
 EXPERIMENT = """

@@ -8,7 +8,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.domain.evidence import (
+from harness.domain.load import SETUP_SEGMENT, Segment
+from harness.domain.rows import NULL_LAUNCH, RECORD_BYTES, RECORD_FIELDS, names_file, probe_user_of, rows_file
+from harness.domain.tables import (
     NULL_COLUMNS,
     OUTCOMES,
     PROBE_USER_COLUMNS,
@@ -16,8 +18,6 @@ from harness.domain.evidence import (
     no_null_requests,
     no_probe_user,
 )
-from harness.domain.load import SETUP_SEGMENT, Segment
-from harness.domain.rows import NULL_LAUNCH, RECORD_BYTES, RECORD_FIELDS, names_file, probe_user_of, rows_file
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -12,7 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from harness.domain.evidence import Server
+from harness.domain.deployed import Server
 
 PACKAGES = (
     "fastapi",

@@ -7,9 +7,9 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from harness import deploy, plan, present
+from harness.domain.deployed import Server
 from harness.domain.design import design_kind
 from harness.domain.events import DatabaseFilling, Emit, Note, ServerStarting
-from harness.domain.evidence import Server
 from harness.domain.experiment import Cell, Experiment
 from harness.domain.load import Launch
 

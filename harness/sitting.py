@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from harness import deploy, drive, environment, observe, plan, schedule
+from harness.domain.deployed import RunningTarget
 from harness.domain.events import CellTick, Emit, LoadTick, Note, TargetsUp
-from harness.domain.evidence import Context, Observed, RelayReadings, RunningTarget, Trial, TrialEvidence, Version
+from harness.domain.evidence import Context, Trial, TrialEvidence, Version
 from harness.domain.experiment import Experiment
 from harness.domain.load import Launch, Ledger, LoadOutput, ProbeRequest, Sitting
+from harness.domain.observed import Observed, RelayReadings
 from harness.observe.live import LiveFigures
 from harness.places import Place
 

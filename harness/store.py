@@ -30,7 +30,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.codec import decode, encode
-from harness.domain.evidence import (
+from harness.domain.evidence import Run, RunInfo, Trial, TrialEvidence
+from harness.domain.load import PILOT_BLOCK, Launch, launch_of
+from harness.domain.tables import (
     ACTIVITY_COLUMNS,
     COUNT_COLUMNS,
     GENERATOR_COLUMNS,
@@ -44,15 +46,10 @@ from harness.domain.evidence import (
     SERVER_COLUMNS,
     SITE_COLUMNS,
     UNRETURNED_COLUMNS,
-    Run,
-    RunInfo,
-    Trial,
-    TrialEvidence,
     no_holds,
     no_sites,
     none_unreturned,
 )
-from harness.domain.load import PILOT_BLOCK, Launch, launch_of
 from harness.errors import UsageError
 
 if TYPE_CHECKING:

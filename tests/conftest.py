@@ -16,7 +16,7 @@ import pytest
 from hypothesis import settings
 
 if TYPE_CHECKING:
-    from harness.domain.evidence import Server
+    from harness.domain.deployed import Server
 
 sys.path.append(str(Path(__file__).parent))  # tests of several folders share fakes and contracts
 pytest.register_assert_rewrite("contracts")

@@ -13,7 +13,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from harness import deploy
-from harness.domain.evidence import (
+from harness.domain.deployed import Server
+from harness.domain.experiment import Cell, DatabaseSpec, Load, Network, Pool, Session, Target
+from harness.domain.load import Launch, LaunchLoad, LoadPlan, Segment, Turn
+from harness.domain.tables import (
     ACTIVITY_COLUMNS,
     COUNT_COLUMNS,
     HOLD_COLUMNS,
@@ -23,10 +26,7 @@ from harness.domain.evidence import (
     SERVER_COLUMNS,
     SITE_COLUMNS,
     UNRETURNED_COLUMNS,
-    Server,
 )
-from harness.domain.experiment import Cell, DatabaseSpec, Load, Network, Pool, Session, Target
-from harness.domain.load import Launch, LaunchLoad, LoadPlan, Segment, Turn
 
 Blocks = Callable[..., AbstractContextManager[Any]]
 

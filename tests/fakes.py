@@ -15,8 +15,12 @@ from typing import Any
 import pandas as pd
 
 from harness import deploy, sitting
+from harness.domain.deployed import RunningTarget, Server
 from harness.domain.events import Event, LoadTick, Note
-from harness.domain.evidence import (
+from harness.domain.experiment import Cell, DatabaseSpec
+from harness.domain.load import Launch, Ledger, LoadOutput, LoadPlan, Turn, TurnRun
+from harness.domain.observed import Observed, RelayReadings
+from harness.domain.tables import (
     ACTIVITY_COLUMNS,
     COUNT_COLUMNS,
     HOLD_COLUMNS,
@@ -26,13 +30,7 @@ from harness.domain.evidence import (
     SERVER_COLUMNS,
     SITE_COLUMNS,
     UNRETURNED_COLUMNS,
-    Observed,
-    RelayReadings,
-    RunningTarget,
-    Server,
 )
-from harness.domain.experiment import Cell, DatabaseSpec
-from harness.domain.load import Launch, Ledger, LoadOutput, LoadPlan, Turn, TurnRun
 from harness.observe.sampler import Row
 
 

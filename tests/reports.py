@@ -13,8 +13,9 @@ import pandas as pd
 import pytest
 
 from harness.domain.binding import Binding
+from harness.domain.certificate import Certificate, Reason
 from harness.domain.events import RateChosen
-from harness.domain.evidence import Certificate, Reason, RunInfo
+from harness.domain.evidence import RunInfo
 from harness.domain.experiment import Cell, DatabaseSpec, Design, Experiment, Load, Pool, Session, Slo, Target
 from harness.domain.holds import PARTS, EndpointHolds
 from harness.domain.prediction import Curve, HoldPart, Point, Prediction, Setting

@@ -17,18 +17,16 @@ import pandas as pd
 
 from harness.analyse import certify
 from harness.analyse.judged import Known
-from harness.domain.evidence import (
+from harness.domain.certificate import Certificate
+from harness.domain.evidence import Context, Run, RunInfo, Trial, TrialEvidence
+from harness.domain.experiment import Cell, DatabaseSpec, Design, Experiment, Load, Pool, Session, Slo, Target
+from harness.domain.load import SETUP_SEGMENT, EndpointCount, Launch, Ledger, Segment, TaskCount, TurnRun
+from harness.domain.tables import (
     ACTIVITY_COLUMNS,
     GENERATOR_COLUMNS,
     PROBE_COLUMNS,
     PROCESS_COLUMNS,
     REQUEST_COLUMNS,
-    Certificate,
-    Context,
-    Run,
-    RunInfo,
-    Trial,
-    TrialEvidence,
     no_counts,
     no_holds,
     no_log_readings,
@@ -38,8 +36,6 @@ from harness.domain.evidence import (
     no_sites,
     none_unreturned,
 )
-from harness.domain.experiment import Cell, DatabaseSpec, Design, Experiment, Load, Pool, Session, Slo, Target
-from harness.domain.load import SETUP_SEGMENT, EndpointCount, Launch, Ledger, Segment, TaskCount, TurnRun
 
 SECOND = 1_000_000_000
 START_NS = 5 * SECOND

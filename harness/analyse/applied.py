@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from harness.analyse.resources import ConnectionReadings
-from harness.domain.evidence import AppliedPool, Trial
+from harness.domain.evidence import Trial
 from harness.domain.experiment import Cell
+from harness.domain.observed import AppliedPool
 
 POOL = ("pool_size", "max_overflow", "pool_timeout_s", "pool_recycle_s", "pool_pre_ping", "pool_use_lifo")
 OF_QUEUES = ("pool_size", "max_overflow", "pool_timeout_s", "pool_use_lifo")

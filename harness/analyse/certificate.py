@@ -16,7 +16,8 @@ from harness.analyse.instrument import INSTRUMENT
 from harness.analyse.judged import Known, judged
 from harness.analyse.measured import Arrivals
 from harness.analyse.resources import Neighbours
-from harness.domain.evidence import Certificate, Evidence
+from harness.domain.certificate import Certificate
+from harness.domain.evidence import Evidence
 from harness.domain.experiment import Slo
 from harness.domain.holds import Leak
 from harness.domain.ledger import check_ledger

@@ -24,7 +24,7 @@ from harness.analyse.reasons import (
     share_of,
 )
 from harness.analyse.steady import BIN_S, settled_after_s
-from harness.domain.evidence import Reason
+from harness.domain.certificate import Reason
 
 GC_PAUSE_MS_MAX = 20.0
 EMPTY_SHARE_MAX = 0.01

@@ -17,7 +17,8 @@ from harness.analyse.estimate import quantile
 from harness.analyse.judged import Judged
 from harness.analyse.littles_law import SHARE_MAX, postgres_share, probe_share
 from harness.analyse.reasons import above, first_death, last_reading, longest_standstill, percent
-from harness.domain.evidence import Reason, SamplerGap
+from harness.domain.certificate import Reason
+from harness.domain.observed import SamplerGap
 from harness.domain.profile import CEILING_SHARE_MAX
 
 GENERATOR_CPU_SHARE_MAX = 0.9

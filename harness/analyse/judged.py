@@ -17,10 +17,11 @@ from harness.analyse.resources import Neighbours
 from harness.analyse.steady import bin_medians_ms
 from harness.analyse.windows import Windows, measured_segments, windows
 from harness.domain.columns import names_and_codes
-from harness.domain.evidence import PROBE_COLUMNS, Death, RelayReadings, SamplerGap, Standstill
 from harness.domain.experiment import Slo
 from harness.domain.holds import Leak
 from harness.domain.load import Ledger, Segment
+from harness.domain.observed import Death, RelayReadings, SamplerGap, Standstill
+from harness.domain.tables import PROBE_COLUMNS
 
 PROBE_INTERVAL_MS = 100.0
 _UNREAD = (np.zeros(0, np.int64), np.zeros(0))

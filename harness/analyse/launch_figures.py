@@ -47,9 +47,11 @@ from harness.analyse.resources import (
 )
 from harness.analyse.waits import Readings, Waits, waits_of
 from harness.analyse.windows import Windows, loaded_segments, measured_segments, windows
-from harness.domain.evidence import OUTCOMES, Certificate, Evidence, Trial
+from harness.domain.certificate import Certificate
+from harness.domain.evidence import Evidence, Trial
 from harness.domain.experiment import Slo
 from harness.domain.gate import Taken
+from harness.domain.tables import OUTCOMES
 
 CDF_SHARES: Floats = np.concatenate([np.arange(0.0, 0.9, 0.01), np.arange(0.9, 0.99, 0.002), np.linspace(0.99, 1, 65)])
 """200 points, denser where latencies part."""

@@ -16,7 +16,8 @@ from harness.analyse.applied import NotApplied
 from harness.analyse.launch_figures import LaunchFigures, launch_figures
 from harness.analyse.measured import MEASURED_COLUMNS, OWNER_COLUMNS, endpoint_owners
 from harness.analyse.windows import measured_segments
-from harness.domain.evidence import Certificate, Evidence, Run, Trial
+from harness.domain.certificate import Certificate
+from harness.domain.evidence import Evidence, Run, Trial
 from harness.domain.experiment import Slo
 
 LAUNCHES_AT_ONCE = 2

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from harness.analyse.arrays import NEVER, Bools, Codes, Floats, Times, Where
 from harness.analyse.windows import Windows
 from harness.domain.columns import names_and_codes
-from harness.domain.evidence import OUTCOMES
 from harness.domain.rows import SAMPLE
+from harness.domain.tables import OUTCOMES
 
 OWNER_COLUMNS = ("task", "endpoint", "sequence")
 """What `endpoint_owners` looks at."""

@@ -13,7 +13,8 @@ import pandas as pd
 
 from harness.analyse.judged import Judged
 from harness.analyse.measured import OUTCOME_PLACES
-from harness.domain.evidence import NeededRole, Reason, StillRole
+from harness.domain.certificate import Reason
+from harness.domain.observed import NeededRole, StillRole
 
 
 def above(

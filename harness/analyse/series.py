@@ -19,9 +19,9 @@ from harness.analyse.exact_counts import COUNTED
 from harness.analyse.launch_figures import CDF_SHARES, LaunchFigures
 from harness.analyse.launches import Launches, median_launch
 from harness.analyse.measured import ALL
-from harness.domain.evidence import OUTCOMES
 from harness.domain.holds import PARTS
 from harness.domain.prediction import Curve
+from harness.domain.tables import OUTCOMES
 from harness.domain.verdict import Bounds, CellSummary, EndpointSummary
 
 Columns = Mapping[str, Any]

@@ -16,7 +16,7 @@ from harness.deploy.provider import DatabaseProvider
 from harness.deploy.relay import Distances, Relay, distances, start_relay
 from harness.deploy.target import Starting, TargetStart, launch, launch_all, start_all
 from harness.deploy.url import UrlProvider
-from harness.domain.evidence import Server
+from harness.domain.deployed import Server
 from harness.domain.experiment import DatabaseSpec
 
 __all__ = [

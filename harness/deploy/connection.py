@@ -13,7 +13,7 @@ import psycopg
 from psycopg.pq import TransactionStatus
 from psycopg.sql import SQL, Identifier, Literal
 
-from harness.domain.evidence import Login, Server, place
+from harness.domain.deployed import Login, Server, place
 from harness.errors import InfrastructureError
 
 APPLICATION_NAME = "poolbench"

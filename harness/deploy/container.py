@@ -19,7 +19,7 @@ from harness.deploy.connection import Address, Connection, connect, describe, to
 from harness.deploy.embedded import DEFAULTS
 from harness.deploy.leftovers import Owner, current_owner
 from harness.deploy.provider import Settings, blaming, end_error, setting_text, start_error
-from harness.domain.evidence import Server
+from harness.domain.deployed import Server
 from harness.domain.experiment import DatabaseSpec
 from harness.errors import InfrastructureError
 

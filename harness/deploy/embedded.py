@@ -31,7 +31,7 @@ from harness.deploy.clusters import keep, kept_cluster, take
 from harness.deploy.connection import Address, connect, describe, told
 from harness.deploy.processes import tail
 from harness.deploy.provider import Settings, blaming, end_error, setting_text, start_error
-from harness.domain.evidence import Server
+from harness.domain.deployed import Server
 from harness.domain.experiment import DatabaseSpec
 from harness.errors import InfrastructureError, UsageError
 

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
 from harness.deploy.processes import in_words
-from harness.domain.evidence import Server
+from harness.domain.deployed import Server
 from harness.domain.experiment import DatabaseSpec
 from harness.errors import InfrastructureError, UsageError
 

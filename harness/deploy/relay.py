@@ -17,9 +17,10 @@ from urllib.parse import urlsplit, urlunsplit
 
 from harness.deploy.connection import admin
 from harness.deploy.leftovers import owned_environment
-from harness.domain.evidence import RelayReadings, Server
+from harness.domain.deployed import Server
 from harness.domain.experiment import Network
 from harness.domain.load import Launch
+from harness.domain.observed import RelayReadings
 from harness.errors import InfrastructureError
 
 _ANSWER_TIMEOUT_S = 10.0

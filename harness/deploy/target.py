@@ -25,7 +25,7 @@ from harness.deploy.processes import (
     sweep,
     tail,
 )
-from harness.domain.evidence import RunningTarget
+from harness.domain.deployed import RunningTarget
 from harness.domain.load import Launch
 from harness.domain.secrets import masked
 from harness.errors import InfrastructureError

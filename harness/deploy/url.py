@@ -12,7 +12,7 @@ from psycopg.conninfo import conninfo_to_dict
 from harness.deploy.connection import Address, Connection, connect, describe, reason_of, told
 from harness.deploy.databases import drop_leftovers
 from harness.deploy.provider import Settings, setting_text
-from harness.domain.evidence import Server, place
+from harness.domain.deployed import Server, place
 from harness.domain.experiment import DatabaseSpec
 from harness.errors import InfrastructureError, UsageError
 

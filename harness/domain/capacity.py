@@ -15,7 +15,7 @@ from typing import Literal
 
 from harness.domain.binding import Binding
 from harness.domain.budget import Service
-from harness.domain.evidence import Certificate
+from harness.domain.certificate import Certificate
 from harness.domain.experiment import Cell
 
 Result = Literal["pass", "fail", "unsettled"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from harness.domain.evidence import AppliedPool
+from harness.domain.observed import AppliedPool
 
 ProblemKind = Literal[
     "failed", "unfinished", "silent", "not_sent", "ended", "no_connection", "not_applied", "unaccounted"

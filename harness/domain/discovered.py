@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from harness.domain.evidence import AppliedPool
+from harness.domain.observed import AppliedPool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from harness.domain.columns import names_and_codes
-from harness.domain.evidence import OUTCOMES
 from harness.domain.load import SETUP_SEGMENT, Ledger
+from harness.domain.tables import OUTCOMES
 
 if TYPE_CHECKING:
     import pandas as pd

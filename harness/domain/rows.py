@@ -1,8 +1,8 @@
 """The generator's binary rows: fixed-size records, one a request, written there and read by the orchestrator.
 
 Plain data only, so that the generator needs no numpy and the orchestrator none of the generator. The columns are
-`evidence.REQUEST_COLUMNS` without `phase`, which follows from the segment; task, endpoint and error are positions in
-the lists of `names-<launch_id>.json`, outcome is a position in `evidence.OUTCOMES`.
+`tables.REQUEST_COLUMNS` without `phase`, which follows from the segment; task, endpoint and error are positions in
+the lists of `names-<launch_id>.json`, outcome is a position in `tables.OUTCOMES`.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ SAMPLE = "sample: "
 """How the endpoints begin whose rows are no client calls but samples that the scenario fired itself."""
 
 OK, ERROR, TIMEOUT, DROPPED, UNFINISHED = range(5)
-"""Positions in `evidence.OUTCOMES`."""
+"""Positions in `tables.OUTCOMES`."""
 
 NULL_LAUNCH = "null"
 """Stands for a launch in the names of the files about the service that does nothing."""

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from harness.domain.evidence import Certificate
+from harness.domain.certificate import Certificate
 from harness.domain.experiment import Cell
 
 Phase = Literal["search", "race"]

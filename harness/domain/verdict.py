@@ -11,12 +11,14 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from harness.domain.binding import Binding
+from harness.domain.certificate import Certificate
 from harness.domain.cliffs import Cliff
 from harness.domain.events import RateChosen
-from harness.domain.evidence import Certificate, RelayReadings, RunInfo, Version
+from harness.domain.evidence import RunInfo, Version
 from harness.domain.experiment import Cell
 from harness.domain.gate import GateVerdict
 from harness.domain.holds import EndpointHolds, HoldSite, Leak
+from harness.domain.observed import RelayReadings
 from harness.domain.prediction import Curve
 
 

@@ -86,7 +86,7 @@ class Recorder:
         app_ms: float = math.nan,
         pid: int = 0,
     ) -> None:
-        """Append one row. The columns are those of `harness.domain.evidence.REQUEST_COLUMNS`."""
+        """Append one row. The columns are those of `harness.domain.tables.REQUEST_COLUMNS`."""
         self._buffer += RECORD.pack(
             segment,
             arrival & _U4,

@@ -9,7 +9,9 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Literal
 
-from harness.domain.evidence import (
+from harness.domain.deployed import RunningTarget, Server
+from harness.domain.observed import Death, Observed, Standstill
+from harness.domain.tables import (
     ACTIVITY_COLUMNS,
     COUNT_COLUMNS,
     HOLD_COLUMNS,
@@ -18,11 +20,6 @@ from harness.domain.evidence import (
     PROCESS_COLUMNS,
     SITE_COLUMNS,
     UNRETURNED_COLUMNS,
-    Death,
-    Observed,
-    RunningTarget,
-    Server,
-    Standstill,
 )
 from harness.observe.deaths import DeathWatch, Watched, death_watch
 from harness.observe.frames import table

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.domain.evidence import Death, NeededRole
+from harness.domain.observed import Death, NeededRole
 
 _POLL_MS = 200
 _WITHOUT_REAPING = os.WEXITED | os.WNOHANG | getattr(os, "WNOWAIT", 0)

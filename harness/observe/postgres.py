@@ -13,7 +13,7 @@ from psycopg.pq import ExecStatus
 from psycopg.pq.abc import PGresult
 from psycopg.sql import SQL
 
-from harness.domain.evidence import Server
+from harness.domain.deployed import Server
 from harness.errors import InfrastructureError
 from harness.observe.sampler import Row
 

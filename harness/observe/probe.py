@@ -9,17 +9,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.domain.evidence import (
-    COUNT_COLUMNS,
-    HOLD_COLUMNS,
-    PROBE_COLUMNS,
-    SITE_COLUMNS,
-    UNRETURNED_COLUMNS,
-    AppliedPool,
-    AppliedProcess,
-    RunningTarget,
-    SamplerGap,
-)
+from harness.domain.deployed import RunningTarget
+from harness.domain.observed import AppliedPool, AppliedProcess, SamplerGap
+from harness.domain.tables import COUNT_COLUMNS, HOLD_COLUMNS, PROBE_COLUMNS, SITE_COLUMNS, UNRETURNED_COLUMNS
 from harness.observe.sampler import Row
 
 _COUNTED = ("statements", "transactions", "checkouts", "round_trips", "first_round_trips")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 
-from harness.domain.evidence import Standstill, StillRole
+from harness.domain.observed import Standstill, StillRole
 from harness.observe.host import freezers, is_frozen, says_frozen
 from harness.observe.sampler import Row
 from harness.observe.standstills import STOPPED, Standstills, database_of_backend

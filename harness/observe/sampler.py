@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping, Sequence, Set
 from typing import Protocol
 
-from harness.domain.evidence import SamplerGap
+from harness.domain.observed import SamplerGap
 
 _JITTER = 0.2  # so that nothing periodic, such as uniform arrivals, stays in step with the readings
 _GAP_INTERVALS = 5.0

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 
-from harness.domain.evidence import SERVER_COLUMNS, SamplerGap, Server
+from harness.domain.deployed import Server
+from harness.domain.observed import SamplerGap
+from harness.domain.tables import SERVER_COLUMNS
 from harness.errors import InfrastructureError
 from harness.observe.frames import table
 from harness.observe.host import host_values

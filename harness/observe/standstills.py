@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.domain.evidence import Standstill, StillRole
+from harness.domain.observed import Standstill, StillRole
 
 STOPPED = b"T"
 """as /proc/<pid>/stat has it; a debugger's stop, "t", passes by too quickly to matter"""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from harness.domain.evidence import Certificate, Reason
+from harness.domain.certificate import Certificate, Reason
 from harness.domain.load import cell_id_of
 from harness.domain.verdict import CellSummary, Report
 from harness.present.phrases import listed, settings_text

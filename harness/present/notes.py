@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from statistics import median
 
 from harness.domain.design import design_kind
-from harness.domain.evidence import RelayReadings
+from harness.domain.observed import RelayReadings
 from harness.domain.verdict import CellSummary, Report
 from harness.present.numbers import count, number
 from harness.present.phrases import blocked_text, driver_pool_texts, listed, not_sent, settings_text

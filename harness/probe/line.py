@@ -49,7 +49,7 @@ COLUMNS: Mapping[str, float] = {
     "threadpool_tokens_total": _COUNT,
     "threadpool_tasks_waiting": _COUNT,
 }
-"""What a value is divided by to be what its name says; for the meaning see `harness.domain.evidence.PROBE_COLUMNS`."""
+"""What a value is divided by to be what its name says; for the meaning see `harness.domain.tables.PROBE_COLUMNS`."""
 
 
 def line_of(reading: Reading) -> Line:

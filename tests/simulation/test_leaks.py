@@ -16,9 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.analyse.leak import Losses, leak_of, losses_of
-from harness.domain.evidence import PROBE_COLUMNS, UNRETURNED_COLUMNS
 from harness.domain.holds import Leak
 from harness.domain.load import TurnRun
+from harness.domain.tables import PROBE_COLUMNS, UNRETURNED_COLUMNS
 from harness.probe.holds import Unreturned
 from harness.probe.left import Endpoints
 

@@ -31,9 +31,10 @@ from contracts import (
 
 from harness import calibrate, deploy, drive, observe
 from harness.deploy import TargetStart
-from harness.domain.evidence import ACTIVITY_COLUMNS, PROCESS_COLUMNS, SERVER_COLUMNS, RunningTarget, Server
+from harness.domain.deployed import RunningTarget, Server
 from harness.domain.experiment import DatabaseSpec, Target
 from harness.domain.load import LoadPlan
+from harness.domain.tables import ACTIVITY_COLUMNS, PROCESS_COLUMNS, SERVER_COLUMNS
 from harness.observe.postgres import activity_sampler
 from harness.observe.process import PostgresTreeSampler, ProcessSampler, Root
 from harness.observe.server import ServerSampler

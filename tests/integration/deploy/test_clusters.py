@@ -10,7 +10,7 @@ import pytest
 
 from harness.deploy import embedded, start_database
 from harness.deploy.connection import admin
-from harness.domain.evidence import Server
+from harness.domain.deployed import Server
 from harness.domain.experiment import DatabaseSpec
 
 pytestmark = pytest.mark.postgres

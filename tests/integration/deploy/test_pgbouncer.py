@@ -16,7 +16,7 @@ import pytest
 
 from harness.deploy import bouncers, distances
 from harness.deploy.leftovers import TOKEN_VARIABLE, current_owner
-from harness.domain.evidence import Server
+from harness.domain.deployed import Server
 from harness.domain.experiment import Cell, DatabaseSpec, Load, Network, Pool, Session, Target
 from harness.domain.load import Launch
 from harness.errors import InfrastructureError

@@ -15,7 +15,7 @@ from contracts import ProviderContract
 
 from harness.deploy import PROVIDERS, checkpoint, start_database
 from harness.deploy.connection import admin
-from harness.domain.evidence import Server
+from harness.domain.deployed import Server
 from harness.domain.experiment import DatabaseSpec
 from harness.errors import InfrastructureError, UsageError
 

@@ -17,9 +17,10 @@ from uuid import uuid4
 import pytest
 
 from harness.deploy import Relay, clone, distances, launch, template
-from harness.domain.evidence import RelayReadings, Server
+from harness.domain.deployed import Server
 from harness.domain.experiment import Cell, DatabaseSpec, Load, Network, Pool, Session, Target
 from harness.domain.load import Launch
+from harness.domain.observed import RelayReadings
 
 pytestmark = pytest.mark.postgres
 

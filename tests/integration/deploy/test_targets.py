@@ -23,7 +23,7 @@ import pytest
 
 from harness.deploy import TargetStart, launch, launch_all
 from harness.deploy.processes import LOG_BYTES_MAX, has_ended, start_group, stop_groups, tail
-from harness.domain.evidence import RunningTarget
+from harness.domain.deployed import RunningTarget
 from harness.errors import InfrastructureError
 from harness.observe import observe
 

@@ -13,8 +13,8 @@ import pytest
 from load_stub import Answer, Run, Stub, segment, serving
 
 from harness import drive
-from harness.domain.evidence import NULL_COLUMNS
 from harness.domain.experiment import Workers
+from harness.domain.tables import NULL_COLUMNS
 from harness.null import serving_nothing
 
 READ = """

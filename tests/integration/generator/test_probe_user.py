@@ -5,8 +5,8 @@ from __future__ import annotations
 from load_stub import Answer, Run, Seen, closed, segment
 
 from harness import drive
-from harness.domain.evidence import PROBE_USER_COLUMNS
 from harness.domain.load import ProbeRequest
+from harness.domain.tables import PROBE_USER_COLUMNS
 
 READ = """
     from locust import FastHttpUser, task

@@ -22,8 +22,9 @@ import pytest
 
 from harness.deploy import start_database
 from harness.deploy.connection import admin
-from harness.domain.evidence import ACTIVITY_COLUMNS, PROBE_COLUMNS, PROCESS_COLUMNS, RunningTarget, Server
+from harness.domain.deployed import RunningTarget, Server
 from harness.domain.experiment import DatabaseSpec
+from harness.domain.tables import ACTIVITY_COLUMNS, PROBE_COLUMNS, PROCESS_COLUMNS
 from harness.errors import InfrastructureError
 from harness.observe import observe
 from harness.observe.postgres import APPLICATION_NAME, ActivitySampler, activity_sampler

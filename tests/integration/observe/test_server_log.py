@@ -12,8 +12,9 @@ import pytest
 
 from harness.deploy import start_database
 from harness.deploy.connection import admin
-from harness.domain.evidence import SERVER_COLUMNS, SERVER_KEYS, Server
+from harness.domain.deployed import Server
 from harness.domain.experiment import DatabaseSpec
+from harness.domain.tables import SERVER_COLUMNS, SERVER_KEYS
 from harness.observe import server_log
 from harness.observe.host import cpu_times, throttling
 from harness.observe.server import ServerSampler

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from gated import P95
 
-from harness.domain.evidence import Certificate, Reason
+from harness.domain.certificate import Certificate, Reason
 from harness.domain.experiment import Limits, Load, Slo, Target
 from harness.domain.gate import GateVerdict, Part
 from harness.domain.verdict import Failure, Report, Verdict

@@ -17,7 +17,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import QueuePool
 
 from harness.deploy.relay import Relay, at_port, start_relay
-from harness.domain.evidence import Server
+from harness.domain.deployed import Server
 from harness.domain.experiment import Network
 from harness.probe.accounting import Account, current
 from harness.probe.process import ProcessProbe

@@ -21,7 +21,7 @@ import pytest
 from harness.deploy import clone, start_database, template
 from harness.deploy.connection import admin
 from harness.deploy.relay import Relay, at_port, start_relay
-from harness.domain.evidence import Server
+from harness.domain.deployed import Server
 from harness.domain.experiment import DatabaseSpec, Network
 from harness.probe.counts import Counts
 from harness.probe.left import Endpoints

@@ -17,8 +17,9 @@ import pytest
 import harness
 from harness.analyse import outcome_of
 from harness.cli import main
-from harness.domain.evidence import ACTIVITY_COLUMNS, TrialEvidence
+from harness.domain.evidence import TrialEvidence
 from harness.domain.strategy import Outcome
+from harness.domain.tables import ACTIVITY_COLUMNS
 from harness.errors import UsageError
 from harness.plan import expand, parse_experiment
 from harness.schedule import CapacitySearch

@@ -18,19 +18,11 @@ import pyarrow as pa
 import pytest
 
 from harness.codec import decode, encode
-from harness.domain.evidence import (
-    ACTIVITY_COLUMNS,
-    PROBE_COLUMNS,
-    PROCESS_COLUMNS,
-    REQUEST_COLUMNS,
-    Context,
-    RunInfo,
-    SamplerGap,
-    Trial,
-    TrialEvidence,
-)
+from harness.domain.evidence import Context, RunInfo, Trial, TrialEvidence
 from harness.domain.experiment import Cell, DatabaseSpec, Design, Experiment, Load, Pool, Session, Target
 from harness.domain.load import PILOT_BLOCK, EndpointCount, Launch, Ledger, Segment, TaskCount, TurnRun, launch_of
+from harness.domain.observed import SamplerGap
+from harness.domain.tables import ACTIVITY_COLUMNS, PROBE_COLUMNS, PROCESS_COLUMNS, REQUEST_COLUMNS
 from harness.errors import UsageError
 from harness.store import FORGOTTEN_AFTER_S, RUN_SCHEMA_VERSION, RunStore
 

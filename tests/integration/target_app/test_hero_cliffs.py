@@ -15,8 +15,8 @@ from anyio import to_thread
 from harness.analyse.cliffs import OneProcess, foresee
 from harness.analyse.holds import holds_of, measured_holds
 from harness.domain.cliffs import CliffKind
-from harness.domain.evidence import HOLD_COLUMNS
 from harness.domain.load import Segment
+from harness.domain.tables import HOLD_COLUMNS
 from harness.probe.holds import hold_lines
 from harness.probe.left import Endpoints
 from harness.probe.process import ProcessProbe

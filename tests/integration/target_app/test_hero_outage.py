@@ -19,7 +19,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from harness.deploy import start_database
-from harness.domain.evidence import Server
+from harness.domain.deployed import Server
 from harness.domain.experiment import DatabaseSpec
 from target_app.prepare import prepare
 from target_app.settings import DriverMode, Settings

@@ -11,8 +11,10 @@ import pytest
 
 from harness.analyse import analyse
 from harness.analyse.applied import not_applied, read_back
-from harness.domain.evidence import ACTIVITY_COLUMNS, PROBE_COLUMNS, AppliedPool, AppliedProcess, Death, TrialEvidence
+from harness.domain.evidence import TrialEvidence
 from harness.domain.experiment import Pool, Target
+from harness.domain.observed import AppliedPool, AppliedProcess, Death
+from harness.domain.tables import ACTIVITY_COLUMNS, PROBE_COLUMNS
 
 HAS: dict[str, Any] = {
     "pool_class": "AsyncAdaptedQueuePool",

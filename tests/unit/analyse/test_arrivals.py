@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from harness.analyse import analyse
 from harness.analyse.measured import Arrivals, Requests, arrivals_of, requests_of, rows_of
 from harness.analyse.windows import loaded_segments, measured_segments, windows
-from harness.domain.evidence import OUTCOMES
+from harness.domain.tables import OUTCOMES
 
 MS = 1_000_000
 SECOND = 1_000_000_000

@@ -14,10 +14,12 @@ from harness.analyse import analyse
 from harness.analyse.applied import NotApplied
 from harness.analyse.reasons import percent
 from harness.analyse.resources import Neighbours
-from harness.domain.evidence import PROBE_COLUMNS, SERVER_COLUMNS, Certificate, Death, SamplerGap, Standstill
+from harness.domain.certificate import Certificate
 from harness.domain.experiment import Slo
 from harness.domain.holds import Leak
 from harness.domain.load import SETUP_SEGMENT
+from harness.domain.observed import Death, SamplerGap, Standstill
+from harness.domain.tables import PROBE_COLUMNS, SERVER_COLUMNS
 
 SECOND = 1_000_000_000
 

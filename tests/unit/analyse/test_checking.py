@@ -11,19 +11,11 @@ import pytest
 
 from harness.analyse.checking import checked
 from harness.domain.checked import Problem, SentTask
-from harness.domain.evidence import (
-    ACTIVITY_COLUMNS,
-    COUNT_COLUMNS,
-    PROBE_COLUMNS,
-    PROBE_USER_COLUMNS,
-    AppliedPool,
-    AppliedProcess,
-    Context,
-    Death,
-    TrialEvidence,
-)
+from harness.domain.evidence import Context, TrialEvidence
 from harness.domain.experiment import Target
 from harness.domain.load import SETUP_SEGMENT
+from harness.domain.observed import AppliedPool, AppliedProcess, Death
+from harness.domain.tables import ACTIVITY_COLUMNS, COUNT_COLUMNS, PROBE_COLUMNS, PROBE_USER_COLUMNS
 
 NULL_POOL = AppliedPool(
     launch_id="b1-c1",

@@ -8,8 +8,8 @@ from types import ModuleType
 import pytest
 
 from harness.analyse.cliffs import OneProcess, foresee, process_of
-from harness.domain.evidence import AppliedPool, AppliedProcess
 from harness.domain.holds import PARTS, EndpointHolds
+from harness.domain.observed import AppliedPool, AppliedProcess
 
 SYNC = OneProcess(pool=15, waits_in_threads=True, threads=40, used=9)
 ASYNC = replace(SYNC, waits_in_threads=False)

@@ -17,9 +17,10 @@ import pytest
 from harness.analyse.certificate import certify
 from harness.analyse.instrument import INSTRUMENT
 from harness.analyse.judged import Known
-from harness.domain.evidence import GENERATOR_COLUMNS, PROBE_COLUMNS, SERVER_COLUMNS, Death, RelayReadings, Standstill
 from harness.domain.experiment import Slo
 from harness.domain.ledger import check_ledger
+from harness.domain.observed import Death, RelayReadings, Standstill
+from harness.domain.tables import GENERATOR_COLUMNS, PROBE_COLUMNS, SERVER_COLUMNS
 from harness.observe.sampler import GapTracker
 
 SECOND = 1_000_000_000

@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 from harness.analyse.exact_counts import COUNTED, exact_of, taken_of
-from harness.domain.evidence import COUNT_COLUMNS, no_counts
 from harness.domain.gate import Histogram, Taken
+from harness.domain.tables import COUNT_COLUMNS, no_counts
 
 ROWS = [
     # segment, method, route, status, requests, statements, transactions, checkouts, round_trips, of them first uses,

@@ -13,7 +13,8 @@ import pytest
 from harness.analyse import analyse
 from harness.analyse.failures import errors_logged
 from harness.deploy.processes import shorten
-from harness.domain.evidence import LOG_COLUMNS, Context
+from harness.domain.evidence import Context
+from harness.domain.tables import LOG_COLUMNS
 
 TRACEBACK = """\
 INFO:     ready

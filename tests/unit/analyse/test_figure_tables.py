@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 from harness.analyse import analyse, summary_rows
-from harness.domain.evidence import ACTIVITY_COLUMNS, COUNT_COLUMNS, OUTCOMES
 from harness.domain.experiment import Load, Target
+from harness.domain.tables import ACTIVITY_COLUMNS, COUNT_COLUMNS, OUTCOMES
 
 SECOND = 1_000_000_000
 COLUMNS = {

@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 from harness.analyse.holds import holds_of, measured_holds, sites_of
-from harness.domain.evidence import HOLD_COLUMNS, SITE_COLUMNS, no_holds, no_sites
 from harness.domain.holds import HoldSite
+from harness.domain.tables import HOLD_COLUMNS, SITE_COLUMNS, no_holds, no_sites
 
 ROWS = [
     # segment, method, route, status, at once, requests, left, holds, on_loop, threads, statements, hold_s, ..., after_s

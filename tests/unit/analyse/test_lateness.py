@@ -25,7 +25,8 @@ from harness.analyse.lateness import lateness_bound_ns
 from harness.analyse.launches import measure_launches
 from harness.analyse.metrics import METRICS, compare_by
 from harness.analyse.recommend import Candidate, recommend
-from harness.domain.evidence import GENERATOR_COLUMNS, Context
+from harness.domain.evidence import Context
+from harness.domain.tables import GENERATOR_COLUMNS
 
 NEVER_S = 1e9
 BROKEN = Context(clock_uncertainty_ms=9.0)

@@ -13,7 +13,7 @@ from harness.analyse.launch_figures import LaunchFigures
 from harness.analyse.launches import measure_launches
 from harness.analyse.leg import Leg, leg_of
 from harness.analyse.windows import windows
-from harness.domain.evidence import NULL_COLUMNS
+from harness.domain.tables import NULL_COLUMNS
 
 
 def test_a_leg_is_taken_beyond_the_share_and_with_chance_allowed_for() -> None:

@@ -15,8 +15,8 @@ from harness.analyse.launch_figures import LaunchFigures
 from harness.analyse.launches import measure_launches
 from harness.analyse.measured import ALL
 from harness.analyse.metrics import METRICS, compare_by, metric_named
-from harness.domain.evidence import ACTIVITY_COLUMNS, COUNT_COLUMNS, PROBE_COLUMNS, PROCESS_COLUMNS
 from harness.domain.experiment import Slo
+from harness.domain.tables import ACTIVITY_COLUMNS, COUNT_COLUMNS, PROBE_COLUMNS, PROCESS_COLUMNS
 from harness.errors import UsageError
 
 SECOND = 1_000_000_000

@@ -10,7 +10,9 @@ import pandas as pd
 import pytest
 
 from harness.analyse import analyse
-from harness.domain.evidence import PROBE_COLUMNS, PROCESS_COLUMNS, SERVER_COLUMNS, Certificate, RelayReadings
+from harness.domain.certificate import Certificate
+from harness.domain.observed import RelayReadings
+from harness.domain.tables import PROBE_COLUMNS, PROCESS_COLUMNS, SERVER_COLUMNS
 from harness.present.notes import notes
 
 SECOND = 1_000_000_000

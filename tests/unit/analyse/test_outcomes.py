@@ -9,9 +9,10 @@ import pandas as pd
 import pytest
 
 from harness.analyse import analyse, outcome_of
-from harness.domain.evidence import SamplerGap, TrialEvidence
+from harness.domain.evidence import TrialEvidence
 from harness.domain.experiment import Load, Slo
 from harness.domain.load import PILOT_BLOCK, launch_of
+from harness.domain.observed import SamplerGap
 from harness.present.notes import notes
 
 GAP = SamplerGap(sampler="postgres", t_ns=0, length_s=0.0)

@@ -12,8 +12,9 @@ from synthetic import MEASURE_S, SECOND, START_NS, cell, rows, run, table, trial
 
 from harness.analyse.launches import measure_launches
 from harness.analyse.parts import parts_of
-from harness.domain.evidence import PROBE_COLUMNS, TrialEvidence
+from harness.domain.evidence import TrialEvidence
 from harness.domain.gate import BASE, BASE_AGAIN, HEAD, Part
+from harness.domain.tables import PROBE_COLUMNS
 
 REQUESTS = 1000
 COUNTERS = ("connection_wait_time_s", "connection_create_time_s", "connection_ping_time_s", "gc_pause_s", "loop_lag_s")

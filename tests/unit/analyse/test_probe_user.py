@@ -12,8 +12,9 @@ import pytest
 from harness.analyse import analyse, outcome_of, summary_rows
 from harness.analyse.capacity import result_of
 from harness.analyse.launches import measure_launches
-from harness.domain.evidence import PROBE_USER_COLUMNS, Run
+from harness.domain.evidence import Run
 from harness.domain.experiment import Limits, ProbeUser, Slo
+from harness.domain.tables import PROBE_USER_COLUMNS
 from harness.domain.verdict import CellSummary
 
 

@@ -12,7 +12,7 @@ import pytest
 from harness.analyse import analyse
 from harness.analyse.resources import connection_readings, cores_of, neighbours, role_cpu_s
 from harness.analyse.windows import Windows, windows
-from harness.domain.evidence import ACTIVITY_COLUMNS, PROCESS_COLUMNS, SERVER_COLUMNS
+from harness.domain.tables import ACTIVITY_COLUMNS, PROCESS_COLUMNS, SERVER_COLUMNS
 
 SECOND = 1_000_000_000
 

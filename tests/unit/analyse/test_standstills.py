@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from harness.analyse import analyse
-from harness.domain.evidence import PROBE_COLUMNS, Death, Reason, SamplerGap, Standstill
+from harness.domain.certificate import Reason
 from harness.domain.experiment import Pool
+from harness.domain.observed import Death, SamplerGap, Standstill
+from harness.domain.tables import PROBE_COLUMNS
 
 SECOND = 1_000_000_000
 

@@ -17,8 +17,8 @@ import pytest
 
 from harness.analyse import analyse
 from harness.domain.binding import Binding
-from harness.domain.evidence import ACTIVITY_COLUMNS, LOG_COLUMNS, PROBE_COLUMNS, PROCESS_COLUMNS, SERVER_COLUMNS
 from harness.domain.experiment import Pool
+from harness.domain.tables import ACTIVITY_COLUMNS, LOG_COLUMNS, PROBE_COLUMNS, PROCESS_COLUMNS, SERVER_COLUMNS
 
 SECOND = 1_000_000_000
 ENDS_S = (0.0, 10.0)

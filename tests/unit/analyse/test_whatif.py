@@ -19,18 +19,12 @@ from benchmarks.queueing_truth import departures_s
 from harness.analyse.launches import measure_launches
 from harness.analyse.whatif import Fitted, fit, predict
 from harness.analyse.whatif_run import curves
-from harness.domain.evidence import (
-    COUNT_COLUMNS,
-    HOLD_COLUMNS,
-    PROBE_COLUMNS,
-    PROCESS_COLUMNS,
-    AppliedPool,
-    AppliedProcess,
-    TrialEvidence,
-)
+from harness.domain.evidence import TrialEvidence
 from harness.domain.experiment import Cell, Load, Pool, Target
 from harness.domain.load import Segment, arrival_offsets_s
+from harness.domain.observed import AppliedPool, AppliedProcess
 from harness.domain.prediction import Asked, Curve
+from harness.domain.tables import COUNT_COLUMNS, HOLD_COLUMNS, PROBE_COLUMNS, PROCESS_COLUMNS
 
 RATE_RPS = 100.0
 MEASURE_S = 20.0

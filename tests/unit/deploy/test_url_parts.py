@@ -9,7 +9,7 @@ from sqlalchemy import make_url
 
 from harness.deploy.relay import at_port
 from harness.deploy.url import parse_url, same_value
-from harness.domain.evidence import Login, Server
+from harness.domain.deployed import Login, Server
 from harness.errors import UsageError
 
 

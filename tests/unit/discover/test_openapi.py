@@ -12,7 +12,7 @@ import pytest
 from harness import plan
 from harness.discover.openapi import operations_of
 from harness.domain.discovered import Discovered, Operation, Sources
-from harness.domain.evidence import AppliedPool
+from harness.domain.observed import AppliedPool
 from harness.scaffold import chosen_for, experiment_text, scenario_text, sizes_around, target_text
 
 ORDER_ID: dict[str, Any] = {"name": "order_id", "in": "path", "required": True, "schema": {"type": "integer"}}

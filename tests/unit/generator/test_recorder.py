@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness import drive
-from harness.domain.evidence import OUTCOMES, REQUEST_COLUMNS
 from harness.domain.load import SETUP_SEGMENT, Segment
 from harness.domain.rows import (
     DROPPED,
@@ -25,6 +24,7 @@ from harness.domain.rows import (
     UNFINISHED,
     rows_file,
 )
+from harness.domain.tables import OUTCOMES, REQUEST_COLUMNS
 from harness.generator.book import Book, Execution, Request, SegmentAccount
 from harness.generator.recorder import NAMES_MAX, OTHER, SPILL_BYTES, Names, Recorder
 from harness.generator.server_timing import ServerTiming

@@ -10,7 +10,9 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from harness.domain.evidence import COUNT_COLUMNS, HOLD_COLUMNS, UNRETURNED_COLUMNS, Observed, RunningTarget
+from harness.domain.deployed import RunningTarget
+from harness.domain.observed import Observed
+from harness.domain.tables import COUNT_COLUMNS, HOLD_COLUMNS, UNRETURNED_COLUMNS
 from harness.observe.frames import table
 from harness.observe.probe import read_counts, read_holds, read_unreturned
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from harness.domain.evidence import RunningTarget
+from harness.domain.deployed import RunningTarget
 from harness.observe.probe import read_probe
 
 

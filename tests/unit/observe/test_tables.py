@@ -10,7 +10,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from harness.domain.evidence import ACTIVITY_COLUMNS, PROBE_COLUMNS, PROCESS_COLUMNS, RunningTarget
+from harness.domain.deployed import RunningTarget
+from harness.domain.tables import ACTIVITY_COLUMNS, PROBE_COLUMNS, PROCESS_COLUMNS
 from harness.observe.frames import table
 from harness.observe.probe import read_probe
 

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from harness.domain.capacity import CellCapacity, Found, MeasuredStep
-from harness.domain.evidence import Certificate, Reason
+from harness.domain.certificate import Certificate, Reason
 from harness.domain.experiment import Capacity, Cell, Experiment, Limits, ProbeUser, Slo
 from harness.present.capacity_text import capacity_dict, capacity_text, left_out_text, step_rows
 from harness.present.html import render_capacity

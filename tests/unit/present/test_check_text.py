@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from harness.domain.checked import Checked, Problem, SentRequest, SentTask
-from harness.domain.evidence import AppliedPool
+from harness.domain.observed import AppliedPool
 from harness.present.check_text import check_dict, check_table, problem_text
 
 ENGINE = AppliedPool(

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from harness.domain.discovered import Discovered, Found, Operation, Sources
-from harness.domain.evidence import AppliedPool
+from harness.domain.observed import AppliedPool
 from harness.present import discovered_texts
 
 ENGINE = AppliedPool(

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from harness.analyse import findings as found_by
-from harness.domain.evidence import Certificate, Reason
+from harness.domain.certificate import Certificate, Reason
 from harness.domain.verdict import Report
 from harness.present import render_html
 from harness.present.findings import OF_THE_MACHINE, WORDS, findings, own_findings, reasons

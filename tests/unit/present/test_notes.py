@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from harness.domain.evidence import RelayReadings, Version
+from harness.domain.evidence import Version
 from harness.domain.experiment import DatabaseSpec, Design, Limits, Load, Observe, Pool, ProbeUser, Slo, Target, Workers
+from harness.domain.observed import RelayReadings
 from harness.domain.verdict import Bounds, CellSummary, EndpointSummary, Failure, Pair, Report
 from harness.present.notes import notes
 

@@ -11,7 +11,7 @@ import pytest
 from reports import build_info
 from rich.console import Console
 
-from harness.domain.evidence import Certificate, Reason
+from harness.domain.certificate import Certificate, Reason
 from harness.domain.experiment import Experiment, Slo
 from harness.domain.tune import SizeFigures, TunedLadder, Tuning, WhyNotSize
 from harness.plan import expand, parse_experiment

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import create_engine, text
 from sqlalchemy.pool import QueuePool, SingletonThreadPool, StaticPool
 
-from harness.domain.evidence import PROBE_COLUMNS
+from harness.domain.tables import PROBE_COLUMNS
 from harness.probe import asgi, watch
 from harness.probe.process import ProcessProbe, process_probe
 from harness.probe.request import TimedApp

@@ -24,7 +24,7 @@ from contracts import (
 from fakes import FakeDeploy, FakeDrive, FakeObserve, FakePlace, FakeProvider, FakeSampler, Story
 
 from harness.deploy import TargetStart
-from harness.domain.evidence import Server
+from harness.domain.deployed import Server
 from harness.domain.experiment import DatabaseSpec
 from harness.domain.load import LoadPlan
 
