@@ -32,8 +32,9 @@ from typing import Any
 from harness import analyse, plan, run, strategies
 from harness.analyse.launches import measure_launches
 from harness.analyse.runs import outcomes_of
+from harness.domain.cell import Cell
 from harness.domain.events import Note
-from harness.domain.experiment import Cell, Experiment, Gate, Rule
+from harness.domain.experiment import Experiment, Gate, Rule
 from harness.domain.gate import BASE, BASE_AGAIN, HEAD, Figure, Figures, GateVerdict, RuleVerdict, Taken
 from harness.domain.load import launch_of
 from harness.domain.strategy import Outcome

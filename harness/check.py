@@ -8,9 +8,10 @@ from dataclasses import replace
 
 from harness import deploy, plan
 from harness.analyse.checking import checked
+from harness.domain.cell import Cell
 from harness.domain.checked import Checked
 from harness.domain.events import Emit
-from harness.domain.experiment import Cell, Experiment
+from harness.domain.experiment import Experiment
 from harness.domain.load import Segment, Sitting, Turn, launch_of
 from harness.errors import UsageError
 from harness.places import places

@@ -7,8 +7,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from harness import analyse, environment, plan, present, schedule, strategies
+from harness.domain.cell import Cell
 from harness.domain.design import design_kind
-from harness.domain.experiment import Cell, Experiment
+from harness.domain.experiment import Experiment
 from harness.domain.gate import BASE, HEAD
 from harness.domain.load import ScenarioOutline, Sitting
 from harness.domain.profile import MachineProfile

@@ -7,10 +7,11 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from harness import deploy, plan, present
+from harness.domain.cell import Cell
 from harness.domain.deployed import Server
 from harness.domain.design import design_kind
 from harness.domain.events import DatabaseFilling, Emit, Note, ServerStarting
-from harness.domain.experiment import Cell, Experiment
+from harness.domain.experiment import Experiment
 from harness.domain.load import Launch
 
 

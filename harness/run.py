@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 from harness import __version__, analyse, environment, plan, present, schedule
 from harness.domain.capacity import CellCapacity
 from harness.domain.capacity_plan import CapacityPlan, Wanted
+from harness.domain.cell import Cell
 from harness.domain.events import Emit, Note, RunStarted, SittingFinished, SittingStarted
 from harness.domain.evidence import RunInfo
-from harness.domain.experiment import Cell, Experiment
+from harness.domain.experiment import Experiment
 from harness.domain.load import PILOT_BLOCK, Sitting
 from harness.domain.rate import chosen_rate
 from harness.domain.strategy import Outcome

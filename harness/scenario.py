@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from harness import drive, plan
-from harness.domain.experiment import Cell, Load
+from harness.domain.cell import Cell
+from harness.domain.experiment import Load
 from harness.domain.load import LaunchLoad, ScenarioOutline
 from harness.errors import InfrastructureError, UsageError
 from harness.signals import error_of

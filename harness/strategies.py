@@ -8,9 +8,10 @@ from functools import partial
 from typing import Literal
 
 from harness import analyse, plan, present, schedule
+from harness.domain.cell import Cell
 from harness.domain.design import design_kind
 from harness.domain.evidence import Run
-from harness.domain.experiment import Cell, Experiment
+from harness.domain.experiment import Experiment
 from harness.domain.gate import BASE, BASE_AGAIN, HEAD
 from harness.domain.profile import MachineProfile
 from harness.domain.rate import rate_share

@@ -13,8 +13,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from harness import deploy
+from harness.domain.cell import Cell
 from harness.domain.deployed import Server
-from harness.domain.experiment import Cell, DatabaseSpec, Load, Network, Pool, Session, Target
+from harness.domain.experiment import DatabaseSpec, Load, Network, Pool, Session, Target
 from harness.domain.load import Launch, LaunchLoad, LoadPlan, Segment, Turn
 from harness.domain.tables import (
     ACTIVITY_COLUMNS,

@@ -15,9 +15,10 @@ from typing import Any
 import pandas as pd
 
 from harness import deploy, sitting
+from harness.domain.cell import Cell
 from harness.domain.deployed import RunningTarget, Server
 from harness.domain.events import Event, LoadTick, Note
-from harness.domain.experiment import Cell, DatabaseSpec
+from harness.domain.experiment import DatabaseSpec
 from harness.domain.load import Launch, Ledger, LoadOutput, LoadPlan, Turn, TurnRun
 from harness.domain.observed import Observed, RelayReadings
 from harness.domain.tables import (

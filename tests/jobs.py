@@ -9,7 +9,8 @@ import numpy as np
 
 from harness.analyse.count_shift import mean_of
 from harness.analyse.gate import blocks_wanted, judge
-from harness.domain.experiment import Cell, DatabaseSpec, Gate, Load, Pool, Session, Target
+from harness.domain.cell import Cell
+from harness.domain.experiment import DatabaseSpec, Gate, Load, Pool, Session, Target
 from harness.domain.gate import BASE, BASE_AGAIN, HEAD, Figure, Figures, GateVerdict, Histogram, Taken
 from harness.domain.load import launch_of
 from harness.domain.strategy import Outcome

@@ -13,10 +13,11 @@ import pandas as pd
 import pytest
 
 from harness.domain.binding import Binding
+from harness.domain.cell import Cell
 from harness.domain.certificate import Certificate, Reason
 from harness.domain.events import RateChosen
 from harness.domain.evidence import RunInfo
-from harness.domain.experiment import Cell, DatabaseSpec, Design, Experiment, Load, Pool, Session, Slo, Target
+from harness.domain.experiment import DatabaseSpec, Design, Experiment, Load, Pool, Session, Slo, Target
 from harness.domain.holds import PARTS, EndpointHolds
 from harness.domain.prediction import Curve, HoldPart, Point, Prediction, Setting
 from harness.domain.verdict import (

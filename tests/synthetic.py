@@ -17,9 +17,10 @@ import pandas as pd
 
 from harness.analyse import certify
 from harness.analyse.judged import Known
+from harness.domain.cell import Cell
 from harness.domain.certificate import Certificate
 from harness.domain.evidence import Context, Run, RunInfo, Trial, TrialEvidence
-from harness.domain.experiment import Cell, DatabaseSpec, Design, Experiment, Load, Pool, Session, Slo, Target
+from harness.domain.experiment import DatabaseSpec, Design, Experiment, Load, Pool, Session, Slo, Target
 from harness.domain.load import SETUP_SEGMENT, EndpointCount, Launch, Ledger, Segment, TaskCount, TurnRun
 from harness.domain.tables import (
     ACTIVITY_COLUMNS,

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from harness.analyse.resources import ConnectionReadings
+from harness.domain.cell import Cell
 from harness.domain.evidence import Trial
-from harness.domain.experiment import Cell
 from harness.domain.observed import AppliedPool
 
 POOL = ("pool_size", "max_overflow", "pool_timeout_s", "pool_recycle_s", "pool_pre_ping", "pool_use_lifo")

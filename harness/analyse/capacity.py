@@ -18,8 +18,9 @@ from harness.analyse.queueing import SHORTFALL_MAX, judge_queue
 from harness.domain.binding import Binding
 from harness.domain.budget import Service
 from harness.domain.capacity import CellCapacity, Found, MeasuredStep, Result, Step
+from harness.domain.cell import Cell
 from harness.domain.evidence import Run, Trial
-from harness.domain.experiment import Cell, Experiment, Limits, ProbeUser, Slo
+from harness.domain.experiment import Experiment, Limits, ProbeUser, Slo
 from harness.domain.search import replayed
 from harness.domain.strategy import Outcome
 

@@ -17,6 +17,7 @@ from harness.analyse.compare import Comparison, compare
 from harness.analyse.launch_figures import LaunchFigures
 from harness.analyse.launches import measure_launches
 from harness.analyse.metrics import METRICS, Metric, metric_named, raised_by
+from harness.domain.cell import Cell
 from harness.domain.claims import (
     CONFIDENCE,
     LEAST_LAUNCHES,
@@ -35,7 +36,7 @@ from harness.domain.claims import (
     expected_of,
 )
 from harness.domain.evidence import Run
-from harness.domain.experiment import Cell, Experiment
+from harness.domain.experiment import Experiment
 from harness.errors import UsageError
 
 ALIKE = 1e-9

@@ -12,8 +12,9 @@ from harness.analyse.launch_figures import LaunchFigures
 from harness.analyse.launches import measure_launches
 from harness.analyse.measured import ALL
 from harness.analyse.sides import figures_of
+from harness.domain.cell import Cell
 from harness.domain.evidence import Run, RunInfo, Version
-from harness.domain.experiment import Cell, Gate
+from harness.domain.experiment import Gate
 from harness.domain.gate import BASE, HEAD, GateVerdict
 from harness.domain.strategy import Outcome
 from harness.errors import UsageError

@@ -31,9 +31,10 @@ from harness.analyse.metrics import METRICS, compare_by
 from harness.analyse.promise import all_of, error_rate_promise, latency_promise
 from harness.analyse.queueing import SHORTFALL_MAX, QueueVerdict, judge_queue
 from harness.analyse.spread import Prior
+from harness.domain.cell import Cell
 from harness.domain.cliffs import Cliff
 from harness.domain.evidence import Trial
-from harness.domain.experiment import Cell, Limits, Slo
+from harness.domain.experiment import Limits, Slo
 from harness.domain.holds import EndpointHolds
 from harness.domain.verdict import Bounds, CellSummary, EndpointSummary, Promise
 

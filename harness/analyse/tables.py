@@ -8,8 +8,8 @@ from typing import Any
 
 import pandas as pd
 
+from harness.domain.cell import Cell
 from harness.domain.evidence import Run, RunInfo
-from harness.domain.experiment import Cell
 from harness.domain.verdict import CellSummary, EndpointSummary, Summary
 
 SETTINGS = {

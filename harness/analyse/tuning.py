@@ -22,8 +22,9 @@ from harness.analyse.metrics import METRICS, raised_by
 from harness.analyse.priors import prior_of
 from harness.analyse.tune import CHECK_LEVEL, Standing, climb, standing_of
 from harness.domain.budget import SERVICE, Fleet, Service
+from harness.domain.cell import Cell
 from harness.domain.evidence import Run
-from harness.domain.experiment import Cell, Experiment, ProbeUser, Slo
+from harness.domain.experiment import Experiment, ProbeUser, Slo
 from harness.domain.profile import MachineProfile
 from harness.domain.rate import rate_share
 from harness.domain.strategy import Outcome

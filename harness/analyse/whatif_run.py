@@ -12,8 +12,8 @@ from harness.analyse.launch_figures import LaunchFigures
 from harness.analyse.launches import Launches
 from harness.analyse.whatif import Fitted, fit, fit_sources, most_alike, predict
 from harness.analyse.whatif_source import Source, setting_of, sources_of, spoilt
+from harness.domain.cell import Cell
 from harness.domain.evidence import Run
-from harness.domain.experiment import Cell
 from harness.domain.prediction import Asked, Curve, Point, Prediction, Setting, Slowed, is_near
 
 SETTING_KEYS = {

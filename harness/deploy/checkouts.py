@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.deploy import leftovers
+from harness.domain.cell import Cell
 from harness.domain.evidence import Version
-from harness.domain.experiment import Cell
 from harness.errors import UsageError
 from harness.git import GitRefusedError, git, place_of, version_of
 

@@ -23,8 +23,9 @@ from harness.deploy.leftovers import Owner, current_owner, log_folder
 from harness.deploy.placeholders import filled
 from harness.deploy.processes import in_words, last_lines, start_marked, stop_groups, sweep
 from harness.deploy.target import launch
+from harness.domain.cell import Cell
 from harness.domain.deployed import Server
-from harness.domain.experiment import Cell, DatabaseSpec, Target
+from harness.domain.experiment import DatabaseSpec, Target
 from harness.domain.load import Launch
 from harness.errors import InfrastructureError
 

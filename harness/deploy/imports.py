@@ -14,7 +14,7 @@ from uuid import uuid4
 
 from harness.deploy.launcher import environment_of
 from harness.deploy.processes import in_words, last_lines, start_marked, stop_groups, sweep
-from harness.domain.experiment import Cell
+from harness.domain.cell import Cell
 from harness.errors import UsageError
 
 _NOWHERE = "postgresql://poolbench:poolbench@127.0.0.1:9/poolbench"

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.deploy.placeholders import filled
-from harness.domain.experiment import Cell, Pool, Target
+from harness.domain.cell import Cell
+from harness.domain.experiment import Pool, Target
 from harness.errors import InfrastructureError
 
 OVERRIDES = "POOLBENCH_OVERRIDES"

@@ -15,8 +15,8 @@ from typing import Literal
 
 from harness.domain.binding import Binding
 from harness.domain.budget import Service
+from harness.domain.cell import Cell
 from harness.domain.certificate import Certificate
-from harness.domain.experiment import Cell
 
 Result = Literal["pass", "fail", "unsettled"]
 """unsettled: it would pass, but its queue began empty and had not found its length: a longer launch decides"""

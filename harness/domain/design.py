@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
-from harness.domain.experiment import Cell, DatabaseSpec, Experiment
+from harness.domain.cell import Cell
+from harness.domain.experiment import DatabaseSpec, Experiment
 
 Kind = Literal["blocked", "interleaved"]
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from harness.domain.experiment import Cell, Experiment
+from harness.domain.cell import Cell
+from harness.domain.experiment import Experiment
 from harness.domain.load import Launch, Ledger, Segment
 from harness.domain.observed import AppliedPool, AppliedProcess, Death, RelayReadings, SamplerGap, Standstill
 from harness.domain.profile import MachineProfile

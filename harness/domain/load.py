@@ -17,7 +17,8 @@ from pathlib import Path
 from random import Random
 from typing import Literal
 
-from harness.domain.experiment import ArgumentValue, ArrivalProcess, Cell, LoadModel, Workers
+from harness.domain.cell import Cell
+from harness.domain.experiment import ArgumentValue, ArrivalProcess, LoadModel, Workers
 
 Phase = Literal["staircase", "warmup", "measure"]
 Cut = Literal["clear", "unqueued", "end"]

@@ -6,8 +6,9 @@ import math
 import re
 from collections.abc import Sequence
 
+from harness.domain.cell import Cell
 from harness.domain.events import RateChosen
-from harness.domain.experiment import Cell, Experiment
+from harness.domain.experiment import Experiment
 from harness.domain.strategy import Outcome
 from harness.errors import MeasurementError
 

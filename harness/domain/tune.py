@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from harness.domain.cell import Cell
 from harness.domain.certificate import Certificate
-from harness.domain.experiment import Cell
 
 Phase = Literal["search", "race"]
 """search: which size may be it. race: launches that are started after it was chosen, and alone decide about it."""

@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from harness.domain.binding import Binding
+from harness.domain.cell import Cell
 from harness.domain.certificate import Certificate
 from harness.domain.cliffs import Cliff
 from harness.domain.events import RateChosen
 from harness.domain.evidence import RunInfo, Version
-from harness.domain.experiment import Cell
 from harness.domain.gate import GateVerdict
 from harness.domain.holds import EndpointHolds, HoldSite, Leak
 from harness.domain.observed import RelayReadings

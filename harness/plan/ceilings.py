@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from harness.domain.cell import Cell
 from harness.domain.design import Kind
-from harness.domain.experiment import Cell
 from harness.errors import UsageError
 
 HARNESS_CONNECTIONS = 2

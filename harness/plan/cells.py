@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import PurePath
 from typing import Any
 
-from harness.domain.experiment import Cell, Experiment
+from harness.domain.cell import Cell
+from harness.domain.experiment import Experiment
 from harness.plan.codec import public_factor
 from harness.plan.lines import Source
 from harness.plan.schema import VARIABLE_SECTIONS, set_key, validate

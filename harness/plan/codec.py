@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
-from harness.domain.experiment import ArgumentValue, Cell, Experiment
+from harness.domain.cell import Cell
+from harness.domain.experiment import ArgumentValue, Experiment
 from harness.domain.secrets import MASK, hide, looks_secret, masked
 
 _ENV, _ARGUMENTS = "target.env", "load.arguments"

@@ -5,7 +5,8 @@ from __future__ import annotations
 import ipaddress
 from urllib.parse import urlsplit
 
-from harness.domain.experiment import Cell, Load, Target
+from harness.domain.cell import Cell
+from harness.domain.experiment import Load, Target
 from harness.errors import UsageError
 from harness.plan.lines import Source
 

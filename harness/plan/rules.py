@@ -7,12 +7,12 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from harness.domain.cell import Cell
 from harness.domain.design import against_turns, design_kind
 from harness.domain.experiment import (
     MAX_ARRIVALS,
     MAX_LAUNCHES,
     MAX_TURNS,
-    Cell,
     DatabaseSpec,
     Design,
     Experiment,

@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from harness.domain.experiment import PLACEHOLDERS, Cell, Target
+from harness.domain.cell import Cell
+from harness.domain.experiment import PLACEHOLDERS, Target
 from harness.errors import UsageError
 from harness.plan.lines import Source
 

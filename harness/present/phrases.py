@@ -6,8 +6,9 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
+from harness.domain.cell import Cell
 from harness.domain.evidence import RunInfo, Version
-from harness.domain.experiment import Cell, Experiment, Limits, Slo
+from harness.domain.experiment import Experiment, Limits, Slo
 from harness.domain.verdict import (
     Bounds,
     CellSummary,

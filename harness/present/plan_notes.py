@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from harness.domain.cell import Cell
 from harness.domain.evidence import Version
-from harness.domain.experiment import Cell, ProbeUser
+from harness.domain.experiment import ProbeUser
 from harness.domain.load import ScenarioOutline
 from harness.domain.profile import CEILING_SHARE_MAX, MachineProfile
 from harness.present.numbers import count, number

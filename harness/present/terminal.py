@@ -18,8 +18,9 @@ from rich.text import Text
 
 from harness.domain.capacity import CellCapacity
 from harness.domain.capacity_plan import CapacityPlan
+from harness.domain.cell import Cell
 from harness.domain.evidence import RunInfo
-from harness.domain.experiment import Cell, Gate
+from harness.domain.experiment import Gate
 from harness.domain.gate import GateVerdict
 from harness.domain.load import Sitting
 from harness.domain.tune import Tuning

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from harness.domain.experiment import Cell, Experiment
+from harness.domain.cell import Cell
+from harness.domain.experiment import Experiment
 from harness.domain.tune import SizeFigures, TunedLadder, Tuning
 from harness.present.numbers import UNKNOWN, number
 from harness.present.phrases import percent_text, slo_text

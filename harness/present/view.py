@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from harness.domain.cell import Cell
 from harness.domain.design import design_kind
 from harness.domain.evidence import RunInfo
-from harness.domain.experiment import Cell, Limits
+from harness.domain.experiment import Limits
 from harness.domain.verdict import Bounds, CellSummary, Promise, Report, Summary
 from harness.present.numbers import UNKNOWN, count, duration, number
 from harness.present.phrases import listed, promise_text, slo_text, version_text

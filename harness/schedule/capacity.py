@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from harness.domain.capacity import Probe
-from harness.domain.experiment import Cell, Experiment
+from harness.domain.cell import Cell
+from harness.domain.experiment import Experiment
 from harness.domain.load import Launch, Sitting, launch_of
 from harness.domain.profile import MachineProfile
 from harness.domain.search import replayed

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 
-from harness.domain.experiment import Cell
+from harness.domain.cell import Cell
 from harness.domain.load import Launch, LaunchLoad, LoadPlan, Segment, Sitting
 
 MAX_IN_FLIGHT = 900

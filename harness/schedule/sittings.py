@@ -13,8 +13,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 
+from harness.domain.cell import Cell
 from harness.domain.design import design_kind
-from harness.domain.experiment import Cell, Design, Experiment
+from harness.domain.experiment import Design, Experiment
 from harness.domain.load import Launch, Phase, Sitting, Turn, launch_of
 from harness.schedule.order import balanced_orders
 from harness.schedule.timeline import Timeline, split, stable_seed

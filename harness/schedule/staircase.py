@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from harness.domain.experiment import Cell, Experiment
+from harness.domain.cell import Cell
+from harness.domain.experiment import Experiment
 from harness.domain.load import PILOT_BLOCK, Sitting, Turn, launch_of
 from harness.schedule.timeline import Timeline, stable_seed
 

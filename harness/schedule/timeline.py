@@ -6,7 +6,8 @@ import hashlib
 import math
 from typing import Any
 
-from harness.domain.experiment import ArrivalProcess, Cell
+from harness.domain.cell import Cell
+from harness.domain.experiment import ArrivalProcess
 from harness.domain.load import Launch, Phase, Segment
 
 

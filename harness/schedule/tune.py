@@ -5,8 +5,9 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator, Sequence
 
+from harness.domain.cell import Cell
 from harness.domain.design import design_kind
-from harness.domain.experiment import Cell, Experiment
+from harness.domain.experiment import Experiment
 from harness.domain.load import PILOT_BLOCK, Sitting, launch_of
 from harness.domain.rate import chosen_rate
 from harness.domain.strategy import Outcome

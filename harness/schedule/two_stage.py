@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
-from harness.domain.experiment import Cell, Experiment
+from harness.domain.cell import Cell
+from harness.domain.experiment import Experiment
 from harness.domain.load import PILOT_BLOCK, Sitting
 from harness.domain.strategy import Outcome
 from harness.schedule.estimate import run_duration_s

@@ -16,8 +16,9 @@ from covering import Row, covering
 
 from harness import schedule
 from harness.analyse import analyse
+from harness.domain.cell import Cell
 from harness.domain.evidence import Run, RunInfo
-from harness.domain.experiment import Cell, Experiment
+from harness.domain.experiment import Experiment
 from harness.errors import UsageError
 from harness.places import PlaceFor, places
 from harness.plan import expand, parse_experiment

@@ -20,7 +20,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from lengths import length
 
-from harness.domain.experiment import Cell, DatabaseSpec, Design, Experiment, Load, Pool, Session, Target
+from harness.domain.cell import Cell
+from harness.domain.experiment import DatabaseSpec, Design, Experiment, Load, Pool, Session, Target
 from harness.domain.load import Sitting
 from harness.generator.arrivals import NS_PER_S, Dispatcher, Ending, InFlight, ending, schedule
 from harness.schedule.sittings import sittings

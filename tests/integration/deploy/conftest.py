@@ -10,7 +10,8 @@ from uuid import uuid4
 import pytest
 
 from harness.deploy import TargetStart
-from harness.domain.experiment import Cell, DatabaseSpec, Load, Pool, Session, Target
+from harness.domain.cell import Cell
+from harness.domain.experiment import DatabaseSpec, Load, Pool, Session, Target
 from harness.domain.load import Launch
 
 ANSWERING = """

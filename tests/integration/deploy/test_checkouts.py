@@ -15,8 +15,9 @@ from contracts import launches
 from repositories import commit, git_in, repository, worktrees
 
 from harness.deploy import Checkouts, checkouts, clear_leftovers, importing
+from harness.domain.cell import Cell
 from harness.domain.evidence import Version
-from harness.domain.experiment import Cell, Target
+from harness.domain.experiment import Target
 from harness.errors import UsageError
 
 NOWHERE = Checkouts(folders={})

@@ -22,8 +22,9 @@ from harness.deploy import checkpoint, clone, start_database, template
 from harness.deploy.connection import admin
 from harness.deploy.databases import drop_leftovers
 from harness.deploy.leftovers import current_owner
+from harness.domain.cell import Cell
 from harness.domain.deployed import Server
-from harness.domain.experiment import Cell, DatabaseSpec, Load, Pool, Session, Target
+from harness.domain.experiment import DatabaseSpec, Load, Pool, Session, Target
 from harness.errors import InfrastructureError
 
 pytestmark = pytest.mark.postgres

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from harness.deploy import TargetStart, importing
-from harness.domain.experiment import Cell
+from harness.domain.cell import Cell
 from harness.errors import UsageError
 
 MakeStart = Callable[..., TargetStart]

@@ -16,8 +16,9 @@ import pytest
 
 from harness.deploy import bouncers, distances
 from harness.deploy.leftovers import TOKEN_VARIABLE, current_owner
+from harness.domain.cell import Cell
 from harness.domain.deployed import Server
-from harness.domain.experiment import Cell, DatabaseSpec, Load, Network, Pool, Session, Target
+from harness.domain.experiment import DatabaseSpec, Load, Network, Pool, Session, Target
 from harness.domain.load import Launch
 from harness.errors import InfrastructureError
 

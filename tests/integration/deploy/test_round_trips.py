@@ -17,8 +17,9 @@ from uuid import uuid4
 import pytest
 
 from harness.deploy import Relay, clone, distances, launch, template
+from harness.domain.cell import Cell
 from harness.domain.deployed import Server
-from harness.domain.experiment import Cell, DatabaseSpec, Load, Network, Pool, Session, Target
+from harness.domain.experiment import DatabaseSpec, Load, Network, Pool, Session, Target
 from harness.domain.load import Launch
 from harness.domain.observed import RelayReadings
 

@@ -11,9 +11,10 @@ import pytest
 
 from harness.analyse.applied import not_applied, read_back
 from harness.deploy.launcher import environment_of
+from harness.domain.cell import Cell
 from harness.domain.deployed import RunningTarget
 from harness.domain.evidence import Trial
-from harness.domain.experiment import Cell, DatabaseSpec, Load, Pool, Session, Target
+from harness.domain.experiment import DatabaseSpec, Load, Pool, Session, Target
 from harness.domain.load import Launch, Ledger
 from harness.observe.probe import read_applied
 

@@ -18,8 +18,9 @@ import pyarrow as pa
 import pytest
 
 from harness.codec import decode, encode
+from harness.domain.cell import Cell
 from harness.domain.evidence import Context, RunInfo, Trial, TrialEvidence
-from harness.domain.experiment import Cell, DatabaseSpec, Design, Experiment, Load, Pool, Session, Target
+from harness.domain.experiment import DatabaseSpec, Design, Experiment, Load, Pool, Session, Target
 from harness.domain.load import PILOT_BLOCK, EndpointCount, Launch, Ledger, Segment, TaskCount, TurnRun, launch_of
 from harness.domain.observed import SamplerGap
 from harness.domain.tables import ACTIVITY_COLUMNS, PROBE_COLUMNS, PROCESS_COLUMNS, REQUEST_COLUMNS

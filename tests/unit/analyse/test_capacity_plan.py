@@ -16,7 +16,8 @@ from harness.analyse.capacity_plan import plan_capacity, replicas_needed
 from harness.domain.budget import SERVICE, Fleet, PgBouncer, Service
 from harness.domain.capacity import CellCapacity, Found
 from harness.domain.capacity_plan import CapacityPlan, FleetPlan, Wanted
-from harness.domain.experiment import Cell, Pool, Target
+from harness.domain.cell import Cell
+from harness.domain.experiment import Pool, Target
 from harness.domain.observed import AppliedPool, AppliedProcess
 
 BRACKET = Found(highest_pass_rps=100.0, lowest_fail_rps=110.0, stop="bracketed")

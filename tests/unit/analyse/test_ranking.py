@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from harness.analyse.compare import Comparison, compare
 from harness.analyse.ranking import Kind, kind_of, ranked
 from harness.domain.binding import Binding
-from harness.domain.experiment import Cell, DatabaseSpec, Load, Pool, Session, Target
+from harness.domain.cell import Cell
+from harness.domain.experiment import DatabaseSpec, Load, Pool, Session, Target
 from harness.domain.verdict import Bounds, CellSummary, EndpointSummary, Pair
 
 

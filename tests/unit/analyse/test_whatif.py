@@ -19,8 +19,9 @@ from benchmarks.queueing_truth import departures_s
 from harness.analyse.launches import measure_launches
 from harness.analyse.whatif import Fitted, fit, predict
 from harness.analyse.whatif_run import curves
+from harness.domain.cell import Cell
 from harness.domain.evidence import TrialEvidence
-from harness.domain.experiment import Cell, Load, Pool, Target
+from harness.domain.experiment import Load, Pool, Target
 from harness.domain.load import Segment, arrival_offsets_s
 from harness.domain.observed import AppliedPool, AppliedProcess
 from harness.domain.prediction import Asked, Curve

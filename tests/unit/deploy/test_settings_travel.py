@@ -15,7 +15,8 @@ from harness.deploy.container import server_command
 from harness.deploy.databases import default_prepare, template_name
 from harness.deploy.launcher import OVERRIDES, PROBE, command_of, environment_of, own_command
 from harness.deploy.leftovers import current_owner
-from harness.domain.experiment import Cell, DatabaseSpec, Load, Pool, Session, Target
+from harness.domain.cell import Cell
+from harness.domain.experiment import DatabaseSpec, Load, Pool, Session, Target
 
 FORMATS = Path(__file__).parents[3] / "docs" / "formats.md"
 

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.domain.cell import Cell
 from harness.domain.design import Kind
-from harness.domain.experiment import Cell, Experiment, Load, Pool, Target
+from harness.domain.experiment import Experiment, Load, Pool, Target
 from harness.errors import UsageError
 from harness.plan import check_ceilings, expand, parse_experiment
 from harness.plan.json_schema import json_schema

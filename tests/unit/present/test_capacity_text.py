@@ -10,8 +10,9 @@ import pytest
 from rich.console import Console
 
 from harness.domain.capacity import CellCapacity, Found, MeasuredStep
+from harness.domain.cell import Cell
 from harness.domain.certificate import Certificate, Reason
-from harness.domain.experiment import Capacity, Cell, Experiment, Limits, ProbeUser, Slo
+from harness.domain.experiment import Capacity, Experiment, Limits, ProbeUser, Slo
 from harness.present.capacity_text import capacity_dict, capacity_text, left_out_text, step_rows
 from harness.present.html import render_capacity
 from harness.present.terminal import print_capacity

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from harness.domain.cell import Cell
 from harness.domain.evidence import Version
-from harness.domain.experiment import Cell, DatabaseSpec, Design, Limits, Load, Observe, ProbeUser, Target
+from harness.domain.experiment import DatabaseSpec, Design, Limits, Load, Observe, ProbeUser, Target
 from harness.domain.verdict import Report
 from harness.present import as_dict, working_tree_text
 from harness.present.view import facts, peak_text

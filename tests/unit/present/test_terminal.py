@@ -9,7 +9,8 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console, RenderableType
 
-from harness.domain.experiment import Cell, Limits, Pool, ProbeUser, Slo, Target
+from harness.domain.cell import Cell
+from harness.domain.experiment import Limits, Pool, ProbeUser, Slo, Target
 from harness.domain.load import Segment, Sitting, Turn, launch_of
 from harness.domain.verdict import Report
 from harness.present import plan_table, print_report

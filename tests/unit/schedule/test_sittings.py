@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.domain.experiment import Cell, DatabaseSpec, Design, Experiment, Load, Pool, Session, Target
+from harness.domain.cell import Cell
+from harness.domain.experiment import DatabaseSpec, Design, Experiment, Load, Pool, Session, Target
 from harness.domain.load import LoadPlan, Sitting
 from harness.schedule import with_hosts
 from harness.schedule.hosts import MAX_IN_FLIGHT, SEED_VARIABLE

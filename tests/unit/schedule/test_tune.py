@@ -8,7 +8,8 @@ from collections.abc import Callable
 import pytest
 
 from harness import analyse
-from harness.domain.experiment import Cell, Experiment
+from harness.domain.cell import Cell
+from harness.domain.experiment import Experiment
 from harness.domain.strategy import Outcome
 from harness.domain.tune import Carried
 from harness.errors import AnswerIsNo, PoolbenchError, UsageError

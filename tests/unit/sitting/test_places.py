@@ -9,7 +9,8 @@ from contracts import launches
 from fakes import FakeDeploy, Story
 
 from harness import places
-from harness.domain.experiment import Cell, DatabaseSpec, Target
+from harness.domain.cell import Cell
+from harness.domain.experiment import DatabaseSpec, Target
 
 
 @pytest.fixture
