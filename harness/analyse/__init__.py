@@ -11,7 +11,8 @@ from harness.analyse.capacity_plan import plan_capacity
 from harness.analyse.certificate import certify
 from harness.analyse.claims import agreed, check_claim, recorded, settle
 from harness.analyse.coverage import coverage_of
-from harness.analyse.gate import FIRST_BLOCKS, blocks_wanted, judge, judges_of, smallest_visible_before
+from harness.analyse.gate import blocks_wanted, judge, smallest_visible_before
+from harness.analyse.judges import judges_of
 from harness.analyse.launch_rows import launch_rows
 from harness.analyse.launches import Launches, measure_launches
 from harness.analyse.measured import ALL
@@ -31,6 +32,7 @@ from harness.analyse.runs import (
     unknown_endpoints,
 )
 from harness.analyse.series import figure_tables
+from harness.analyse.statistical_rule import FIRST_BLOCKS
 from harness.analyse.summary import P95, compare_percentiles, summarise_cell
 from harness.analyse.tables import summary_rows
 from harness.analyse.tuning import fits, next_launches, tuned, tuned_keys

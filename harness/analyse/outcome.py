@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from harness.analyse.capacity import result_of
 from harness.analyse.certificate import certificate_of
-from harness.analyse.gate import wanted_figures
+from harness.analyse.judges import wanted_figures
 from harness.analyse.launch_figures import launch_figures
 from harness.analyse.measured import MEASURED_COLUMNS, OWNER_COLUMNS, endpoint_owners
 from harness.analyse.sides import figures_of

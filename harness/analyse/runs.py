@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-from harness.analyse.gate import judge, wanted_figures
+from harness.analyse.gate import judge
+from harness.analyse.judges import wanted_figures
 from harness.analyse.launch_figures import LaunchFigures
 from harness.analyse.launches import measure_launches
 from harness.analyse.measured import ALL

@@ -23,6 +23,8 @@ from harness.domain.strategy import Outcome
 
 WORST_LOG = math.log(10)
 """A figure that failed counts as ten times the other side's: of infinity there is no mean."""
+Sides = Mapping[str, Mapping[int, Outcome]]
+"""arm -> block -> its launch that counts"""
 
 
 def figures_of(launch: LaunchFigures, wanted: Iterable[tuple[str, str]]) -> Figures:
@@ -76,8 +78,8 @@ class Contrast:
         return self.effect + half + self.raised_base if upper else self.effect - half - self.raised_head
 
 
-def sides_of(outcomes: Iterable[Outcome]) -> Mapping[str, Mapping[int, Outcome]]:
-    """arm -> block -> its launch that counts: the fresh one where a sitting was measured again."""
+def sides_of(outcomes: Iterable[Outcome]) -> Sides:
+    """The launches that count by arm and block: the fresh one where a sitting was measured again."""
     sides: dict[str, dict[int, Outcome]] = {BASE: {}, BASE_AGAIN: {}, HEAD: {}}
     for own in outcomes:
         if not own.broken and own.figures and own.launch.cell.arm in sides:
@@ -85,9 +87,7 @@ def sides_of(outcomes: Iterable[Outcome]) -> Mapping[str, Mapping[int, Outcome]]
     return sides
 
 
-def contrast(
-    sides: Mapping[str, Mapping[int, Outcome]], metric: Metric, endpoint: str, *, paired: bool
-) -> Contrast | None:
+def contrast(sides: Sides, metric: Metric, endpoint: str, *, paired: bool) -> Contrast | None:
     """Compare a metric of the two sides; None where a side has no figure."""
     log = not metric.may_be_nothing
     values = {
@@ -99,7 +99,7 @@ def contrast(
     return _paired(values, metric, log=log) if paired else _apart(values, metric, log=log)
 
 
-def noise_of(sides: Mapping[str, Mapping[int, Outcome]], metric: Metric) -> float | None:
+def noise_of(sides: Sides, metric: Metric) -> float | None:
     """sd of the log of one launch's figure, from base against base; None with fewer than two blocks of both."""
     pairs = [
         (figure(one, metric.name, ALL), figure(sides[BASE_AGAIN][block], metric.name, ALL))

@@ -9,7 +9,9 @@ from dataclasses import replace
 import pytest
 from jobs import CELLS, figures, lognormal, outcome, run_job
 
-from harness.analyse.gate import FIRST_BLOCKS, blocks_wanted, judge, judges_of
+from harness.analyse.gate import blocks_wanted, judge
+from harness.analyse.judges import judges_of
+from harness.analyse.statistical_rule import FIRST_BLOCKS
 from harness.domain.experiment import Gate, Rule
 from harness.domain.gate import BASE, BASE_AGAIN, HEAD, Figures, GateVerdict, Histogram, RuleVerdict
 from harness.domain.strategy import Outcome
