@@ -18,135 +18,23 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import random
 import sys
-import tempfile
-import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
-from pathlib import Path
+from dataclasses import replace
 from statistics import fmean, median
 from typing import Any
 
-from harness import analyse, plan, run, strategies
-from harness.analyse.launches import measure_launches
-from harness.analyse.runs import outcomes_of
-from harness.domain.cell import Cell
-from harness.domain.events import Note
-from harness.domain.experiment import Experiment, Gate, Rule
-from harness.domain.gate import BASE, BASE_AGAIN, HEAD, Figure, Figures, GateVerdict, RuleVerdict, Taken
+from benchmarks.gate_record import main
+from benchmarks.gate_recordings import COUNTS_RECORDED, GATE, KINDS, NOTHING, RECORDED, Job, Recording, read_recordings
+from harness import analyse
+from harness.domain.gate import BASE, BASE_AGAIN, HEAD, Figure, GateVerdict, RuleVerdict
 from harness.domain.load import launch_of
 from harness.domain.strategy import Outcome
-from harness.profiles import this_machine
-from harness.store import RunStore
-from harness.strategies import StrategyName
 
-RECORDED = Path(__file__).with_name("gate_jobs.jsonl")
-COUNTS_RECORDED = Path(__file__).with_name("gate_counts.jsonl")
-MOST = 7
-"""blocks of a stage of a recorded job, at most; it has two"""
-NOTHING = "none"
-KINDS = ("p95+5%", "p95+10%", "p95+20%", "cpu+5%", "cpu+10%", "cpu+20%", "statement")
-GATE = Gate(rule=(Rule(metric="cpu_ms_per_request"),))
-WATCHED = replace(GATE, rule=(*GATE.rule, *(Rule(metric=name) for name in ("p50_ms", "p99_ms"))))
-"""what is recorded of each launch, of which the gate judges a part"""
-FAILED_AT_MOST = 0.01
 PLAIN_THRESHOLD = 0.10
 DRAWN = 200
 """jobs drawn from each recorded one by swapping labels"""
-RATE_RPS = 120.0
-PILOT_BLOCKS = 2
-EXPERIMENT = """
-schema_version = 1
-name = "gate"
-[arms.base]
-[arms.head]
-[target]
-app = "benchmarks.slowed_app:create_app"
-gc_freeze = true # as a comparison does of itself
-[database]
-prepare = ["{{python}}", "-m", "target_app.prepare", "--rows", "10000"]
-[pool]
-pool_size = 8
-max_overflow = 0
-pool_prewarm = true
-[load]
-scenario = "mixed"
-rate_rps = {rate_rps}
-warmup_s = 1
-measure_s = 5
-[design]
-seed = {seed}
-"""
-
-
-LIVE = """
-[gate]
-stage_limit_s = 90
-[[gate.rule]]
-metric = "cpu_ms_per_request"
-"""
-COUNTS = """
-schema_version = 1
-name = "counts"
-[target]
-app = "benchmarks.varying_app:make_app"
-dir = "{dir}"
-[load]
-scenario = "{dir}/benchmarks/varying_locustfile.py"
-rate_rps = 80
-warmup_s = 0.5
-measure_s = 3
-[design]
-launches = 1
-seed = {seed}
-"""
-LIVE_S = 2.5
-"""of load that a launch of a live gate is measured for: such a gate takes a minute and a half"""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recording:
-    """What was measured at one sitting of this benchmark: a base, twice, and heads with a known change each."""
-
-    recorded_utc: str
-    machine: Mapping[str, Any]
-    load_average: float
-    """of the minute before it began: what others did on the machine"""
-    seconds: float
-    rate_rps: float
-    measure_s: float
-    live: bool
-    """whether a gate decided how many blocks there are"""
-    most: int
-    """blocks that a stage had time for"""
-    injected: Mapping[str, Mapping[str, str]]
-    """kind -> what its head overrides"""
-    outcomes: tuple[Outcome, ...]
-    """of arms base, base' and the kinds"""
-
-    def job(self, kind: str) -> Job:
-        """Return the launches of the base and of one head, as one gate measures them."""
-        arms = {BASE: BASE, BASE_AGAIN: BASE_AGAIN, kind: HEAD}
-        return Job(
-            kind=kind,
-            recording=self,
-            outcomes=tuple(
-                replace(own, launch=launch_of(replace(own.launch.cell, arm=arms[arm]), own.launch.block))
-                for own in self.outcomes
-                if (arm := own.launch.cell.arm) in arms
-            ),
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
-    """One gate's launches."""
-
-    kind: str
-    recording: Recording
-    outcomes: tuple[Outcome, ...]
 
 
 def measure() -> Mapping[str, Any]:
@@ -391,168 +279,6 @@ def _job_minutes(verdicts: Verdicts, kind: str) -> float:
         for blocks in (max(own.launch.block for own in job.recording.outcomes),)
     ]
     return median(minutes) if minutes else math.nan
-
-
-def record(results: Path) -> Recording:
-    """Measure the base twice and a head for each kind; the runs that it takes are kept in `results`."""
-    experiment = _experiment()
-    alike: dict[str, Mapping[str, Any]] = {BASE: {}, BASE_AGAIN: {}}
-    pilots = _run(
-        replace(experiment, arms=alike, design=replace(experiment.design, launches=PILOT_BLOCKS)), results, "fixed"
-    )
-    injected: dict[str, Mapping[str, str]] = {NOTHING: {}} | {kind: _change(kind, pilots) for kind in KINDS}
-    experiment = replace(experiment, arms=alike | injected)
-    return _recorded(replace(experiment, design=replace(experiment.design, launches=2 * MOST)), injected, results)
-
-
-def record_live(results: Path) -> Recording:
-    """Run a gate whose sides are alike, as a user would."""
-    experiment = _experiment(LIVE)
-    sides = strategies.comparison(replace(experiment, load=replace(experiment.load, measure_s=LIVE_S)))
-    found = _recorded(sides, {NOTHING: {}}, results)
-    heads = tuple(
-        replace(own, launch=replace(own.launch, cell=replace(own.launch.cell, arm=NOTHING)))
-        if own.launch.cell.arm == HEAD
-        else own
-        for own in found.outcomes
-    )
-    return replace(found, live=True, most=sides.design.launches, outcomes=heads)
-
-
-def record_counts(results: Path) -> Recording:
-    """Measure one block of a service whose counts vary: the base twice, the same again, and one statement more."""
-    root = Path(__file__).parents[1]
-    experiment = plan.parse_experiment(COUNTS.format(dir=root, seed=_seed()), source="counts")
-    injected: dict[str, Mapping[str, str]] = {NOTHING: {}, "statement": {"target.env.MORE": "1"}}
-    alike: dict[str, Mapping[str, Any]] = {BASE: {}, BASE_AGAIN: {}}
-    found = _recorded(replace(experiment, arms=alike | injected), injected, results)
-    return replace(found, most=1, rate_rps=experiment.load.rate_rps or 0.0)
-
-
-def _recorded(experiment: Experiment, injected: Mapping[str, Mapping[str, Any]], results: Path) -> Recording:
-    recorded_utc, began_s = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), time.monotonic()
-    load_average = os.getloadavg()[0]
-    outcomes = tuple(_run(experiment, results, "two_stage" if HEAD in experiment.arms else "fixed"))
-    return Recording(
-        recorded_utc=recorded_utc,
-        machine=this_machine(),
-        load_average=round(load_average, 1),
-        seconds=round(time.monotonic() - began_s, 1),
-        rate_rps=RATE_RPS,
-        measure_s=experiment.load.measure_s,
-        live=False,
-        most=MOST,
-        injected=injected,
-        outcomes=outcomes,
-    )
-
-
-def _experiment(more: str = "") -> Experiment:
-    return plan.parse_experiment(EXPERIMENT.format(rate_rps=RATE_RPS, seed=_seed()) + more, source="gate")
-
-
-def _seed() -> int:
-    return random.SystemRandom().randrange(1 << 30)
-
-
-def _change(kind: str, pilots: Sequence[Outcome]) -> Mapping[str, str]:
-    """What the head overrides: a delay or a computation that is the wanted share of what pilots find."""
-    if kind == "statement":
-        return {"target.env.REFRESH_AFTER_WRITE": "true"}
-    metric, share = ("p95_ms", "DELAY_MS") if kind.startswith("p95") else ("cpu_ms_per_request", "BURN_MS")
-    found = fmean(own.figures[metric]["*"].value for own in pilots)
-    return {f"target.env.{share}": f"{found * float(kind.partition('+')[2].rstrip('%')) / 100:.3f}"}
-
-
-def _run(experiment: Experiment, results: Path, strategy: StrategyName) -> list[Outcome]:
-    store = RunStore.create(results, "gate")
-    run.run_experiment(
-        experiment,
-        store,
-        emit=lambda event: print(event.text, file=sys.stderr) if isinstance(event, Note) else None,
-        strategy=strategy,
-    )
-    outcomes = outcomes_of(measure_launches(store.read()).counted, WATCHED)
-    if max(own.figures["error_rate"]["*"].value for own in outcomes) > FAILED_AT_MOST:
-        raise RuntimeError("A side fails: what is recorded would say nothing of latency.")
-    return outcomes
-
-
-def read_recordings(path: Path) -> Iterator[Recording]:
-    """The recordings in a file, one a line."""
-    for line in path.read_text().splitlines() if path.is_file() else ():
-        raw = json.loads(line)
-        cells = cells_of(tuple(raw["injected"]))
-        launches = tuple(
-            Outcome(launch=launch_of(cells[own["arm"]], own["block"]), sitting=own["block"], figures=_figures(own))
-            for own in raw.pop("launches")
-        )
-        yield Recording(outcomes=launches, **raw)
-
-
-def cells_of(kinds: Sequence[str]) -> Mapping[str, Cell]:
-    """The arms of a recording of these kinds -> their cells."""
-    arms: dict[str, Mapping[str, Any]] = {BASE: {}, BASE_AGAIN: {}, **{kind: {} for kind in kinds}}
-    return {cell.arm: cell for cell in plan.expand(replace(_experiment(), arms=arms))}
-
-
-def _figures(launch: Mapping[str, Any]) -> Figures:
-    return {
-        metric: {
-            endpoint: Figure(value=value, raised=raised, leg=leg, taken=_taken(*counted))
-            for endpoint, (value, raised, leg, *counted) in by_endpoint.items()
-        }
-        for metric, by_endpoint in launch["figures"].items()
-    }
-
-
-def _taken(*counted: Sequence[Sequence[float]]) -> Taken | None:
-    """How many requests took how many; of what was recorded before that was kept, and of times, None."""
-    used, fresh = (tuple((value, int(requests)) for value, requests in own) for own in counted or ((), ()))
-    return Taken(used=used, fresh=fresh) if counted else None
-
-
-def as_line(recording: Recording) -> str:
-    """A recording as one line of the file."""
-    launches = [
-        {
-            "arm": own.launch.cell.arm,
-            "block": own.launch.block,
-            "figures": {
-                metric: {
-                    endpoint: [
-                        *(round(part, 5) for part in (figure.value, figure.raised, figure.leg)),
-                        *([] if figure.taken is None else [figure.taken.used, figure.taken.fresh]),
-                    ]
-                    for endpoint, figure in by_endpoint.items()
-                }
-                for metric, by_endpoint in own.figures.items()
-            },
-        }
-        for own in recording.outcomes
-    ]
-    kept = {field.name: getattr(recording, field.name) for field in fields(recording) if field.name != "outcomes"}
-    return json.dumps({**kept, "launches": launches})
-
-
-def main(arguments: Sequence[str]) -> None:
-    """`python -m benchmarks.gate record`, `live N` or `counts N`: measure, and add it to what is recorded."""
-    file_path = RECORDED
-    match list(arguments):
-        case ["record"]:
-            measures = [record]
-        case ["live", count] if count.isdigit():
-            measures = [record_live] * int(count)
-        case ["counts", count] if count.isdigit():
-            measures, file_path = [record_counts] * int(count), COUNTS_RECORDED
-        case _:
-            raise SystemExit("python -m benchmarks.gate record, live N or counts N")
-    for own in measures:
-        with tempfile.TemporaryDirectory(prefix="poolbench-gate-") as folder:
-            recording = own(Path(folder))
-        with file_path.open("a") as file:
-            file.write(as_line(recording) + "\n")
-        print(f"{len(recording.outcomes)} launches in {recording.seconds:.0f} s", flush=True)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 
 from benchmarks import gate
-from benchmarks.gate import MOST, NOTHING, Job, Recording, as_line, read_recordings, replay, swaps, upper_bound
+from benchmarks.gate import replay, swaps, upper_bound
+from benchmarks.gate_record import MOST
+from benchmarks.gate_recordings import NOTHING, Job, Recording, as_line, cells_of, read_recordings
 from harness.domain.gate import BASE, BASE_AGAIN, HEAD, Figure, Taken
 from harness.domain.load import launch_of
 from harness.domain.strategy import Outcome
@@ -25,7 +27,7 @@ def recording(
 ) -> Recording:
     """Launches that scatter by 4 %; `shared` is what a head's launches have in common in this recording alone."""
     random = np.random.default_rng(seed)
-    cells = gate.cells_of(tuple(effects))
+    cells = cells_of(tuple(effects))
     luck = {arm: random.normal(0, shared) if arm in effects else 0.0 for arm in cells}
     outcomes = []
     for block in range(1, 2 * MOST + 1):
