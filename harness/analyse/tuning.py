@@ -85,6 +85,15 @@ class Climbed:
     """in these blocks"""
     answer: Answer | None
 
+    @property
+    def reference(self) -> int | None:
+        """The size that all are held against."""
+        return None if self.answer is None else self.answer.best
+
+    def looks(self, place: int) -> list[tuple[int, Seen]]:
+        """Return the blocks that had a launch of a size, with what was seen in them."""
+        return [own for own in zip(self.blocks, self.seen, strict=True) if place in own[1].carried]
+
 
 def next_launches(
     experiment: Experiment, cells: Sequence[Cell], profile: MachineProfile | None, done: Sequence[Outcome]
@@ -227,25 +236,11 @@ def tuned(run: Run) -> Tuning:
 
 
 def _figures(climbed: Climbed, by_launch: Mapping[tuple[str, int], LaunchFigures], run: Run) -> TunedLadder:
-    ladder, answer = climbed.ladder, climbed.answer
-    looks = list(zip(climbed.blocks, climbed.seen, strict=True))
-    fresh = [(block, look) for block, look in looks if look.phase == "race"]
+    ladder, answer, reference = climbed.ladder, climbed.answer, climbed.reference
     noise_sd = _race_of(run.info.experiment, ladder, run.info.profile).noise_sd
-    standings = [standing_of([look for _, look in own], noise_sd) for own in (fresh, looks) if own]
-    reference = None if answer is None else answer.best
-    sizes = [
-        _size(
-            ladder,
-            place,
-            [by_launch[cell.id, block] for block, look in looks if place in look.carried],
-            climbed.seen,
-            sum(place in look.carried for _, look in fresh),
-            next((own for own in standings if place in own.effect and reference in own.effect), None),
-            reference,
-            _why_not(climbed, place),
-        )
-        for place, cell in enumerate(ladder.cells)
-    ]
+    fresh = [look for look in climbed.seen if look.phase == "race"]
+    standings = [standing_of(looks, noise_sd) for looks in (fresh, climbed.seen) if looks]
+    sizes = [_size(climbed, place, by_launch, standings) for place in range(len(ladder.cells))]
     over = [SizeFigures(cell=cell, value=_value(cell, ladder.key), why_not="budget") for cell in ladder.over_budget]
     return TunedLadder(
         key=ladder.key,
@@ -257,29 +252,28 @@ def _figures(climbed: Climbed, by_launch: Mapping[tuple[str, int], LaunchFigures
     )
 
 
-def _size(  # noqa: PLR0917 -- one call, right above
-    ladder: Ladder,
+def _size(
+    climbed: Climbed,
     place: int,
-    launches: Sequence[LaunchFigures],
-    seen: Sequence[Seen],
-    fresh: int,
-    standing: Standing | None,
-    reference: int | None,
-    why_not: WhyNotSize,
+    by_launch: Mapping[tuple[str, int], LaunchFigures],
+    standings: Sequence[Standing],
 ) -> SizeFigures:
-    cell = ladder.cells[place]
-    logs = [look.carried[place].log_ms for look in seen if place in look.carried]
-    against = (place, reference) if standing is not None and reference is not None else None
+    """What the launches of a size came to, and how it stands to the reference in the first standing that has both."""
+    cell, reference, looks = climbed.ladder.cells[place], climbed.reference, climbed.looks(place)
+    launches = [by_launch[cell.id, block] for block, _ in looks]
+    logs = [look.carried[place].log_ms for _, look in looks]
+    standing = next((own for own in standings if place in own.effect and reference in own.effect), None)
     slowdown, low, high = math.nan, None, None
-    if standing is not None and against is not None and math.isfinite(standing.slower(*against)):
-        slowdown = math.expm1(standing.slower(*against))
+    if standing is not None and reference is not None and math.isfinite(slower := standing.slower(place, reference)):
+        slowdown = math.expm1(slower)
         if place != reference:
-            low, high = (math.expm1(bound(*against, CHECK_LEVEL)) for bound in (standing.at_least, standing.at_most))
+            bounds = (standing.at_least, standing.at_most)
+            low, high = (math.expm1(bound(place, reference, CHECK_LEVEL)) for bound in bounds)
     return SizeFigures(
         cell=cell,
-        value=_value(cell, ladder.key),
+        value=_value(cell, climbed.ladder.key),
         launches=len(launches),
-        fresh=fresh,
+        fresh=sum(look.phase == "race" for _, look in looks),
         p95_ms=math.exp(_mean_log(logs)),
         failed=sum(map(math.isinf, logs)),
         slowdown=slowdown,
@@ -288,7 +282,7 @@ def _size(  # noqa: PLR0917 -- one call, right above
         carried_rps=fmean(own.all.carried / own.seconds for own in launches) if launches else math.nan,
         connections_peak=max((own.connections.peak for own in launches), default=0),
         connections_mean=fmean(own.pool_used_mean for own in launches) if launches else math.nan,
-        why_not=why_not,
+        why_not=_why_not(climbed, place),
     )
 
 
@@ -302,7 +296,7 @@ def _mean_log(logs: Sequence[float]) -> float:
 
 def _why_not(climbed: Climbed, place: int) -> WhyNotSize:
     """Why a size that fits the budget is not the answer; "" if it is."""
-    answer, tried = climbed.answer, [look.carried[place] for look in climbed.seen if place in look.carried]
+    answer, tried = climbed.answer, [look.carried[place] for _, look in climbed.looks(place)]
     if answer is not None and place == answer.place:
         return ""
     if tried and math.isinf(_mean_log([own.log_ms for own in tried])):
