@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
+from operator import itemgetter
 from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.text import Text
 
 from harness.domain.checked import Checked, Problem, SentRequest, SentTask
+from harness.present.fitting_table import Column, FittingTable
 from harness.present.numbers import UNKNOWN, count, number
 from harness.present.phrases import driver_pool_texts
-from harness.present.terminal import Column, FittingTable, bullet
+from harness.present.terminal import bullet
 
 NOTHING = SentRequest(endpoint="", outcome="ok", status=0, error="", latency_ms=None, pool_ms=None)
 _CAUSES: Mapping[int, str] = {
@@ -56,15 +58,15 @@ def check_dict(checks: Sequence[Checked]) -> Mapping[str, Any]:
     }
 
 
-def _request_table(checked: Checked) -> FittingTable:
+def _request_table(checked: Checked) -> FittingTable[tuple[str, ...]]:
     rows = [row for task in checked.tasks for row in _rows(task)]
     heads = ("task", "request", "status", "ms", "pool wait\nms", "statements", "checkouts")
     needs = (100, 90, 100, 80, 40, 60, 50)
-    columns = tuple(
-        Column(header=head, values=tuple(row[place] for row in rows), need=need, left=place < 2)
+    columns: tuple[Column[tuple[str, ...]], ...] = tuple(
+        Column(header=head, of=itemgetter(place), need=need, left=place < 2)
         for place, (head, need) in enumerate(zip(heads, needs, strict=True))
     )
-    return FittingTable(columns=columns, label=1)
+    return FittingTable(rows=rows, columns=columns, label=1)
 
 
 def _rows(task: SentTask) -> Iterator[tuple[str, ...]]:

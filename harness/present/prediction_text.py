@@ -11,9 +11,9 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from harness.domain.prediction import Curve, HoldPart, Point, Prediction, Slowed, WhyDeclined
+from harness.present.fitting_table import Column, FittingTable
 from harness.present.numbers import UNKNOWN, hold_text, number, percent
 from harness.present.phrases import percent_text
-from harness.present.terminal import Column, FittingTable
 
 PREDICT_SCHEMA_VERSION = 1
 WHY_DECLINED: Mapping[WhyDeclined, str] = {
@@ -150,18 +150,18 @@ def predict_page(curves: Sequence[Curve]) -> Iterator[RenderableType]:
         yield Text("")
 
 
-def _table(rows: Sequence[SizeRow]) -> FittingTable:
-    columns = (
-        Column(header="pool_size", values=tuple(row.size for row in rows), need=100),
-        Column(header="p95\nms", values=tuple(row.latency for row in rows), need=100),
-        Column(header="measured\np95, ms", values=tuple(row.measured for row in rows), need=90),
-        Column(header="wait\np95, ms", values=tuple(row.wait for row in rows), need=80),
-        Column(header="Erlang C\nwait, ms", values=tuple(row.erlang for row in rows), need=75),
-        Column(header="failed\n%", values=tuple(row.failed for row in rows), need=70),
-        Column(header="in use", values=tuple(row.used for row in rows), need=65),
-        Column(header="", values=tuple(row.note for row in rows), need=50, left=True),
+def _table(rows: Sequence[SizeRow]) -> FittingTable[SizeRow]:
+    columns: tuple[Column[SizeRow], ...] = (
+        Column(header="pool_size", of=lambda row: row.size, need=100),
+        Column(header="p95\nms", of=lambda row: row.latency, need=100),
+        Column(header="measured\np95, ms", of=lambda row: row.measured, need=90),
+        Column(header="wait\np95, ms", of=lambda row: row.wait, need=80),
+        Column(header="Erlang C\nwait, ms", of=lambda row: row.erlang, need=75),
+        Column(header="failed\n%", of=lambda row: row.failed, need=70),
+        Column(header="in use", of=lambda row: row.used, need=65),
+        Column(header="", of=lambda row: row.note, need=50, left=True),
     )
-    return FittingTable(columns=columns, label=7)
+    return FittingTable(rows=rows, columns=columns, label=7)
 
 
 def predict_dict(curves: Sequence[Curve]) -> Mapping[str, Any]:

@@ -1,18 +1,11 @@
-"""The terminal's tables: plain when there is no terminal, and never wider than it.
-
-A table that does not fit gives up whole columns, the least needed first, instead of wrapping its cells into mush.
-"""
+"""What the terminal shows: plain when there is no terminal, and never wider than it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from itertools import groupby
-from typing import Any
 
-from rich import box
-from rich.cells import cell_len
-from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -29,7 +22,8 @@ from harness.present.binding_text import binding_lines
 from harness.present.capacity_plan import plan_text
 from harness.present.capacity_text import StepRow, capacity_text, left_out_text, step_rows
 from harness.present.findings import findings
-from harness.present.gate_text import RuleRow, gate_text, part_rows, rule_rows
+from harness.present.fitting_table import Column, FittingTable
+from harness.present.gate_text import PartRow, RuleRow, gate_text, part_rows, rule_rows
 from harness.present.holders import terminal_texts
 from harness.present.notes import notes
 from harness.present.numbers import INFINITE, UNKNOWN, duration, interval, number, percent, promise_word
@@ -45,76 +39,6 @@ from harness.present.view import (
     rank_text,
     ties_text,
 )
-
-_GAP = 2
-"""Between two columns: one of padding, one that the box draws."""
-_LABEL_MIN = 24
-"""Room a cell's label keeps before other columns do; a third of a narrow terminal."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Column:
-    """A column of a table that may have to do without it: the higher `need`, the longer it stays."""
-
-    header: str
-    values: tuple[str, ...]
-    need: int
-    left: bool = False
-
-    @property
-    def width(self) -> int:
-        """Cells the widest line takes."""
-        return max(cell_len(line) for text in (self.header, *self.values) for line in text.split("\n"))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FittingTable:
-    """A table that shows the columns there is room for. The column `label` may also wrap."""
-
-    columns: tuple[Column, ...]
-    label: int
-    """which column may wrap"""
-    styles: Mapping[int, str] = field(default_factory=dict)
-    """of rows, by number"""
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        shown = fitting(self.columns, options.max_width, label=self.label)
-        table = Table(
-            box=box.SIMPLE_HEAD, padding=(0, _GAP - 1, 0, 0), pad_edge=False, show_edge=False, header_style="bold"
-        )
-        label_room = options.max_width - sum(c.width + _GAP for c in shown if c is not self.columns[self.label])
-        for column in shown:
-            may_wrap = column is self.columns[self.label]
-            table.add_column(
-                Text(column.header),
-                justify="left" if column.left else "right",
-                no_wrap=not may_wrap,
-                max_width=max(_label_room(options.max_width), label_room) if may_wrap else None,
-                overflow="fold" if may_wrap else "ellipsis",
-                vertical="top",
-            )
-        for row in range(len(self.columns[0].values)):
-            cells = [Text(column.values[row]) for column in shown]
-            table.add_row(*cells, style=self.styles.get(row))
-        yield table
-
-
-def fitting(columns: Sequence[Column], width: int, *, label: int) -> list[Column]:
-    """The columns that fit into `width`, in their order, once the least needed are gone."""
-    shown = list(columns)
-    wrapped = columns[label]
-    while len(shown) > 1 and _table_width(shown, wrapped, width) > width:
-        shown.remove(min((column for column in shown if column is not wrapped), key=lambda column: column.need))
-    return shown
-
-
-def _table_width(columns: Sequence[Column], wrapped: Column, width: int) -> int:
-    fixed = sum(column.width + _GAP for column in columns if column is not wrapped)
-    return fixed + min(wrapped.width, _label_room(width))
-
-
-def _label_room(width: int) -> int:
-    return min(_LABEL_MIN, width // 3)
 
 
 def print_report(report: Report, console: Console, paths: Mapping[str, str]) -> None:
@@ -135,9 +59,7 @@ def print_report(report: Report, console: Console, paths: Mapping[str, str]) -> 
         console.print(bullet("connections", text))
     for note in notes(report):
         console.print(bullet("note", note))
-    console.print()
-    for name, path in paths.items():
-        console.print(Text(f"{name}: {path}"), soft_wrap=True)
+    _print_files(paths, console)
 
 
 def print_capacity(
@@ -155,32 +77,12 @@ def print_capacity(
     for cell in cells:
         style = "bold" if plan is None else ""
         console.print(Text(capacity_text(cell, experiment), style=style))
-    rows = step_rows(cells)
-
-    def values(of: Callable[[StepRow], str]) -> tuple[str, ...]:
-        return tuple(of(row) for row in rows)
-
-    if rows:
+    if rows := step_rows(cells):
         console.print()
-        columns = (
-            Column(header="cell", values=values(lambda row: row.cell), need=90, left=True),
-            Column(header="for", values=values(lambda row: row.kind), need=85, left=True),
-            Column(header="offered\n/s", values=values(lambda row: row.rate), need=100),
-            Column(header="SLO", values=values(lambda row: row.result), need=100, left=True),
-            Column(header="p95\nms", values=values(lambda row: row.p95), need=95),
-            Column(header="failed\n%", values=values(lambda row: row.failed), need=80),
-            Column(header="answered\nwell, /s", values=values(lambda row: row.carried), need=60),
-            Column(header="connections\npeak", values=values(lambda row: row.connections), need=50),
-            Column(header="pool\nused, %", values=values(lambda row: row.pool), need=55),
-            Column(header="CPU of\na core, %", values=values(lambda row: row.cpu), need=70),
-            Column(header="not kept", values=values(lambda row: row.why), need=65, left=True),
-        )
-        console.print(FittingTable(columns=columns, label=0))
+        console.print(step_table(rows))
     if left_out := left_out_text(cells):
         console.print(bullet("left out", left_out))
-    console.print()
-    for name, path in paths.items():
-        console.print(Text(f"{name}: {path}"), soft_wrap=True)
+    _print_files(paths, console)
 
 
 def print_tune(info: RunInfo, tuning: Tuning, console: Console, paths: Mapping[str, str]) -> None:
@@ -192,25 +94,12 @@ def print_tune(info: RunInfo, tuning: Tuning, console: Console, paths: Mapping[s
     console.print()
     for line in tune_lines(tuning):
         console.print(Text(line))
-    rows = tuned_rows(tuning)
-
-    def values(of: Callable[[SizeRow], str]) -> tuple[str, ...]:
-        return tuple(of(row) for row in rows)
-
     console.print()
-    columns = (
-        Column(header="key", values=values(lambda row: row.key), need=60, left=True),
-        Column(header="value", values=values(lambda row: row.value), need=100),
-        Column(header="launches", values=values(lambda row: row.launches), need=70),
-        Column(header="of these\nfresh", values=values(lambda row: row.fresh), need=65),
-        Column(header="p95\nms", values=values(lambda row: row.p95), need=95),
-        Column(header="slower\nby, %", values=values(lambda row: row.slower), need=90),
-        Column(header="answered\nwell, /s", values=values(lambda row: row.carried), need=50),
-        Column(header="connections\npeak", values=values(lambda row: row.peak), need=80),
-        Column(header="in use\nmean", values=values(lambda row: row.used), need=75),
-        Column(header="", values=values(lambda row: row.why), need=98, left=True),
-    )
-    console.print(FittingTable(columns=columns, label=0))
+    console.print(size_table(tuned_rows(tuning)))
+    _print_files(paths, console)
+
+
+def _print_files(paths: Mapping[str, str], console: Console) -> None:
     console.print()
     for name, path in paths.items():
         console.print(Text(f"{name}: {path}"), soft_wrap=True)
@@ -234,84 +123,109 @@ def _print_sides(verdict: GateVerdict, console: Console) -> None:
 def ranked_table(cells: Sequence[CellSummary], chosen: str | None = None) -> RenderableType:
     """Every cell, best first; the `chosen` one bold, invalid ones dimmed."""
 
-    def values(of: Callable[[CellSummary], str]) -> tuple[str, ...]:
-        return tuple(of(cell) for cell in cells)
-
     promised = any(cell.slo is not None for cell in cells)
-    columns = (
-        Column(header="rank", values=values(rank_text), need=100),
-        Column(header="not apart\nfrom", values=values(lambda c: ties_text(c, cells)), need=88),
-        Column(header="cell", values=values(lambda c: c.cell.label), need=100, left=True),
-        Column(header="p50\nms", values=values(lambda c: number(c.all.p50_ms.value)), need=80),
-        Column(header="95 %\ninterval", values=values(lambda c: interval(c.all.p50_ms)), need=20),
-        Column(header="p95\nms", values=values(lambda c: number(c.all.p95_ms.value)), need=95),
-        Column(header="95 %\ninterval", values=values(lambda c: interval(c.all.p95_ms)), need=90),
-        Column(header="p99\nms", values=values(lambda c: number(c.all.p99_ms.value)), need=70),
-        Column(header="failed\n%", values=values(lambda c: percent(c.all.error_rate)), need=85),
+    columns: tuple[Column[CellSummary], ...] = (
+        Column(header="rank", of=rank_text, need=100),
+        Column(header="not apart\nfrom", of=lambda c: ties_text(c, cells), need=88),
+        Column(header="cell", of=lambda c: c.cell.label, need=100, left=True),
+        Column(header="p50\nms", of=lambda c: number(c.all.p50_ms.value), need=80),
+        Column(header="95 %\ninterval", of=lambda c: interval(c.all.p50_ms), need=20),
+        Column(header="p95\nms", of=lambda c: number(c.all.p95_ms.value), need=95),
+        Column(header="95 %\ninterval", of=lambda c: interval(c.all.p95_ms), need=90),
+        Column(header="p99\nms", of=lambda c: number(c.all.p99_ms.value), need=70),
+        Column(header="failed\n%", of=lambda c: percent(c.all.error_rate), need=85),
         Column(
             header="answered\nwell, /s",
-            values=values(lambda c: number(c.all.carried_rps)),
+            of=lambda c: number(c.all.carried_rps),
             need=84 if any(cell.saturated for cell in cells) else 72,  # what such cells are ranked by
         ),
-        Column(header="pool wait\np95, ms", values=values(lambda c: number(c.all.pool_ms_p95)), need=60),
-        Column(header="connections\npeak", values=values(peak_text), need=50),
-        Column(header="SLO\nmet", values=values(lambda c: promise_word(c.slo)), need=86 if promised else 10),
+        Column(header="pool wait\np95, ms", of=lambda c: number(c.all.pool_ms_p95), need=60),
+        Column(header="connections\npeak", of=peak_text, need=50),
+        Column(header="SLO\nmet", of=lambda c: promise_word(c.slo), need=86 if promised else 10),
     )
     styles = {row: "dim" for row, cell in enumerate(cells) if not cell.valid}
     styles |= {row: "bold" for row, cell in enumerate(cells) if cell.cell.id == chosen}
-    return FittingTable(columns=columns, label=2, styles=styles)
+    return FittingTable(rows=cells, columns=columns, label=2, styles=styles)
 
 
 def rule_table(verdict: GateVerdict) -> RenderableType:
     """What each rule of a comparison comes to."""
     rows = rule_rows(verdict)
 
-    def values(of: Callable[[RuleRow], str]) -> tuple[str, ...]:
-        return tuple(of(row) for row in rows)
-
-    columns = (
-        Column(header="verdict", values=values(lambda row: row.verdict), need=100, left=True),
-        Column(header="metric", values=values(lambda row: row.metric), need=100, left=True),
-        Column(header="endpoint", values=values(lambda row: row.endpoint), need=95, left=True),
-        Column(header="base", values=values(lambda row: row.base), need=80),
-        Column(header="head", values=values(lambda row: row.head), need=85),
-        Column(header="change", values=values(lambda row: row.change), need=90),
-        Column(header="95 %\ninterval", values=values(lambda row: row.interval), need=75),
-        Column(header="would\nbe seen", values=values(lambda row: row.smallest), need=50),
-        Column(header="", values=values(lambda row: row.note), need=40, left=True),
+    columns: tuple[Column[RuleRow], ...] = (
+        Column(header="verdict", of=lambda row: row.verdict, need=100, left=True),
+        Column(header="metric", of=lambda row: row.metric, need=100, left=True),
+        Column(header="endpoint", of=lambda row: row.endpoint, need=95, left=True),
+        Column(header="base", of=lambda row: row.base, need=80),
+        Column(header="head", of=lambda row: row.head, need=85),
+        Column(header="change", of=lambda row: row.change, need=90),
+        Column(header="95 %\ninterval", of=lambda row: row.interval, need=75),
+        Column(header="would\nbe seen", of=lambda row: row.smallest, need=50),
+        Column(header="", of=lambda row: row.note, need=40, left=True),
     )
     styles = {place: "bold red" for place, row in enumerate(rows) if row.regressed}
-    return FittingTable(columns=columns, label=2, styles=styles)
+    return FittingTable(rows=rows, columns=columns, label=2, styles=styles)
 
 
 def part_table(verdict: GateVerdict) -> RenderableType:
     """Where the time of an average request went on both sides."""
-    rows = part_rows(verdict)
-    columns = (
-        Column(header="an average request, ms", values=tuple(row.name for row in rows), need=100, left=True),
-        Column(header="base", values=tuple(row.base for row in rows), need=90),
-        Column(header="head", values=tuple(row.head for row in rows), need=90),
-        Column(header="difference,\n95 % interval", values=tuple(row.difference for row in rows), need=80),
+    columns: tuple[Column[PartRow], ...] = (
+        Column(header="an average request, ms", of=lambda row: row.name, need=100, left=True),
+        Column(header="base", of=lambda row: row.base, need=90),
+        Column(header="head", of=lambda row: row.head, need=90),
+        Column(header="difference,\n95 % interval", of=lambda row: row.difference, need=80),
     )
-    return FittingTable(columns=columns, label=0)
+    return FittingTable(rows=part_rows(verdict), columns=columns, label=0)
 
 
 def promise_table(kept: Sequence[Kept]) -> RenderableType:
     """What is promised of everything and of single endpoints, cell by cell."""
 
-    def values(of: Callable[[Kept], str]) -> tuple[str, ...]:
-        return tuple(of(own) for own in kept)
-
-    columns = (
-        Column(header="cell", values=values(lambda own: own.label), need=95, left=True),
-        Column(header="promise of", values=values(lambda own: own.of), need=100, left=True),
-        Column(header="that", values=values(lambda own: own.promised), need=70, left=True),
-        Column(header="p95\nms", values=values(lambda own: number(own.p95_ms.value)), need=90),
-        Column(header="95 %\ninterval", values=values(lambda own: interval(own.p95_ms)), need=60),
-        Column(header="failed\n%", values=values(lambda own: percent(own.error_rate)), need=80),
-        Column(header="SLO\nmet", values=values(lambda own: promise_word(own.kept)), need=100),
+    columns: tuple[Column[Kept], ...] = (
+        Column(header="cell", of=lambda own: own.label, need=95, left=True),
+        Column(header="promise of", of=lambda own: own.of, need=100, left=True),
+        Column(header="that", of=lambda own: own.promised, need=70, left=True),
+        Column(header="p95\nms", of=lambda own: number(own.p95_ms.value), need=90),
+        Column(header="95 %\ninterval", of=lambda own: interval(own.p95_ms), need=60),
+        Column(header="failed\n%", of=lambda own: percent(own.error_rate), need=80),
+        Column(header="SLO\nmet", of=lambda own: promise_word(own.kept), need=100),
     )
-    return FittingTable(columns=columns, label=0)
+    return FittingTable(rows=kept, columns=columns, label=0)
+
+
+def step_table(rows: Sequence[StepRow]) -> RenderableType:
+    """Every launch of a search for a capacity."""
+    columns: tuple[Column[StepRow], ...] = (
+        Column(header="cell", of=lambda row: row.cell, need=90, left=True),
+        Column(header="for", of=lambda row: row.kind, need=85, left=True),
+        Column(header="offered\n/s", of=lambda row: row.rate, need=100),
+        Column(header="SLO", of=lambda row: row.result, need=100, left=True),
+        Column(header="p95\nms", of=lambda row: row.p95, need=95),
+        Column(header="failed\n%", of=lambda row: row.failed, need=80),
+        Column(header="answered\nwell, /s", of=lambda row: row.carried, need=60),
+        Column(header="connections\npeak", of=lambda row: row.connections, need=50),
+        Column(header="pool\nused, %", of=lambda row: row.pool, need=55),
+        Column(header="CPU of\na core, %", of=lambda row: row.cpu, need=70),
+        Column(header="not kept", of=lambda row: row.why, need=65, left=True),
+    )
+    return FittingTable(rows=rows, columns=columns, label=0)
+
+
+def size_table(rows: Sequence[SizeRow]) -> RenderableType:
+    """Every size that was looked at for the smallest."""
+    columns: tuple[Column[SizeRow], ...] = (
+        Column(header="key", of=lambda row: row.key, need=60, left=True),
+        Column(header="value", of=lambda row: row.value, need=100),
+        Column(header="launches", of=lambda row: row.launches, need=70),
+        Column(header="of these\nfresh", of=lambda row: row.fresh, need=65),
+        Column(header="p95\nms", of=lambda row: row.p95, need=95),
+        Column(header="slower\nby, %", of=lambda row: row.slower, need=90),
+        Column(header="answered\nwell, /s", of=lambda row: row.carried, need=50),
+        Column(header="connections\npeak", of=lambda row: row.peak, need=80),
+        Column(header="in use\nmean", of=lambda row: row.used, need=75),
+        Column(header="", of=lambda row: row.why, need=98, left=True),
+    )
+    return FittingTable(rows=rows, columns=columns, label=0)
 
 
 def plan_table(
@@ -331,36 +245,29 @@ def plan_table(
     return Group(*parts)
 
 
-def _cell_table(cells: Sequence[Cell]) -> FittingTable:
-    def values(of: Callable[[Cell], Any]) -> tuple[str, ...]:
-        return tuple(str(of(cell)) for cell in cells)
-
-    def asked(of: Callable[[Cell], Any]) -> tuple[str, ...]:
-        return values(lambda cell: of(cell) if cell.takes_settings else UNKNOWN)
-
-    columns = (
-        Column(header="id", values=values(lambda c: c.id), need=100, left=True),
-        Column(header="cell", values=values(lambda c: c.label), need=100, left=True),
-        Column(header="driver", values=values(driver_text), need=40, left=True),
-        Column(header="workers", values=asked(lambda c: c.target.workers), need=60),
-        Column(header="pool_size\n+ overflow", values=values(_pool_text), need=70),
-        Column(header="connections\nat most", values=values(lambda c: _ceiling_text([c])), need=90),
-        Column(header="scenario", values=values(lambda c: c.load.scenario), need=30, left=True),
+def _cell_table(cells: Sequence[Cell]) -> FittingTable[Cell]:
+    columns: tuple[Column[Cell], ...] = (
+        Column(header="id", of=lambda c: c.id, need=100, left=True),
+        Column(header="cell", of=lambda c: c.label, need=100, left=True),
+        Column(header="driver", of=driver_text, need=40, left=True),
+        Column(header="workers", of=lambda c: str(c.target.workers) if c.takes_settings else UNKNOWN, need=60),
+        Column(header="pool_size\n+ overflow", of=_pool_text, need=70),
+        Column(header="connections\nat most", of=lambda c: _ceiling_text([c]), need=90),
+        Column(header="scenario", of=lambda c: c.load.scenario, need=30, left=True),
     )
-    return FittingTable(columns=columns, label=1)
+    return FittingTable(rows=cells, columns=columns, label=1)
 
 
-def _order_table(sittings: Sequence[Sitting]) -> FittingTable:
+def _order_table(sittings: Sequence[Sitting]) -> FittingTable[list[Sitting]]:
     """A row a block: its sittings are launched in this order, launches of one sitting together."""
-    blocks = [list(group) for _, group in groupby(sittings, key=_block)]
-    columns = (
-        Column(header="step", values=tuple(_step_text(block) for block in blocks), need=100, left=True),
-        Column(header="hot\ntogether", values=tuple(str(max(len(s.launches) for s in b)) for b in blocks), need=60),
-        Column(header="connections\nat most", values=tuple(_most_connections(block) for block in blocks), need=70),
-        Column(header="load", values=tuple(duration(sum(s.duration_s for s in b)) for b in blocks), need=80),
-        Column(header="launched in this order", values=tuple(_order_text(b) for b in blocks), need=90, left=True),
+    columns: tuple[Column[list[Sitting]], ...] = (
+        Column(header="step", of=_step_text, need=100, left=True),
+        Column(header="hot\ntogether", of=lambda block: str(max(len(own.launches) for own in block)), need=60),
+        Column(header="connections\nat most", of=_most_connections, need=70),
+        Column(header="load", of=lambda block: duration(sum(own.duration_s for own in block)), need=80),
+        Column(header="launched in this order", of=_order_text, need=90, left=True),
     )
-    return FittingTable(columns=columns, label=4)
+    return FittingTable(rows=[list(group) for _, group in groupby(sittings, key=_block)], columns=columns, label=4)
 
 
 def _block(sitting: Sitting) -> tuple[str, int]:

@@ -14,7 +14,8 @@ from harness.domain.experiment import Limits, Pool, ProbeUser, Slo, Target
 from harness.domain.load import Segment, Sitting, Turn, launch_of
 from harness.domain.verdict import Report
 from harness.present import plan_table, print_report
-from harness.present.terminal import Column, FittingTable, fitting, ranked_table
+from harness.present.fitting_table import Column, FittingTable
+from harness.present.terminal import ranked_table
 
 MakeReport = Callable[..., Report]
 PATH = "/somewhere/deep/results/20261122T144155Z-quickstart-4f1a/report.html"
@@ -145,12 +146,13 @@ def test_brackets_in_labels_are_text(make_report: MakeReport) -> None:
 )
 def test_fitting_gives_up_the_least_needed_first(width: int, kept: list[str]) -> None:
     columns = (
-        Column(header="a", values=("1",), need=3),
-        Column(header="label", values=("12345",), need=9),
-        Column(header="b", values=("1234",), need=1),
-        Column(header="c", values=("12345",), need=2),
+        Column(header="a", of=lambda _: "1", need=3),
+        Column(header="label", of=lambda _: "12345", need=9),
+        Column(header="b", of=lambda _: "1234", need=1),
+        Column(header="c", of=lambda _: "12345", need=2),
     )
-    assert [column.header for column in fitting(columns, width, label=1)] == kept
+    table = FittingTable(rows=[None], columns=columns, label=1)
+    assert [column.header for column in table.fitting(width)] == kept
 
 
 def build_sitting(cells: tuple[Cell, ...], block: int) -> Sitting:
