@@ -17,6 +17,7 @@ from harness.domain.experiment import Experiment
 from harness.errors import UsageError
 from harness.plan.parse import read_text, read_toml
 from harness.present.claims_page import Found
+from harness.store import RunStore
 
 FOLDER = "claims"
 BEHAVIOUR = "behaviour.toml"
@@ -142,14 +143,13 @@ def _asked_of(claim: Experiment, own: Experiment) -> Experiment:
     )
 
 
-def measure(experiment: Experiment, results: Path, emit: Emit) -> Recording:
+def measure(experiment: Experiment, store: RunStore, emit: Emit) -> Recording:
     """Measure a claim's experiment, and return what its answer rests on.
 
     Raises:
         PoolbenchError: as of `harness.run.run_experiment`.
     """
     begun_s = time.monotonic()
-    store = sequencing.create_store(experiment, results)
     with store.lock():
         sequencing.run_experiment(experiment, store, emit=emit)
         sequencing.publish(store, lambda _name, _error: None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,6 +17,8 @@ from harness.errors import Interrupted, MeasurementError, PoolbenchError
 
 if TYPE_CHECKING:
     from harness.domain.claims import Recording
+    from harness.domain.experiment import Experiment
+    from harness.store import RunStore
 
 
 def claims(  # noqa: PLR0917 -- typer calls it by keyword; one parameter an option
@@ -44,6 +47,7 @@ def claims(  # noqa: PLR0917 -- typer calls it by keyword; one parameter an opti
     """
     from harness import claims as claiming
     from harness import plan, present
+    from harness import run as sequencing
     from harness.handlers import telling
 
     chosen = claiming.chosen(wanted or (), () if on else overrides or ())
@@ -57,11 +61,13 @@ def claims(  # noqa: PLR0917 -- typer calls it by keyword; one parameter an opti
             told.append(present.claim_dict(experiment.claim))
             _say([present.claim_text(experiment.claim)], as_json=as_json)
             continue
+        store = None
         try:
             with errors_named(), telling(quiet=quiet or as_json, events=None) as emit:
-                recording = claiming.measure(experiment, results, emit)
-        except Interrupted:
-            raise
+                store = sequencing.create_store(experiment, results)
+                recording = claiming.measure(experiment, store, emit)
+        except Interrupted as error:
+            raise _cut_short(error, experiment, store) from error
         except PoolbenchError as error:
             warn(f"claim {experiment.claim.number} was not measured: {error}")
             told.append({**present.claim_dict(experiment.claim), "answer": "inconclusive", "why": str(error)})
@@ -75,6 +81,19 @@ def claims(  # noqa: PLR0917 -- typer calls it by keyword; one parameter an opti
     if as_json:
         print_json({"schema_version": present.CLAIMS_SCHEMA_VERSION, "claims": told})
     raise typer.Exit(max(codes))
+
+
+def _cut_short(error: Interrupted, experiment: Experiment, store: RunStore | None) -> Interrupted:
+    """The error to end with, which says what becomes of the claim that was being measured."""
+    again = f"Claim {experiment.claim.number} has no answer yet: ask again for it, and for those after it"
+    if store is not None and store.measured():
+        return Interrupted(
+            error.cause,
+            next_step=f"{again}; what it had finished is kept: poolbench report {shlex.quote(str(store.path))}",
+        )
+    if store is not None:
+        store.discard()
+    return Interrupted(error.cause, next_step=f"{again}.")
 
 
 def _tell(recording: Recording, results: Path, told: list[Mapping[str, Any]], *, as_json: bool) -> int:

@@ -12,9 +12,16 @@ import pytest
 import harness.run
 from harness.cli import main
 from harness.domain.experiment import Experiment
-from harness.errors import InfrastructureError, UsageError, refused_by_the_system
+from harness.errors import InfrastructureError, Interrupted, UsageError, refused_by_the_system
 from harness.store import RunStore
 
+CLAIM = """
+[claim]
+number = 70
+statement = "it is quick"
+expect = "p95_ms(one) < 10"
+[arms.one]
+"""
 FILE = 'schema_version = 1\nname = "x"\n[load]\nrate_rps = 1\n'
 
 
@@ -77,6 +84,31 @@ def test_a_run_that_measured_nothing_is_not_the_latest(run_that, tmp_path: Path)
     (folder / "run.json").write_text("{}")
     with pytest.raises(UsageError, match="There is no run"):
         RunStore.latest(tmp_path / "results")
+
+
+@pytest.mark.parametrize("measured", [False, True])
+def test_a_claim_that_is_interrupted_says_what_to_ask_again_and_what_is_kept(
+    measured: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd
+) -> None:
+    def run_experiment(experiment: Experiment, store: RunStore, **_: object) -> None:
+        if measured:
+            (store.path / "trials" / "b1-c1").mkdir()
+        raise Interrupted("Interrupted; everything is stopped.")
+
+    (tmp_path / "x.toml").write_text(FILE + CLAIM)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("signal.signal", lambda *_: None)  # the test's own handlers stay
+    monkeypatch.setattr(harness.run, "run_experiment", run_experiment)
+    with pytest.raises(SystemExit) as exit_:
+        main(["claims", "x.toml", "--quiet"])
+    assert exit_.value.code == 130
+    left = list((tmp_path / "results").iterdir())
+    assert len(left) == measured
+    assert capfd.readouterr().err.strip() == (
+        "error: Interrupted; everything is stopped. "
+        "Claim 70 has no answer yet: ask again for it, and for those after it"
+        + (f"; what it had finished is kept: poolbench report {left[0]}" if measured else ".")
+    )
 
 
 def test_a_real_full_disk_is_named(tmp_path: Path) -> None:
