@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -28,10 +27,7 @@ def look_at(cells: Sequence[Cell]) -> tuple[ScenarioOutline, ...]:
     cannot be run, as the generator would.
     """
     loads = list({repr(_chosen(cell.load)): cell.load for cell in cells}.values())
-    with tempfile.TemporaryDirectory(prefix="poolbench-outline-") as folder:
-        written = Path(folder) / "outlines.json"
-        _run([_wanted(load) for load in loads], written, names=", ".join(load.scenario for load in loads))
-        outlines = json.loads(written.read_text(encoding="utf-8"))
+    outlines = _run([_wanted(load) for load in loads], names=", ".join(load.scenario for load in loads))
     return tuple(_outline(load, raw) for load, raw in zip(loads, outlines, strict=True))
 
 
@@ -56,14 +52,13 @@ def _wanted(load: Load) -> dict[str, Any]:
     return {"launch": plain, "model": load.model, "users": load.users or 0}
 
 
-def _run(wanted: Sequence[Any], written: Path, *, names: str) -> None:
-    command = [sys.executable, "-m", "harness.generator.outline", str(written)]
+def _run(wanted: Sequence[Any], *, names: str) -> list[Any]:
+    """What the process says of each scenario. It answers through a pipe, which a kill leaves nowhere."""
     try:
         done = subprocess.run(
-            command,
+            [sys.executable, "-m", "harness.generator.outline"],
             input=json.dumps(wanted).encode(),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
+            capture_output=True,
             timeout=PATIENCE_S,
             check=False,
             env=drive.generator_environment(),
@@ -72,14 +67,17 @@ def _run(wanted: Sequence[Any], written: Path, *, names: str) -> None:
         raise UsageError(
             f"Loading {names} took longer than {PATIENCE_S:g} s.",
             next_step="Move what a scenario waits for at import into on_start or a listener of test_start.",
-            detail=_last_lines(late.stdout or b""),
+            detail=_last_lines(late.stderr or b""),
         ) from None
-    if not written.exists():
+    try:
+        outlines: list[Any] = json.loads(done.stdout.splitlines()[-1])
+    except (IndexError, ValueError):  # it did not come to its answer
         raise InfrastructureError(
             f"The process that loads {names} ended with exit code {done.returncode}.",
             next_step="Make `python -m locust -f FILE --list` work first.",
-            detail=_last_lines(done.stdout),
-        )
+            detail=_last_lines(done.stderr),
+        ) from None
+    return outlines
 
 
 def _last_lines(output: bytes) -> str:

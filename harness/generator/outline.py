@@ -1,9 +1,9 @@
-"""`python -m harness.generator.outline FILE`: load scenarios without sending anything, for `poolbench plan`.
+"""`python -m harness.generator.outline`: load scenarios without sending anything, for `poolbench plan`.
 
-Reads a JSON list of `{"launch": a launch as in loadplan.json, "model", "users"}` from standard input and writes, to
-FILE, what each comes to: `{"tasks": {name: share}, "users": {class: count}, "notes"}`, or `{"failure": as in
-failed.json}`.
-No listener but that of the scenario's arguments is told anything.
+Reads a JSON list of `{"launch": a launch as in loadplan.json, "model", "users"}` from standard input and writes, as the
+last line of standard output, what each comes to: `{"tasks": {name: share}, "users": {class: count}, "notes"}`, or
+`{"failure": as in failed.json}`. What scenarios print goes to standard error. No listener but that of the scenario's
+arguments is told anything.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import json
 import os
 import sys
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
 from harness.errors import PoolbenchError
@@ -21,13 +20,17 @@ from harness.generator.closed_users import divide
 from harness.generator.exchange import launch_of
 from harness.generator.monitor import live_no_longer_than
 from harness.generator.scenario import load_scenario
-from harness.signals import failure, publish
+from harness.signals import failure
 
 
 def main() -> None:
     live_no_longer_than(os.getppid())
+    answer = os.dup(sys.stdout.fileno())
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     wanted = json.load(sys.stdin)
-    publish(Path(sys.argv[1]), [_outline(number, **each) for number, each in enumerate(wanted)])
+    outlines = [_outline(number, **each) for number, each in enumerate(wanted)]
+    with os.fdopen(answer, "w", encoding="utf-8") as file:
+        json.dump(outlines, file)
     gc.freeze()  # the interpreter would look through all of it once more at the end
 
 

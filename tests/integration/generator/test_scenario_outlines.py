@@ -117,9 +117,19 @@ def test_what_cannot_run_is_refused_before_anything_starts(tmp_path: Path, name:
         looked_at(tmp_path, source, OPEN)
 
 
+def test_nothing_is_made_that_a_kill_could_leave_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    monkeypatch.setattr("tempfile.tempdir", None)  # read TMPDIR again
+    looks = f"import os\nopen({str(tmp_path / 'seen')!r}, 'w').write(str(os.listdir({str(temporary)!r})))\n"
+    looked_at(tmp_path, f"{looks}from locust import *\nclass U(HttpUser):\n    tasks = [print]\n", OPEN)
+    assert (tmp_path / "seen").read_text() == "[]"
+
+
 def test_an_import_that_does_not_end_or_ends_the_process_is_named(tmp_path: Path, monkeypatch) -> None:
     with pytest.raises(InfrastructureError, match=r"that loads .*shop\.py ended with exit code 3"):
-        looked_at(tmp_path, "import os\nos._exit(3)\n", OPEN)
+        looked_at(tmp_path, "import os\nprint('noise', flush=True)\nos._exit(3)\n", OPEN)
     monkeypatch.setattr(scenario, "PATIENCE_S", 1.0)
     with pytest.raises(UsageError, match=r"Loading .*shop\.py took longer than 1 s"):
         looked_at(tmp_path, "import time\ntime.sleep(600)\n", OPEN)
