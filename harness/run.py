@@ -23,7 +23,7 @@ from harness.errors import UsageError
 from harness.places import Place, PlaceFor, places
 from harness.profiles import load_profile
 from harness.sitting import run_sitting, trials
-from harness.steps import Known, is_stored, next_to_measure, take_steps
+from harness.steps import Told, is_stored, next_to_measure
 from harness.store import RUN_SCHEMA_VERSION, RunStore
 from harness.strategies import StrategyName, comparison, strategy_of
 
@@ -54,7 +54,7 @@ def run_experiment(experiment: Experiment, store: RunStore, *, emit: Emit, strat
         first.check_ceilings(experiment, cells)
         info = _info(experiment, store, first, strategy)
         store.write_info(info)
-        _measure_all(experiment, cells, place_for, store, emit, info)
+        _measure_all(experiment, cells, place_for, store, emit, info, [])
 
 
 def resume(store: RunStore, given: Experiment | None = None, *, emit: Emit) -> None:
@@ -63,8 +63,8 @@ def resume(store: RunStore, given: Experiment | None = None, *, emit: Emit) -> N
     Raises:
         UsageError: nothing is missing, or this is not what the run was started on.
     """
-    info = store.read_info()
-    if is_finished(store):
+    info, done = store.read_info(), list[Outcome]()
+    if _next_step(store, info, done) is None:
         raise UsageError(
             f"The run {store.run_id} is complete: nothing is left to resume.", next_step="Show it: poolbench report"
         )
@@ -75,14 +75,18 @@ def resume(store: RunStore, given: Experiment | None = None, *, emit: Emit) -> N
     emit(_started(store, cells))
     with places(store.run_id, emit, cells) as place_for:
         _refuse_another_machine(info, environment.fingerprint(place_for(cells[0]).server))
-        _measure_all(experiment, cells, place_for, store, emit, info)
+        _measure_all(experiment, cells, place_for, store, emit, info, done)
 
 
 def is_finished(store: RunStore) -> bool:
     """Whether nothing is left to measure."""
-    info = store.read_info()
+    return _next_step(store, store.read_info(), []) is None
+
+
+def _next_step(store: RunStore, info: RunInfo, done: list[Outcome]) -> Sitting | None:
+    """What a run lacks first, None where it lacks nothing; what it has is added to `done`."""
     strategy = strategy_of(info.strategy, info.experiment, info.cells, info.profile)
-    return next_to_measure(strategy, store, _known(info.strategy, info.experiment), []) is None
+    return next_to_measure(strategy, store, _told(info.strategy, info.experiment), done)
 
 
 def _info(experiment: Experiment, store: RunStore, place: Place, strategy: StrategyName) -> RunInfo:
@@ -161,13 +165,13 @@ def _measure_all(  # noqa: PLR0917 -- called by the two above, which open what i
     store: RunStore,
     emit: Emit,
     info: RunInfo,
+    done: list[Outcome],
 ) -> None:
-    """Take every step of the experiment's strategy that the run lacks, as its beginning knew the machine."""
+    """Take every step of the strategy that the run lacks, as its beginning knew the machine; `done` has the others."""
     strategy = strategy_of(info.strategy, experiment, cells, info.profile)
-    profile = load_profile()
+    told, profile = _told(info.strategy, experiment), load_profile()
     ceiling_rps = None if profile is None else profile.generator_ceiling_rps
-
-    def measure(sitting: Sitting, done: Sequence[Outcome]) -> None:
+    while (sitting := next_to_measure(strategy, store, told, done)) is not None:
         chosen = chosen_rate(experiment, cells, done)
         if chosen is not None and done[-1].launch.block == PILOT_BLOCK:
             emit(chosen)
@@ -182,12 +186,10 @@ def _measure_all(  # noqa: PLR0917 -- called by the two above, which open what i
             store.save_trial(kept.evidence, kept.logs)
         emit(SittingFinished(index=sitting.index, trials=tuple(launch.id for launch in sitting.launches)))
 
-    take_steps(strategy, store, _known(info.strategy, experiment), measure)
 
-
-def _known(strategy: StrategyName, experiment: Experiment) -> Known:
+def _told(strategy: StrategyName, experiment: Experiment) -> Told:
     gate = experiment.gate if strategy == "two_stage" else None
-    return Known(
+    return Told(
         slo=experiment.slo,
         gate=gate,
         searching=experiment.probe_user if strategy == "capacity" else None,

@@ -1,8 +1,7 @@
-"""A strategy's steps, taken one after the other, and passed over where the run has them already."""
+"""Which step of a strategy a run lacks next: those that it has already are passed over."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from harness import analyse
@@ -14,7 +13,7 @@ from harness.store import RunStore
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Known:
+class Told:
     """What the strategy is told of a launch beside whether its instrument worked."""
 
     slo: Slo
@@ -26,22 +25,7 @@ class Known:
     """where the smallest size is looked for: what says which is good enough"""
 
 
-def take_steps(
-    strategy: Strategy, store: RunStore, known: Known, measure: Callable[[Sitting, Sequence[Outcome]], None]
-) -> None:
-    """Measure what the strategy proposes until it proposes nothing more.
-
-    `measure` stores a trial of each launch of a sitting, and is told what was known before it.
-
-    Raises:
-        PoolbenchError: as `measure` and the strategy raise it, or as `next_to_measure`.
-    """
-    done: list[Outcome] = []
-    while (sitting := next_to_measure(strategy, store, known, done)) is not None:
-        measure(sitting, done)
-
-
-def next_to_measure(strategy: Strategy, store: RunStore, known: Known, done: list[Outcome]) -> Sitting | None:
+def next_to_measure(strategy: Strategy, store: RunStore, told: Told, done: list[Outcome]) -> Sitting | None:
     """The first step after `done` that the run lacks, None where it lacks none; those it has are added to `done`.
 
     Raises:
@@ -50,7 +34,7 @@ def next_to_measure(strategy: Strategy, store: RunStore, known: Known, done: lis
     while (sitting := strategy.next_step(done)) is not None:
         if not is_stored(store, sitting):
             return sitting
-        done += [_outcome(store, sitting, launch.id, known) for launch in sitting.launches]
+        done += [_outcome(store, sitting, launch.id, told) for launch in sitting.launches]
     return None
 
 
@@ -59,11 +43,11 @@ def is_stored(store: RunStore, sitting: Sitting) -> bool:
     return {launch.id for launch in sitting.launches} <= set(store.complete())
 
 
-def _outcome(store: RunStore, sitting: Sitting, launch_id: str, known: Known) -> Outcome:
+def _outcome(store: RunStore, sitting: Sitting, launch_id: str, told: Told) -> Outcome:
     stored = store.read_trial(launch_id)
     if stored.trial.segments != tuple(own for own in sitting.segments if own.launch_id == launch_id):
         raise UsageError(
             f"The trial {launch_id} of the run {store.run_id} was measured otherwise than its experiment says.",
             next_step="It is another version's, or was put there by hand; start a new run.",
         )
-    return analyse.outcome_of(stored, known.slo, known.gate, searching=known.searching, tuning=known.tuning)
+    return analyse.outcome_of(stored, told.slo, told.gate, searching=told.searching, tuning=told.tuning)

@@ -207,7 +207,7 @@ def measure_all(experiment: Experiment, tmp_path: Path, monkeypatch: pytest.Monk
         store.kept |= kept or {}
         cells = plan.expand(experiment)
         begun: Any = SimpleNamespace(strategy="fixed", profile=None)
-        harness.run._measure_all(experiment, cells, lambda _cell: None, store, story.emit, begun)  # type: ignore[arg-type, return-value]
+        harness.run._measure_all(experiment, cells, lambda _cell: None, store, story.emit, begun, [])  # type: ignore[arg-type, return-value]
         return store
 
     return measure
