@@ -415,7 +415,7 @@ def test_a_statement_that_is_interrupted_is_cancelled_and_silent(postgres_server
     code = (
         "import os, signal, sys, threading\n"
         "from harness.deploy.connection import admin\n"
-        "from harness.domain.evidence import Server\n"
+        "from harness.domain.deployed import Server\n"
         "from harness.errors import Interrupted\n"
         "def stop(*_): raise Interrupted('Interrupted.')\n"
         "signal.signal(signal.SIGTERM, stop)\n"
