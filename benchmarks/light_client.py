@@ -1,8 +1,8 @@
 """A light client for the observer benchmark: it sends one request again and again and switches the probe itself.
 
 `python -m benchmarks.light_client TASK`, with the fields of `Task` as JSON, prints a line before each segment, `true`
-or `false` for whether it is observed, and after each that counts the `Turn`. Lines this short are written whole, which
-one long line is not where PYTHONUNBUFFERED is set and a signal comes. A process of its own, so that the samplers'
+or `false` for whether samplers should read, and after each that counts the `Turn`. Lines this short are written whole,
+which one long line is not where PYTHONUNBUFFERED is set and a signal comes. A process of its own, so that the samplers'
 threads do not delay it; and lighter than the generator, because what it leaves of two cores steadies what is measured.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import itertools
 import json
 import random
 import re
@@ -55,7 +56,10 @@ class Turn:
 
     model: Model
     round: int
-    observed: bool
+    probe: bool
+    """it was switched on"""
+    samplers: bool
+    """they took readings"""
     figure: float
     """open: the median latency in ms, from when the timer fired; closed: answers per second"""
 
@@ -72,24 +76,27 @@ def running(task: Task) -> Iterator[subprocess.Popen[str]]:
 
 
 async def _run(task: Task) -> None:
-    """Warm-up, then all open rounds, then all closed ones; each once observed and once not, in random order."""
+    """Warm-up, then all open rounds, then all closed ones; each with neither probe nor samplers, with one of them, and
+    with both, in random order."""
     address = urlsplit(task.host)
     switch, *connections = [
         await asyncio.open_connection(address.hostname, address.port) for _ in range(1 + task.users)
     ]
 
-    async def segment(model: Model, *, observed: bool) -> float:
-        _tell(observed)
-        await _ask(switch, f"POST /observed/{'on' if observed else 'off'}")
+    async def segment(model: Model, *, probe: bool, samplers: bool) -> float:
+        _tell(samplers)
+        await _ask(switch, f"POST /observed/{'on' if probe else 'off'}")
         return await {"open": _median_latency_ms, "closed": _answers_per_s}[model](task, connections)
 
     for _ in range(task.warmup_segments):
-        await segment("closed", observed=True)
+        await segment("closed", probe=True, samplers=True)
+    sides = list(itertools.product((False, True), repeat=2))
     for model, rounds in task.rounds.items():
         for round_ in range(rounds):
-            for observed in random.sample((True, False), k=2):
-                figure = await segment(model, observed=observed)
-                _tell(dataclasses.asdict(Turn(model=model, round=round_, observed=observed, figure=figure)))
+            for probe, samplers in random.sample(sides, k=len(sides)):
+                figure = await segment(model, probe=probe, samplers=samplers)
+                turn = Turn(model=model, round=round_, probe=probe, samplers=samplers, figure=figure)
+                _tell(dataclasses.asdict(turn))
 
 
 def _tell(message: object) -> None:

@@ -1,11 +1,12 @@
 """What probe and samplers cost: both are switched on and off at run time, alternating within a launch.
 
-Each round measures twice, once observed and once not, in random order, and compares the two: p50 in the open model at
-40 % of what the service carries; throughput in the closed model without pauses, with enough users to saturate one
-worker. Segments are short, because on a shared machine the difference between two neighbours grows with their distance.
-The service keeps to one core where the system allows it: rounds scatter by a third less when it does not move between
-them. The samplers' clocks stand still while nothing is observed, so that an observed second has as many readings as one
-of a run.
+Each round measures four times, with neither, with one of them and with both, in random order, and compares: p50 in the
+open model at 40 % of what the service carries; throughput in the closed model without pauses, with enough users to
+saturate one worker. What both cost together stands at the top, beside it what each costs, as the mean of with and
+without the other. Segments are short, because on a shared machine the difference between two neighbours grows with
+their distance. The service keeps to one core where the system allows it: rounds scatter by a third less when it does
+not move between them. The samplers' clocks stand still while they take no readings, so that a second with them has as
+many as one of a run.
 
 The unit is the round, never the request. A shared machine now and then spoils a round altogether, so the effect is the
 Hodges-Lehmann estimate over rounds, of log ratios, and its interval the one that belongs to Wilcoxon's signed-rank test
@@ -26,7 +27,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from benchmarks import light_client
 from benchmarks.light_client import Model, Task, Turn
@@ -48,6 +49,8 @@ pool_prewarm = true
 [load]
 rate_rps = 300
 """
+Part = Literal["both", "probe", "samplers"]
+PARTS: tuple[Part, ...] = get_args(Part)
 USERS = 4
 LOAD_SHARE = 0.4
 """in the open model, of what the worker carries: a pilot finds that, since a given rate saturates a slower machine"""
@@ -68,8 +71,8 @@ class Workload:
     """before the pilot's rounds and before these"""
 
 
-PAGE = Workload(path="/heroes?offset=0&limit=100", rounds={"open": 1500, "closed": 3500})
-ONE_HERO = Workload(path="/heroes/4711", rounds={"open": 400, "closed": 400})
+PAGE = Workload(path="/heroes?offset=0&limit=100", rounds={"open": 750, "closed": 1750})
+ONE_HERO = Workload(path="/heroes/4711", rounds={"open": 200, "closed": 200})
 
 
 def measure() -> Mapping[str, Any]:
@@ -80,21 +83,30 @@ def measure() -> Mapping[str, Any]:
 def _measure_workload(workload: Workload) -> Mapping[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         rate_rps, turns = _measure_launch(workload, Path(folder))
-    slower = _log_ratios(turns, "open")
-    fewer = [-ratio for ratio in _log_ratios(turns, "closed")]
+    slower = {part: _log_ratios(turns, "open", part) for part in PARTS}
+    fewer = {part: [-ratio for ratio in _log_ratios(turns, "closed", part)] for part in PARTS}
+    effects = {part: _effects(slower[part], fewer[part]) for part in PARTS}
+    return {
+        **effects["both"],
+        "p50_rounds": len(slower["both"]),
+        "throughput_rounds": len(fewer["both"]),
+        "p50_round_sd": statistics.stdev(slower["both"]),
+        "throughput_round_sd": statistics.stdev(fewer["both"]),
+        "rate_rps": rate_rps,
+        "unobserved_p50_ms": statistics.median(_unobserved(turns, "open")),
+        "unobserved_rps": statistics.median(_unobserved(turns, "closed")),
+        "probe": effects["probe"],
+        "samplers": effects["samplers"],
+    }
+
+
+def _effects(slower: Sequence[float], fewer: Sequence[float]) -> Mapping[str, Any]:
     p50, throughput = _estimate(slower), _estimate(fewer)
     return {
         "p50_effect": p50[0],
         "throughput_effect": throughput[0],
         "p50_ci": p50[1:],
         "throughput_ci": throughput[1:],
-        "p50_rounds": len(slower),
-        "throughput_rounds": len(fewer),
-        "p50_round_sd": statistics.stdev(slower),
-        "throughput_round_sd": statistics.stdev(fewer),
-        "rate_rps": rate_rps,
-        "unobserved_p50_ms": statistics.median(_unobserved(turns, "open")),
-        "unobserved_rps": statistics.median(_unobserved(turns, "closed")),
     }
 
 
@@ -154,16 +166,21 @@ def _take_turns(task: Task, server: Server, target: RunningTarget) -> Sequence[T
 
 
 def _unobserved(turns: Sequence[Turn], model: Model) -> list[float]:
-    return [turn.figure for turn in turns if turn.model == model and not turn.observed]
+    return [turn.figure for turn in turns if turn.model == model and not turn.probe and not turn.samplers]
 
 
-def _log_ratios(turns: Sequence[Turn], model: Model) -> list[float]:
-    """log(observed / not observed) of each round."""
-    pairs: dict[int, dict[bool, float]] = {}
+def _log_ratios(turns: Sequence[Turn], model: Model, part: Part) -> list[float]:
+    """log(with / without) of each round, of one part the mean of two: beside the other, and alone."""
+    rounds: dict[int, dict[tuple[bool, bool], float]] = {}
     for turn in turns:
         if turn.model == model:
-            pairs.setdefault(turn.round, {})[turn.observed] = turn.figure
-    return [math.log(pair[True] / pair[False]) for pair in pairs.values()]
+            rounds.setdefault(turn.round, {})[turn.probe, turn.samplers] = math.log(turn.figure)
+    weights = {"both": (1.0, 0.0), "probe": (0.5, 0.5), "samplers": (0.5, -0.5)}
+    together, apart = weights[part]
+    return [
+        together * (log[True, True] - log[False, False]) + apart * (log[True, False] - log[False, True])
+        for log in rounds.values()
+    ]
 
 
 def _estimate(log_ratios: Sequence[float]) -> tuple[float, float, float]:
