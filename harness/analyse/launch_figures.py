@@ -189,7 +189,6 @@ def launch_figures(evidence: Evidence, rows: pd.DataFrame, owners: Mapping[str, 
         Readings(
             activity=activity,
             probe=probe,
-            lines=probe[spans.contain(probe["t_ns"].to_numpy())],
             beside=beside,
             spans=spans,
             times=times,

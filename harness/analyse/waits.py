@@ -130,13 +130,15 @@ class Readings:
     """when the measurement was on"""
     times: ProbeTimes | None
     """what the probe's counters grew by meanwhile; None without it"""
-
     cores: Sequence[float]
     """that each process of the service used; none where they were not seen"""
     connections_out: float
     """on average; NaN without the probe"""
-    lines: pd.DataFrame
-    """of the probe, within the measurement"""
+
+    @property
+    def lines(self) -> pd.DataFrame:
+        """Those of the probe within the measurement."""
+        return self.probe[self.spans.contain(self.probe["t_ns"].to_numpy())]
 
 
 def waits_of(
@@ -214,7 +216,8 @@ def _used(read: Readings) -> dict[str, float]:
     most = most_open(read.probe)
     if most:
         found["pool"] = read.connections_out / most
-    borrowed, tokens = (read.lines[f"threadpool_tokens_{name}"].sum() for name in ("borrowed", "total"))
+    lines = read.lines
+    borrowed, tokens = (lines[f"threadpool_tokens_{name}"].sum() for name in ("borrowed", "total"))
     if borrowed and tokens > 0:
         found["threads"] = borrowed / tokens
     return {name: float(share) for name, share in found.items() if math.isfinite(share)}
