@@ -113,15 +113,16 @@ def test_in_the_open_model(tmp_path: Path) -> None:
 
 
 def test_each_draws_from_the_seed_it_is_given() -> None:
-    paths = [str(SCENARIOS / f"{name}.py") for name in NAMES]
-    code = f"import runpy; print([runpy.run_path(path)['random'].random() for path in {paths}])"
-    seeds: list[dict[str, str]] = [{}, {"POOLBENCH_SEED": "1"}, {"POOLBENCH_SEED": "7/0"}, {"POOLBENCH_SEED": "7/1"}]
-    drawn = []
-    for seed in seeds:
-        environment = {name: value for name, value in os.environ.items() if name != "POOLBENCH_SEED"} | seed
-        command = [sys.executable, "-c", code]
-        done = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True)
-        drawn.append(ast.literal_eval(done.stdout))
+    seeds = ["", "1", "7/0", "7/1"]
+    code = f"""
+import os, runpy
+for seed in {seeds}:
+    os.environ.pop("POOLBENCH_SEED", None)
+    os.environ.update({{"POOLBENCH_SEED": seed}} if seed else {{}})
+    print([runpy.run_path(path)["random"].random() for path in {[str(SCENARIOS / f"{name}.py") for name in NAMES]}])
+"""
+    done = subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.PIPE, text=True)
+    drawn = [ast.literal_eval(line) for line in done.stdout.splitlines()]
     assert drawn[0] == drawn[1], "plain locust gives none"
     for own in zip(*drawn[1:], strict=True):
         assert len(set(own)) == 3
@@ -146,10 +147,12 @@ def test_under_plain_locust(tmp_path: Path) -> None:
     stubs = {name: Stub(Heroes()) for name in NAMES}
     with ExitStack() as stack:
         runs = {name: stack.enter_context(plain_locust(name, stubs[name], tmp_path)) for name in NAMES}
-        while any(len(stubs[name].seen) <= 5 and runs[name].poll() is None for name in NAMES):
+        at_work = set(NAMES)
+        while at_work:
+            for name in [name for name in at_work if len(stubs[name].seen) > 5 or runs[name].poll() is not None]:
+                runs[name].terminate()
+                at_work.discard(name)
             time.sleep(0.05)
-        for process in runs.values():
-            process.terminate()
         outputs = {name: process.communicate(timeout=60)[1] for name, process in runs.items()}
     for name in NAMES:
         assert runs[name].returncode == 0, outputs[name]

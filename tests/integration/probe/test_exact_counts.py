@@ -19,7 +19,7 @@ import httpx
 import pytest
 
 from harness.deploy import clone, start_database, template
-from harness.deploy.connection import admin
+from harness.deploy.connection import Connection, admin
 from harness.deploy.relay import Relay, at_port, start_relay
 from harness.domain.deployed import Server
 from harness.domain.experiment import DatabaseSpec, Network
@@ -58,12 +58,14 @@ class Truth:
 class Audited:
     """The service over a relay, and whoever counts."""
 
-    def __init__(self, client: httpx.AsyncClient, probe: ProcessProbe, relay: Relay, server: Server, name: str) -> None:
+    def __init__(
+        self, client: httpx.AsyncClient, probe: ProcessProbe, relay: Relay, counts: Connection, database: str
+    ) -> None:
         self.client = client
         self._probe = probe
         self._relay = relay
-        self._server = server
-        self._database = name
+        self._counts = counts
+        self._database = database
 
     async def ask(self, method: str, path: str, body: Any = None, *, times: int = 1, arrival: str = "2-7") -> None:
         """Each request in a task of its own, as a server runs it."""
@@ -76,11 +78,9 @@ class Audited:
         assert self._probe.left is not None
         self._probe.left.clear()
         self._relay.restart()
-        with admin(self._server) as connection:
-            connection.execute(
-                "SELECT pg_stat_statements_reset(0, (SELECT oid FROM pg_database WHERE datname = %s), 0)",
-                [self._database],
-            )
+        self._counts.execute(
+            "SELECT pg_stat_statements_reset(0, (SELECT oid FROM pg_database WHERE datname = %s), 0)", [self._database]
+        )
 
     def lines(self) -> list[dict[str, Any]]:
         """What the requests since left, as it is written."""
@@ -99,8 +99,7 @@ class Audited:
         return tuple(sum(line[name] for line in totals) for name in names)  # type: ignore[return-value]
 
     def truth(self) -> Truth:
-        with admin(self._server) as connection:
-            rows = connection.execute(STATEMENTS, [self._database]).fetchall()
+        rows = self._counts.execute(STATEMENTS, [self._database]).fetchall()
         calls: dict[str, int] = {}
         for query, count in rows:
             words = str(query).upper().split()
@@ -134,9 +133,15 @@ def counting_server() -> Iterator[Server]:
         "pg_stat_statements.track_utility": True,
     }
     with start_database(DatabaseSpec(settings=settings)) as server:
-        with admin(server) as connection:
-            connection.execute("CREATE EXTENSION IF NOT EXISTS pg_stat_statements")
         yield server
+
+
+@pytest.fixture(scope="module")
+def counts(counting_server: Server) -> Iterator[Connection]:
+    """What it counted, asked on one connection: a service's hundred requests are each looked at."""
+    with admin(counting_server) as connection:
+        connection.execute("CREATE EXTENSION IF NOT EXISTS pg_stat_statements")
+        yield connection
 
 
 @pytest.fixture(scope="module")
@@ -149,7 +154,7 @@ Serve = Callable[..., AbstractAsyncContextManager[Audited]]
 
 
 @pytest.fixture
-def audited(counting_server: Server, seeded: str) -> Serve:
+def audited(counting_server: Server, counts: Connection, seeded: str) -> Serve:
     """`async with audited(driver, **settings)`: a service in this process with one open connection, to be counted."""
 
     @asynccontextmanager
@@ -176,7 +181,7 @@ def audited(counting_server: Server, seeded: str) -> Serve:
                 app.router.lifespan_context(app),
                 httpx.AsyncClient(transport=transport, base_url="http://heroes", timeout=30) as client,
             ):
-                service = Audited(client, probe, relay, counting_server, name)
+                service = Audited(client, probe, relay, counts, name)
                 service.begin()
                 try:
                     yield service
