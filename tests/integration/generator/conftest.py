@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import IO, Any
 
 import pandas as pd
 import pytest
+from forked import Forked, Forks
 
 from harness import drive
 from harness.domain.load import LaunchLoad, LoadPlan, ProbeRequest, Segment, Turn
@@ -18,10 +21,20 @@ sys.path.append(str(Path(__file__).parent))  # the tests of this folder share lo
 
 from load_stub import Answer, Result, Run, Seen, Stub, segment, serving, whole_turns
 
+FORKS = Forks("locust.main")
+
+
+def _forked(command: Sequence[str], *, stdout: IO[bytes], cwd: Path, env: Mapping[str, str], **_: Any) -> Forked:
+    """The generator's process as `drive` starts it, with Locust imported."""
+    environment = {**env, "POOLBENCH_PARENT_PID": str(FORKS.pid)}
+    return FORKS.start(command[1:], cwd=cwd, env=environment, out=stdout.fileno(), err=stdout.fileno())
+
 
 @pytest.fixture
-def run(tmp_path: Path) -> Run:
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Run a scenario's source against a stub that behaves as told. Returns what came of it."""
+    forking = SimpleNamespace(Popen=_forked, DEVNULL=subprocess.DEVNULL, STDOUT=subprocess.STDOUT)
+    monkeypatch.setattr(drive, "subprocess", forking)
 
     def _run(
         source: str,

@@ -21,6 +21,7 @@ from typing import Any
 
 import httpx
 import pytest
+from forked import Forked, Forks
 from sqlalchemy import Engine, create_engine
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.util import greenlet_spawn
@@ -113,7 +114,7 @@ def make_service(driver: str, postgres_url: str) -> Iterator[Callable[..., Servi
 class Served:
     """An app served by the launcher."""
 
-    process: subprocess.Popen[str]
+    process: subprocess.Popen[str] | Forked
     client: httpx.Client
     probe_dir: Path
 
@@ -138,6 +139,10 @@ class Served:
         raise AssertionError(f"not seen within {limit_s} s; last lines: {self.lines(name)[-3:]}")
 
 
+FORKS = Forks("uvicorn", "target_app.main", "sqlalchemy.ext.asyncio")
+"""of what nearly each app here imports"""
+
+
 @dataclass(slots=True)
 class Launcher:
     """Starts the launcher on a free port; everything it started is gone at the end of the test."""
@@ -145,13 +150,14 @@ class Launcher:
     probe_dir: Path
     environment: dict[str, str]
     cwd: Path = HERE
-    started: list[subprocess.Popen[str]] = field(default_factory=list)
+    started: list[subprocess.Popen[str] | Forked] = field(default_factory=list)
 
     @contextmanager
-    def start(self, app: str, *options: str, **environment: str) -> Iterator[Served]:
-        """Serve this app; ready means that it answers /ping."""
+    def start(self, app: str, *options: str, anew: bool = False, **environment: str) -> Iterator[Served]:
+        """Serve this app; ready means that it answers /ping. `anew`: in an interpreter that has imported nothing."""
         with socket.create_server(("127.0.0.1", 0), backlog=128) as listener:
-            process = self.spawn(app, "--fd", str(listener.fileno()), *options, fd=listener.fileno(), **environment)
+            run = self.spawn if anew or "--workers" in options else self._fork
+            process = run(app, "--fd", str(listener.fileno()), *options, fd=listener.fileno(), **environment)
             host, port = listener.getsockname()
         with httpx.Client(base_url=f"http://{host}:{port}", timeout=30.0) as client:
             client.get("/ping").raise_for_status()
@@ -170,11 +176,18 @@ class Launcher:
         self.started.append(process)
         return process
 
+    def _fork(self, *arguments: str, fd: int, **environment: str) -> Forked:
+        process = FORKS.start(
+            [str(PROBE), *arguments], cwd=self.cwd, env=self.environment | environment, out=1, err=2, pass_fds=[fd]
+        )
+        self.started.append(process)
+        return process
+
     def close(self) -> None:
         for process in self.started:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
-            process.communicate()
+            process.communicate() if isinstance(process, subprocess.Popen) else process.wait()
 
 
 @pytest.fixture

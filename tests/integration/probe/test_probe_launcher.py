@@ -125,10 +125,7 @@ def test_every_worker_is_measured(launcher: Any) -> None:
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-@pytest.mark.parametrize("path", ["/query?seconds=1.5", "/background?seconds=1.5", "/stream?seconds=1.5"])
-def test_the_gauge_shows_what_is_in_progress_whatever_the_client_waits_for(
-    launcher: Any, workers: int, path: str
-) -> None:
+def test_the_gauge_shows_what_is_in_progress_whatever_the_client_waits_for(launcher: Any, workers: int) -> None:
     """The generator's own reader; a client that gives up and one that has its answer leave the service at work."""
     with launcher.start(APP, "--workers", str(workers), POOL_SIZE="3") as served:
         gauges = Gauges(launcher.probe_dir)
@@ -136,15 +133,16 @@ def test_the_gauge_shows_what_is_in_progress_whatever_the_client_waits_for(
         def becomes(count: int) -> None:
             deadline = time.monotonic() + 20
             while gauges.in_progress != count:
-                assert time.monotonic() < deadline, gauges.in_progress
+                assert time.monotonic() < deadline, (path, gauges.in_progress)
                 gauges.look_again()
                 time.sleep(0.005)
 
-        becomes(0)
-        with ThreadPoolExecutor(3) as threads:
-            calls = [threads.submit(served.client.get, path) for _ in range(3)]
-            becomes(3)
-            assert all(call.result().status_code == 200 for call in calls)
+        for path in ("/query?seconds=1.5", "/background?seconds=1.5", "/stream?seconds=1.5"):
+            becomes(0)
+            with ThreadPoolExecutor(3) as threads:
+                calls = [threads.submit(served.client.get, path) for _ in range(3)]
+                becomes(3)
+                assert all(call.result().status_code == 200 for call in calls)
         becomes(0)
         files = [file for file in launcher.probe_dir.glob("live-*.bin") if file.stat().st_size]
         assert len(files) >= workers
@@ -222,7 +220,7 @@ def test_a_failing_request_passes_through(launcher: Any) -> None:
 
 
 def test_without_the_probe_nothing_is_loaded_or_written(launcher: Any) -> None:
-    with launcher.start("plain_app:app", "--no-probe") as served:
+    with launcher.start("plain_app:app", "--no-probe", anew=True) as served:
         response = served.client.get("/ping")
         assert "server-timing" not in response.headers
         modules = response.json()["modules"]
@@ -255,7 +253,7 @@ def test_a_services_own_modules_are_imported_whatever_the_probe_calls_its_own(
     (launcher.cwd / "crowded.py").write_text(CROWDED)
     for name in ("harness", "pool", "request", "serve"):
         (launcher.cwd / f"{name}.py").write_text('OWNER = "theirs"')
-    with launcher.start("crowded:app", "--workers", workers) as served:
+    with launcher.start("crowded:app", "--workers", workers, anew=True) as served:
         answer = served.get("/ping")
     assert answer.text == "theirs theirs theirs theirs"
     assert server_timing(answer)[:2] == (0, 0)
