@@ -102,7 +102,7 @@ with checkouts([cell]):
     os.kill(os.getpid(), signal.SIGKILL)
 """
     told = repr(cell_at(shop / "service", "main"))
-    (tmp_path / "tests_cell.py").write_text(f"from harness.domain.experiment import *\ncell = {told}")
+    (tmp_path / "tests_cell.py").write_text(f"from harness.domain.cell import *\ncell = {told}")
     environment = {**os.environ, "PYTHONPATH": str(tmp_path), "TMPDIR": str(tmp_path)}
     ended = subprocess.run([sys.executable, "-c", code], env=environment, check=False).returncode
     assert ended == -signal.SIGKILL
