@@ -25,6 +25,8 @@ APART = timedelta(hours=6)
 """Runs of one claim that lie so far apart met different neighbours, or none."""
 OWN_KEYS = ("target.workers", "target.threadpool_tokens", "target.gc_freeze")
 """beside those of [pool]: what every service has"""
+OWN_LAUNCHES = 6
+"""of a service whose noise nobody has seen: with three, an interval of a figure's own is four times as wide"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +111,7 @@ def of_service(claims: Sequence[Experiment], own: Experiment) -> tuple[Experimen
     """The claims that any service can be asked, of this one: its load and database, the claims' arms and contexts.
 
     Raises:
-        UsageError: it varies something itself, or none of the claims can be asked of it.
+        UsageError: it varies something itself, it asks for too few launches, or none of the claims can be asked of it.
     """
     if own.arms or any(len(values) > 1 for values in own.matrix.values()):
         raise UsageError(
@@ -131,16 +133,20 @@ def of_service(claims: Sequence[Experiment], own: Experiment) -> tuple[Experimen
 
 
 def _asked_of(claim: Experiment, own: Experiment) -> Experiment:
-    return replace(
+    wanted = "design.launches" in own.named
+    launches = own.design.launches if wanted else max(claim.design.launches, OWN_LAUNCHES)
+    asked = replace(
         own,
         name=f"{own.name[:40]}-{claim.name[:19]}",
         question=claim.question,
         arms=claim.arms,
         matrix={key: of for key, of in own.matrix.items() if key not in _set_by(claim)} | dict(claim.matrix),
-        design=replace(own.design, launches=claim.design.launches, kind=claim.design.kind),
+        design=replace(own.design, launches=launches, kind=claim.design.kind),
         claim=claim.claim,
         named=tuple(dict.fromkeys((*own.named, *_set_by(claim)))),
     )
+    analyse.check_claim(asked)
+    return asked
 
 
 def measure(experiment: Experiment, store: RunStore, emit: Emit) -> Recording:

@@ -9,6 +9,7 @@ may fail). Where all launches have the same figure, as exact counts do, there is
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import replace
 from statistics import fmean
@@ -194,7 +195,8 @@ class _Judge:
         interval = fit.own_at(ids[0], self._confidence)
         if len(ids) > 1:
             interval = fit.difference_at(ids[1], ids[0], self._confidence)
-        half = (0.0 if _agree(points) else interval.half) + self._counting(expected, points)
+        noise, counting = 0.0 if _agree(points) else interval.half, self._counting(expected, points)
+        half = noise + counting
         low, high = interval.value - half - interval.raised, interval.value + half + interval.raised_other
         if math.isnan(half):
             return replace(open_, value=_back(interval.value, linear=linear), why="few_launches")
@@ -212,10 +214,34 @@ class _Judge:
         )
         if judged.holds != "open":
             return judged
-        distance = abs(interval.value - bound)
-        if distance > half:
+        above, below = interval.value - interval.raised - bound, bound - interval.value - interval.raised_other
+        room = max(above, below)
+        if room <= 0 < abs(interval.value - bound):
             return replace(judged, why="instrument")
-        return replace(judged, why="noise", launches_needed=_needed(self._recording.launches, half, distance))
+        return replace(judged, why="noise", launches_needed=self._needed(noise, counting, interval.freedom, room))
+
+    def _needed(self, noise: float, counting: float, freedom: float, room: float) -> int | None:
+        """With how many launches the interval would not reach the bound, if figure and noise stay as they are.
+
+        Args:
+            noise: the interval's half width that launches account for, with `freedom` degrees of freedom.
+            counting: the rest of it, that the number of requests does.
+            room: from the figure to the bound, on the same scale, less what the instrument can have done.
+
+        Returns:
+            None where it would take more than 1000, or no number is enough.
+        """
+        from scipy.special import stdtrit
+
+        now, quantile = self._recording.launches, (1 + self._confidence) / 2
+
+        def enough(launches: int) -> bool:
+            critical = stdtrit(freedom * (launches - 1) / (now - 1), quantile) / stdtrit(freedom, quantile)
+            return bool(noise * critical * math.sqrt(now / launches) + counting * now / launches <= room)
+
+        if not enough(MOST_LAUNCHES):
+            return None
+        return bisect_left(range(MOST_LAUNCHES), True, lo=now + 1, key=enough)
 
     def _of_failures(self, open_: Judged, extremes: Sequence[int | None], launches: Sequence[int]) -> Judged:
         """Of a percentile that failed there is no ratio. If every launch of one side does and none of the other, chance
@@ -288,12 +314,6 @@ def _back(value: float, *, linear: bool) -> float:
     if linear:
         return value
     return math.exp(value) if value < LARGEST_LOG else math.inf
-
-
-def _needed(launches: int, half: float, distance: float) -> int | None:
-    """With how many launches the interval would not reach the bound, if the figure stays where it is."""
-    needed = launches * (half / distance) ** 2 if distance else math.inf
-    return math.ceil(needed) if needed <= MOST_LAUNCHES else None
 
 
 def agreed(answers: Sequence[Answer]) -> Answer:

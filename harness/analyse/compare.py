@@ -48,6 +48,8 @@ class Interval:
     value: float
     half: float
     """NaN where nothing can be said"""
+    freedom: float
+    """degrees of freedom that `half` rests on; at most that many where it has several parts"""
     raised: float
     """by how much the instrument can have raised the figure at most; of a difference, the second cell's"""
     raised_other: float
@@ -133,10 +135,11 @@ class Comparison:
         from scipy.special import stdtrit
 
         one, other = self._place(first), self._place(second)
-        critical = stdtrit(self.difference_freedom[one, other], (1 + confidence) / 2)
+        freedom = float(self.difference_freedom[one, other])
         return Interval(
             value=float(self.difference[one, other]),
-            half=float(critical * self.difference_sd[one, other]),
+            half=float(stdtrit(freedom, (1 + confidence) / 2) * self.difference_sd[one, other]),
+            freedom=freedom,
             raised=self._raised(other, one),
             raised_other=self._raised(one, other),
         )
@@ -147,9 +150,15 @@ class Comparison:
         Raises:
             KeyError: it has no figure.
         """
-        quantile = (1 + confidence) / 2
-        half, raised = self._own_half(self._place(cell), drift=quantile, noise=quantile)
-        return Interval(value=float(self.figure[self._place(cell)]), half=half, raised=raised, raised_other=0.0)
+        place, quantile = self._place(cell), (1 + confidence) / 2
+        half, raised = self._own_half(place, drift=quantile, noise=quantile)
+        return Interval(
+            value=float(self.figure[place]),
+            half=half,
+            freedom=float(self.drift_freedom),
+            raised=raised,
+            raised_other=0.0,
+        )
 
     def slowdown_at_most(self, cell: str, than: str) -> float | None:
         """Return by which share `cell` is slower than the cell `than` at most; negative where it is surely faster.

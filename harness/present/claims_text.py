@@ -13,7 +13,10 @@ from harness.present.numbers import number
 CLAIMS_SCHEMA_VERSION = 1
 _WOULD_DECIDE: Mapping[Why, str] = {
     "noise": "the figure lies so near to that bound that more launches are no help; longer ones may be",
-    "instrument": "the launches alone would decide it, but what measures may have added as much; longer requests would",
+    "instrument": (
+        "the figure lies no further from that bound than what measures may have moved it: more launches are no help, "
+        "longer requests would be"
+    ),
     "failed": (
         "requests fail, and of what fails there is no ratio; error_rate or goodput_rps would decide it, or more "
         "launches if all of one side fail and none of the other"

@@ -146,6 +146,18 @@ def test_noise_says_how_many_launches_would_decide() -> None:
     assert exactly.contexts[0].judged[0].launches_needed is None, "no number of launches tells 2 from 2"
 
 
+@pytest.mark.parametrize(("gain", "bound"), [(4.0, 1.0), (2.5, 1.0), (1.4, 1.0), (0.5, 1.0)])
+def test_so_many_launches_are_needed_as_the_paired_t_test_has_it(gain: float, bound: float) -> None:
+    """Three pairs with differences of a known mean and deviation: the first number of pairs for which t is enough."""
+    sd, more = 2.0, 100.0
+    values = {"a": [more + gain - sd, more + gain, more + gain + sd], "b": [more] * 3}
+    (judged,) = settle(recording(f"connections_peak(a) - connections_peak(b) > {bound}", values)).contexts[0].judged
+    half = {n: stats.t.ppf(0.995, n - 1) * sd / math.sqrt(n) for n in range(3, 1001)}
+    assert judged.high - judged.value == pytest.approx(half[3])
+    assert judged.holds == "open"
+    assert judged.launches_needed == min(n for n, own in half.items() if own <= abs(gain - bound))
+
+
 def test_no_share_of_requests_is_less_than_nothing() -> None:
     (judged,) = settle(recording("error_rate(a) < 0.2", {"a": [0.0, 0.01, 0.0]})).contexts[0].judged
     assert judged.low == 0.0

@@ -11,7 +11,7 @@ import pytest
 from harness import claims, plan
 from harness.codec import decode
 from harness.domain.claims import Behaviour, ClaimCell, Point, Recording
-from harness.domain.experiment import Claim, Experiment, Load, Pool, Target
+from harness.domain.experiment import Claim, Design, Experiment, Load, Pool, Target
 from harness.errors import UsageError
 
 ROOT = Path(__file__).parents[3]
@@ -96,6 +96,22 @@ def test_of_a_service_a_claim_takes_what_it_compares_and_nothing_else() -> None:
     )
     assert {"pool.pool_use_lifo", "pool.pool_size", "target.app"} <= set(own.named), "what is not named takes no effect"
     assert len(plan.expand(own)) == 4
+
+
+@pytest.mark.parametrize(
+    ("named", "own", "claims_own", "launches"),
+    [(False, 3, 3, 6), (False, 3, 8, 8), (True, 4, 8, 4), (True, 20, 3, 20)],
+)
+def test_a_service_is_launched_as_often_as_its_file_says(named: bool, own: int, claims_own: int, launches: int) -> None:
+    service = replace(OWN, design=Design(launches=own), named=(*OWN.named, "design.launches") if named else OWN.named)
+    (asked,) = claims.of_service([replace(ANYBODYS, design=Design(launches=claims_own))], service)
+    assert asked.design.launches == launches
+
+
+def test_fewer_launches_than_a_claim_can_be_judged_by_are_refused() -> None:
+    service = replace(OWN, design=Design(launches=2), named=(*OWN.named, "design.launches"))
+    with pytest.raises(UsageError, match="A claim needs 3 launches of each cell, not 2"):
+        claims.of_service([ANYBODYS], service)
 
 
 @pytest.mark.parametrize("own", [own for own in CHOSEN.experiments if own.claim.own_service], ids=lambda own: own.name)

@@ -65,7 +65,10 @@ def test_what_is_not_known_is_said() -> None:
         ("noise", "the figure lies so near to that bound that more launches are no help; longer ones may be"),
         (
             "instrument",
-            "the launches alone would decide it, but what measures may have added as much; longer requests would",
+            (
+                "the figure lies no further from that bound than what measures may have moved it: "
+                "more launches are no help, longer requests would be"
+            ),
         ),
         pytest.param(
             "failed",
