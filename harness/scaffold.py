@@ -20,7 +20,7 @@ from harness.plan.schema import meanings
 HEADER = """\
 #:schema ./{schema_file}
 # Which question does this experiment answer?
-# Lines that are commented out show the defaults. Check it with: poolbench plan {name}.toml
+# Lines that are commented out show the defaults{of_whom}. Check it with: poolbench plan {name}.toml
 schema_version = 1
 name = "{name}"
 question = "Which pool size should this service run with?"
@@ -30,6 +30,8 @@ question = "Which pool size should this service run with?"
 [matrix]
 {factor}
 """
+OF_THE_REFERENCE = """ of the reference service:
+# what [pool] and [session] do not set stays as your service has it"""
 OF_A_DRIVERS_POOL = (
     '# target.env.NAME = ["5", "10", "20"]  # NAME: the variable that the size of the service\'s pool is read from'
 )
@@ -53,7 +55,8 @@ def experiment_text(
     """
     comment = "".join(f"# {line}\n" for line in found)
     factor = f"pool.pool_size = {list(sizes)}" if sizes else OF_A_DRIVERS_POOL
-    head = HEADER.format(name=name, schema_file=SCHEMA_FILE, factor=factor, comment=comment)
+    of_whom = OF_THE_REFERENCE if "app" in chosen.get("target", {}) else ""
+    head = HEADER.format(name=name, schema_file=SCHEMA_FILE, factor=factor, comment=comment, of_whom=of_whom)
     return head + "".join(_section(key, cls, chosen.get(key, {})) for key, cls in _sections())
 
 
