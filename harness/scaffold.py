@@ -30,8 +30,8 @@ question = "Which pool size should this service run with?"
 [matrix]
 {factor}
 """
-OF_THE_REFERENCE = """ of the reference service:
-# what [pool] and [session] do not set stays as your service has it"""
+OF_THE_REFERENCE = """; in [pool] and [session] those of the reference service:
+# yours keeps its own where nothing is set"""
 OF_A_DRIVERS_POOL = (
     '# target.env.NAME = ["5", "10", "20"]  # NAME: the variable that the size of the service\'s pool is read from'
 )

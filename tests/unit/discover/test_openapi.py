@@ -142,8 +142,8 @@ def test_the_experiment_is_valid_and_has_what_was_found(tmp_path: Path) -> None:
     assert (experiment.load.scenario, experiment.load.rate) == ("pool_scenario.py", "40%")
     assert experiment.database.prepare == ("{python}", "-m", "alembic", "upgrade", "head")
     assert "\n# engine 1: asyncpg\n" in text
-    assert "\n# what [pool] and [session] do not set stays as your service has it. Check it with: " in text
-    assert "as your service has it" not in experiment_text("pool"), "of the reference service they are the defaults"
+    assert "\n# yours keeps its own where nothing is set. Check it with: " in text
+    assert "yours keeps" not in experiment_text("pool"), "of the reference service they are the defaults"
 
 
 def test_without_a_health_check_the_document_itself_tells_that_it_is_up() -> None:
