@@ -397,33 +397,36 @@ def hold_frame(summaries: tuple[CellSummary, ...]) -> pd.DataFrame:
 
 
 def cdf_frame(summaries: tuple[CellSummary, ...]) -> pd.DataFrame:
+    return _cdfs(tuple((own.cell.id, own.all.p50_ms.value, own.all.error_rate) for own in summaries))
+
+
+@cache
+def _cdfs(cells: tuple[tuple[str, float, float], ...]) -> pd.DataFrame:
     share = np.concatenate([np.linspace(0, 0.98, 99), np.linspace(0.981, 0.999, 19)])
     frames = []
-    for summary in summaries:
-        latency_ms = summary.all.p50_ms.value * np.exp(0.55 * -np.log(1 / (share + 1e-3) - 1 + 1e-4) / 1.7)
-        latency_ms[share > 1 - summary.all.error_rate] = np.inf
-        frames.append(pd.DataFrame({"cell_id": summary.cell.id, "share": share, "latency_ms": latency_ms}))
+    for cell_id, p50_ms, error_rate in cells:
+        latency_ms = p50_ms * np.exp(0.55 * -np.log(1 / (share + 1e-3) - 1 + 1e-4) / 1.7)
+        latency_ms[share > 1 - error_rate] = np.inf
+        frames.append(pd.DataFrame({"cell_id": cell_id, "share": share, "latency_ms": latency_ms}))
     return pd.concat(frames, ignore_index=True)
 
 
 def time_frame(summaries: tuple[CellSummary, ...]) -> pd.DataFrame:
+    return _over_time(
+        tuple((own.cell.id, own.all.p50_ms.value, own.all.p95_ms.value, own.all.dropped) for own in summaries)
+    )
+
+
+@cache
+def _over_time(cells: tuple[tuple[str, float, float, int], ...]) -> pd.DataFrame:
     t_s = np.arange(0.25, 10, 0.5)
     frames = []
-    for number, summary in enumerate(summaries):
+    for number, (cell_id, p50, p95, dropped) in enumerate(cells):
         noise = np.random.default_rng(number).lognormal(0, 0.12, (2, t_s.size))
-        p95_ms = summary.all.p95_ms.value * noise[1]
-        if summary.all.dropped:
+        p50_ms, p95_ms = p50 * noise[0], p95 * noise[1]
+        if dropped:
             p95_ms[5:8] = np.inf
-        frames.append(
-            pd.DataFrame(
-                {
-                    "cell_id": summary.cell.id,
-                    "t_s": t_s,
-                    "p50_ms": summary.all.p50_ms.value * noise[0],
-                    "p95_ms": p95_ms,
-                }
-            )
-        )
+        frames.append(pd.DataFrame({"cell_id": cell_id, "t_s": t_s, "p50_ms": p50_ms, "p95_ms": p95_ms}))
     return pd.concat(frames, ignore_index=True)
 
 

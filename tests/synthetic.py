@@ -19,6 +19,7 @@ from harness.analyse import certify
 from harness.analyse.judged import Known
 from harness.domain.cell import Cell
 from harness.domain.certificate import Certificate
+from harness.domain.columns import names_and_codes
 from harness.domain.evidence import Context, Run, RunInfo, Trial, TrialEvidence
 from harness.domain.experiment import DatabaseSpec, Design, Experiment, Load, Pool, Session, Slo, Target
 from harness.domain.load import SETUP_SEGMENT, EndpointCount, Launch, Ledger, Segment, TaskCount, TurnRun
@@ -45,7 +46,6 @@ LOST_WORKER = Context(lost_workers=("2",))
 """Of a trial whose instrument failed."""
 MEASURE_S = 10.0
 """how long a trial measures unless it is told otherwise"""
-_COUNTED = ["segment", "task", "arrival", "endpoint", "outcome"]
 
 
 def rows(
@@ -98,6 +98,8 @@ def _column(value: Any, kind: str, count: int) -> Any:
     """A scalar or a sequence as a column: what `astype` of a whole frame makes of it, in a third of the time."""
     if kind != "category":
         return np.broadcast_to(np.asarray(value), count).astype(kind)
+    if isinstance(value, str):
+        return pd.Categorical.from_codes(np.zeros(count, np.int8), dtype=_kind((value,) if count else ()))
     names = np.broadcast_to(np.asarray(value, dtype=object), count).tolist()
     places = {name: place for place, name in enumerate(sorted(set(names)))}
     return pd.Categorical.from_codes([places[name] for name in names], dtype=_kind(tuple(places)))
@@ -215,7 +217,8 @@ def numbered(rows: pd.DataFrame) -> pd.DataFrame:
 def counted(ledger: Ledger, rows: pd.DataFrame) -> Ledger:
     """The ledger with the counts that a generator would have kept of these rows."""
     sent = rows["segment"].to_numpy() != SETUP_SEGMENT
-    segments, tasks, arrivals, endpoints, outcomes = (rows[name].to_numpy()[sent].tolist() for name in _COUNTED)
+    segments, arrivals = (rows[name].to_numpy()[sent].tolist() for name in ("segment", "arrival"))
+    tasks, endpoints, outcomes = (_texts(rows[name], sent) for name in ("task", "endpoint", "outcome"))
     by_endpoint: dict[tuple[int, str], Counter[str]] = defaultdict(Counter)
     for (segment, endpoint, outcome), number in Counter(zip(segments, endpoints, outcomes, strict=True)).items():
         if outcome in ("ok", "error", "timeout"):
@@ -237,6 +240,11 @@ def counted(ledger: Ledger, rows: pd.DataFrame) -> Ledger:
             for (segment, endpoint), n in sorted(by_endpoint.items())
         ),
     )
+
+
+def _texts(column: pd.Series, kept: np.ndarray) -> list[str]:
+    names, codes = names_and_codes(column)
+    return [names[code] for code in codes[kept].tolist()]
 
 
 def _each(counts: Counter[str], *names: str) -> dict[str, int]:
