@@ -12,7 +12,7 @@ from harness.analyse import tuned
 from harness.domain.evidence import Run, TrialEvidence
 from harness.domain.experiment import Experiment, Load
 from harness.domain.strategy import Outcome
-from harness.domain.tune import Carried
+from harness.domain.tune import Carried, Tuning
 from harness.strategies import strategy_of
 
 P95_MS = {5: 40.0, 10: 22.0, 15: 20.5, 20: 20.0}
@@ -45,9 +45,15 @@ def measured(blocks_spoilt: frozenset[int] = frozenset(), until: int = 1000) -> 
     return replace(run, info=replace(run.info, experiment=EXPERIMENT, strategy="tune"))
 
 
-def test_the_stored_launches_say_what_the_tune_concluded() -> None:
+@pytest.fixture(scope="module")
+def clean() -> tuple[Run, Tuning]:
+    """A tune whose instruments all worked, and what it came to."""
     run = measured()
-    tuning = tuned(run)
+    return run, tuned(run)
+
+
+def test_the_stored_launches_say_what_the_tune_concluded(clean: tuple[Run, Tuning]) -> None:
+    run, tuning = clean
     (ladder,) = tuning.ladders
     assert (ladder.stop, ladder.answer, ladder.reference) == ("shown", 10, 20)
     assert tuning.recommended == CELLS[1]
@@ -71,11 +77,11 @@ def test_the_stored_launches_say_what_the_tune_concluded() -> None:
     assert tuning.grid_launches == 4 * often
 
 
-def test_a_block_with_a_spoilt_launch_counts_as_spent_and_as_no_look() -> None:
-    clean, spoilt = tuned(measured()), tuned(measured(frozenset({2})))
-    assert spoilt.launches > clean.launches
+def test_a_block_with_a_spoilt_launch_counts_as_spent_and_as_no_look(clean: tuple[Run, Tuning]) -> None:
+    sound, spoilt = clean[1], tuned(measured(frozenset({2})))
+    assert spoilt.launches > sound.launches
     first, second = (
-        [(own.value, own.launches, own.why_not) for own in each.ladders[0].sizes] for each in (clean, spoilt)
+        [(own.value, own.launches, own.why_not) for own in each.ladders[0].sizes] for each in (sound, spoilt)
     )
     assert first == second
     twice = tuned(measured(frozenset({2, 3})))

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import asdict, replace
+from functools import cache
 from itertools import product
 from typing import Any, get_args
 from xml.etree import ElementTree as Xml
@@ -89,19 +90,22 @@ def check_structure(element: Xml.Element) -> None:
         check_structure(child)
 
 
-def every_rule() -> Iterator[tuple[Gated, GateVerdict, RuleVerdict]]:
+@cache
+def every_rule() -> Sequence[tuple[Gated, GateVerdict, RuleVerdict]]:
+    found = []
     for kind, decision, why, fail, first in product(
         (P95, STATEMENTS, LIMIT), get_args(Decision), get_args(Why), (False, True), (False, True)
     ):
         rule = replace(UNKNOWN if why == "no_figure" else kind, kind=kind.kind, verdict=decision, why=why)
         rules = (rule,) if first else (replace(P95, verdict="equivalent"), rule)
         one = gated(*rules, decision=decision, fail=fail)
-        yield one, one.verdicts[""], rule
+        found.append((one, one.verdicts[""], rule))
+    return found
 
 
 @pytest.mark.parametrize("number", range(0, 420, 7))
 def test_junit_has_the_published_structure_whatever_the_rules(number: int) -> None:
-    own, _, _ = list(every_rule())[number]
+    own, _, _ = every_rule()[number]
     root = Xml.fromstring(junit_xml(own))
     check_structure(root)
     (suite,) = root
