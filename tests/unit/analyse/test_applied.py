@@ -185,7 +185,7 @@ def test_connections_beyond_the_ceiling(
     """Found wherever they are not explained; the comparison is refused only where nothing else shows the pools."""
     trials = []
     for number, own_ms in ((1, 10.0), (2, 20.0)):
-        for block in (1, 2, 3):
+        for block in (1, 2):
             made = trial(build, number, Pool(pool_size=5, max_overflow=0), *engines, block=block)
             probe = build.table(PROBE_COLUMNS, t_ns=[build.START_NS + 1], pid=[7], connection_max=[maximum])
             rows = build.rows([own_ms + block / 10] * 50)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from lengths import length
 
 from harness.analyse.pool_queue import erlang_wait_s, waits_s
 
@@ -80,7 +81,7 @@ def test_sizes_overflow_and_patience_are_what_a_living_pool_does(
 @pytest.mark.parametrize(("connections", "utilisation"), [(1, 0.7), (2, 0.8), (5, 0.85), (15, 0.9)])
 def test_exponential_gaps_and_holds_wait_as_erlang_has_it(connections: int, utilisation: float) -> None:
     random = np.random.default_rng(connections)
-    count, rate = 300_000, connections * utilisation  # of holds of 1 s
+    count, rate = length(300_000, 100_000), connections * utilisation  # of holds of 1 s
     due = np.cumsum(random.exponential(1 / rate, count)).tolist()
     found = np.sort(waits_s(due, random.exponential(1.0, count).tolist(), connections))
     for share in (0.9, 0.95):

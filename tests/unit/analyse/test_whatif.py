@@ -28,7 +28,7 @@ from harness.domain.prediction import Asked, Curve
 from harness.domain.tables import COUNT_COLUMNS, HOLD_COLUMNS, PROBE_COLUMNS, PROCESS_COLUMNS
 
 RATE_RPS = 100.0
-MEASURE_S = 20.0
+MEASURE_S = 10.0
 PID = 7
 DB_MS = 30.0
 CPU = 0.3
