@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,34 +58,60 @@ class TwoWay:
             return variance, np.minimum(variance**2 / by_freedom, spread.run_freedom)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Launched:
+    """Which launches there were, and all of a fit that depends on nothing else."""
+
+    of_cell: NDArray[np.intp]
+    of_block: NDArray[np.intp]
+    count: Floats
+    design: Floats
+    """launches x (cells, then blocks)"""
+    solve: Floats
+    slack: Floats
+    linked: Bools
+
+
 def fit_two_way(logs: Sequence[Mapping[int, float]]) -> TwoWay:
     """Fit cells and blocks to the log of each launch's figure, by block, one mapping a cell; none may be empty."""
     blocks = sorted({block for by_block in logs for block in by_block})
-    launches = [
-        (cell, blocks.index(block), by_block[block]) for cell, by_block in enumerate(logs) for block in sorted(by_block)
-    ]
-    of_cell = np.array([cell for cell, _, _ in launches], dtype=np.intp)
-    of_block = np.array([block for _, block, _ in launches], dtype=np.intp)
-    y = np.array([log for _, _, log in launches], dtype=np.float64)
+    places = {block: place for place, block in enumerate(blocks)}
+    by_cell = [sorted(by_block.items()) for by_block in logs]
+    own = _launched(tuple(tuple(places[block] for block, _ in of_cell) for of_cell in by_cell), len(blocks))
+    y = np.array([log for of_cell in by_cell for _, log in of_cell], dtype=np.float64)
     level = float(y.mean()) if len(y) else 0.0
-    design = np.hstack([np.eye(len(logs))[of_cell], np.eye(len(blocks))[of_block]])
-    solve: Floats = np.asarray(np.linalg.pinv(design), dtype=np.float64)
-    coefficients = solve @ (y - level)
-    slack = np.clip(1 - np.einsum("ij,ji->i", design, solve), 0.0, 1.0)
-    undetermined = (np.eye(design.shape[1]) - solve @ design)[: len(logs), : len(logs)]
-    count = np.bincount(of_cell, minlength=len(logs)).astype(np.float64)
+    coefficients = own.solve @ (y - level)
     return TwoWay(
-        of_cell=of_cell,
-        of_block=of_block,
-        launches=count,
-        mean=np.bincount(of_cell, y, len(logs)) / count,
+        of_cell=own.of_cell,
+        of_block=own.of_block,
+        launches=own.count,
+        mean=np.bincount(own.of_cell, y, len(logs)) / own.count,
         effect=coefficients[: len(logs)],
         drift=coefficients[len(logs) :],
-        residual=y - level - design @ coefficients,
-        slack=slack,
-        solve=solve[: len(logs)],
+        residual=y - level - own.design @ coefficients,
+        slack=own.slack,
+        solve=own.solve[: len(logs)],
+        linked=own.linked,
+        freedom=round(float(own.slack.sum())),
+    )
+
+
+@lru_cache(maxsize=64)  # a run's metrics have the same launches, nearly all of them
+def _launched(blocks_by_cell: tuple[tuple[int, ...], ...], blocks: int) -> Launched:
+    cells = len(blocks_by_cell)
+    of_cell = np.array([cell for cell, own in enumerate(blocks_by_cell) for _ in own], dtype=np.intp)
+    of_block = np.array([block for own in blocks_by_cell for block in own], dtype=np.intp)
+    design = np.hstack([np.eye(cells)[of_cell], np.eye(blocks)[of_block]])
+    solve: Floats = np.asarray(np.linalg.pinv(design), dtype=np.float64)
+    undetermined = (np.eye(design.shape[1]) - solve @ design)[:cells, :cells]
+    return Launched(
+        of_cell=of_cell,
+        of_block=of_block,
+        count=np.bincount(of_cell, minlength=cells).astype(np.float64),
+        design=design,
+        solve=solve,
+        slack=np.clip(1 - np.einsum("ij,ji->i", design, solve), 0.0, 1.0),
         linked=_squared_distances(undetermined) < DETERMINED,
-        freedom=round(float(slack.sum())),
     )
 
 
