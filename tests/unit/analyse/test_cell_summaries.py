@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -131,9 +132,9 @@ def test_rates_are_over_the_real_measured_time(build: SimpleNamespace) -> None:
     ],
 )
 def test_the_slo_is_met_when_every_promise_is_kept(build: SimpleNamespace, slo: Slo, promise: str | None) -> None:
-    launch = [10.0] * 995 + [math.inf] * 5
-    assert only(build.blocked_run({1: [launch] * 3}, slo=slo)).slo == promise
-    once = only(build.blocked_run({1: [launch]}, slo=slo)).slo
+    run = build.blocked_run({1: [[10.0] * 199 + [math.inf]] * 3}, slo=slo)
+    assert only(run).slo == promise
+    once = only(replace(run, trials=run.trials[:1])).slo
     assert once == (None if promise is None else "unclear"), "one launch has no bounds"
 
 

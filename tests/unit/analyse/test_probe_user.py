@@ -33,7 +33,9 @@ def probed(build: SimpleNamespace, each: list[list[float]], limits: Limits | Non
             ],
             outcome=["ok", *("error" if math.isinf(own) else "ok" for own in met)],
         )
-        trials.append(build.trial(build.cell(), block, build.rows([10.0] * 200, every_ms=50.0), sitting=block, probe_user=rows))
+        trials.append(
+            build.trial(build.cell(), block, build.rows([10.0] * 200, every_ms=50.0), sitting=block, probe_user=rows)
+        )
     made: Run = build.run(trials, **changes)
     asked = ProbeUser(request="GET /ready", slo=limits or Limits())
     return replace(made, info=replace(made.info, experiment=replace(made.info.experiment, probe_user=asked)))

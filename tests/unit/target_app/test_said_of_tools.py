@@ -6,7 +6,6 @@ import asyncio
 
 import httpx
 import pytest
-from alembic.runtime import migration
 from fastapi import FastAPI
 
 
@@ -17,6 +16,8 @@ def anyio_backend() -> str:
 
 def test_alembic_has_no_context_for_async() -> None:
     """Its migrations run inside `run_sync` of an async connection, as in target_app/migrations/env.py."""
+    from alembic.runtime import migration
+
     assert not hasattr(migration, "AsyncMigrationContext")
     assert hasattr(migration, "MigrationContext")
 
