@@ -151,7 +151,7 @@ def test_so_many_launches_are_needed_as_the_paired_t_test_has_it(gain: float, bo
     sd, more = 2.0, 100.0
     values = {"a": [more + gain - sd, more + gain, more + gain + sd], "b": [more] * 3}
     (judged,) = settle(recording(f"connections_peak(a) - connections_peak(b) > {bound}", values)).contexts[0].judged
-    half = {n: stats.t.ppf(0.995, n - 1) * sd / math.sqrt(n) for n in range(3, 1001)}
+    half = {n: stdtrit(n - 1, 0.995) * sd / math.sqrt(n) for n in range(3, 1001)}
     assert judged.high - judged.value == pytest.approx(half[3])
     assert judged.holds == "open"
     assert judged.launches_needed == min(n for n, own in half.items() if own <= abs(gain - bound))
