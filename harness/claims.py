@@ -23,8 +23,12 @@ FOLDER = "claims"
 BEHAVIOUR = "behaviour.toml"
 APART = timedelta(hours=6)
 """Runs of one claim that lie so far apart met different neighbours, or none."""
-OWN_KEYS = ("target.workers", "target.threadpool_tokens", "target.gc_freeze")
-"""beside those of [pool]: what every service has"""
+OWN_KEYS = ("session.expire_on_commit", "target.workers", "target.threadpool_tokens", "target.gc_freeze")
+"""beside those of [pool]: what can be set in every service"""
+AROUND_IT = ("network.rtt_ms",)
+"""what can be set around every service"""
+ITS_OWN = ("target.driver", "load.arguments.")
+"""what every service has one of: contexts in which another's is not asked"""
 OWN_LAUNCHES = 6
 """of a service whose noise nobody has seen: with three, an interval of a figure's own is four times as wide"""
 
@@ -82,21 +86,24 @@ def _check_asked_of_any(experiment: Experiment) -> None:
     """Refuse a claim that says that any service can be asked, and needs what not every one has."""
     if not experiment.claim.own_service:
         return
-    for key in _set_by(experiment):
+    varied = [key for key in experiment.matrix if not key.startswith((*AROUND_IT, *ITS_OWN))]
+    for key in (*varied, *(key for arm in experiment.arms.values() for key in arm)):
         if not key.startswith("pool.") and key not in OWN_KEYS:
             raise UsageError(
                 f"{key} cannot be set in any service.", next_step="Take claim.own_service out, or set pool keys only."
+            )
+    every = {key for arm in experiment.arms.values() for key in arm}
+    for name, arm in experiment.arms.items():
+        if missing := sorted(every - arm.keys()):
+            raise UsageError(
+                f"arms.{name} leaves {missing[0]} as the service has it, which may be what it is compared with.",
+                next_step=f"Set {missing[0]} in arms.{name} too.",
             )
     for term in (term for own in expected_of(experiment.claim) for term in own.terms):
         if term.endpoint != EVERYTHING:
             raise UsageError(
                 f"not every service has {term.endpoint}.", next_step="Take claim.own_service out, or the endpoint."
             )
-
-
-def _set_by(claim: Experiment) -> tuple[str, ...]:
-    """What a claim varies: the keys of its matrix and of its arms."""
-    return (*claim.matrix, *(key for arm in claim.arms.values() for key in arm))
 
 
 def _behaviours() -> tuple[Behaviour, ...]:
@@ -134,16 +141,18 @@ def of_service(claims: Sequence[Experiment], own: Experiment) -> tuple[Experimen
 
 def _asked_of(claim: Experiment, own: Experiment) -> Experiment:
     wanted = "design.launches" in own.named
+    contexts = {key: values for key, values in claim.matrix.items() if not key.startswith(ITS_OWN)}
+    set_by = (*contexts, *(key for arm in claim.arms.values() for key in arm))
     launches = own.design.launches if wanted else max(claim.design.launches, OWN_LAUNCHES)
     asked = replace(
         own,
         name=f"{own.name[:40]}-{claim.name[:19]}",
         question=claim.question,
         arms=claim.arms,
-        matrix={key: of for key, of in own.matrix.items() if key not in _set_by(claim)} | dict(claim.matrix),
+        matrix={key: of for key, of in own.matrix.items() if key not in set_by} | contexts,
         design=replace(own.design, launches=launches, kind=claim.design.kind),
         claim=claim.claim,
-        named=tuple(dict.fromkeys((*own.named, *_set_by(claim)))),
+        named=tuple(dict.fromkeys((*own.named, *set_by))),
     )
     analyse.check_claim(asked)
     return asked

@@ -47,6 +47,7 @@ statement = "a larger pool takes no more statements"
 expect = "statements_per_request(large) <= statements_per_request(small)"
 own_service = true
 [arms.small]
+pool.pool_size = 2
 [arms.large]
 pool.pool_size = 5
 """

@@ -98,6 +98,15 @@ def test_of_a_service_a_claim_takes_what_it_compares_and_nothing_else() -> None:
     assert len(plan.expand(own)) == 4
 
 
+def test_of_a_service_what_it_has_one_of_is_no_context_and_the_distance_is() -> None:
+    contexts = {"target.driver": ("asyncpg", "psycopg"), "load.arguments.request": ("a", "b"), "network.rtt_ms": (0, 5)}
+    (own,) = claims.of_service([replace(ANYBODYS, matrix=contexts)], OWN)
+    assert own.matrix == {"network.rtt_ms": (0, 5)}
+    assert {"network.rtt_ms", "pool.pool_use_lifo"} <= set(own.named)
+    assert not {"target.driver", "load.arguments.request"} & set(own.named), "it keeps its own"
+    assert len(plan.expand(own)) == 4
+
+
 @pytest.mark.parametrize(
     ("named", "own", "claims_own", "launches"),
     [(False, 3, 3, 6), (False, 3, 8, 8), (True, 4, 8, 4), (True, 20, 3, 20)],
@@ -133,6 +142,12 @@ def test_a_claim_of_any_service_that_sets_what_not_every_one_has_is_refused(tmp_
     )
     with pytest.raises(UsageError, match=r"mine\.toml: not every service has GET /x"):
         claims.chosen([str(path)])
+    path.write_text(
+        'schema_version = 1\nname = "mine"\n[load]\nrate_rps = 5\n[arms.off]\n[arms.on]\npool.pool_pre_ping = true\n'
+        '[claim]\nown_service = true\nexpect = "p95_ms(on) < 2 * p95_ms(off)"\n'
+    )
+    with pytest.raises(UsageError, match=r"arms\.off leaves pool\.pool_pre_ping as the service has it"):
+        claims.chosen([str(path)])
 
 
 @pytest.mark.parametrize(
@@ -150,7 +165,7 @@ def test_services_that_cannot_be_asked(own: Experiment, cause: str) -> None:
 
 def test_claims_of_the_reference_service_alone_are_not_asked_of_another() -> None:
     with pytest.raises(UsageError, match="None of these claims"):
-        claims.of_service(claims.chosen(["13"]).experiments, OWN)
+        claims.of_service(claims.chosen(["5"]).experiments, OWN)
 
 
 HEAD = """\
@@ -243,4 +258,5 @@ def test_what_was_recorded_of_a_claim_is_what_it_claims(own: Experiment) -> None
         decode(Recording, path.read_text()) for path in (ROOT / "docs" / "findings").glob(f"{own.name}-2*.json")
     ]
     assert recorded, "measure it: poolbench claims NUMBER --record docs/findings"
-    assert [kept.claim for kept in recorded] == [own.claim] * len(recorded), "measured before it was changed"
+    claimed = [replace(kept.claim, own_service=own.claim.own_service) for kept in recorded]  # asks who else, no more
+    assert claimed == [own.claim] * len(recorded), "measured before it was changed"
