@@ -230,9 +230,11 @@ def test_without_the_probe_nothing_is_loaded_or_written(launcher: Any) -> None:
 
 
 def test_an_app_is_served_as_well_as_a_factory(launcher: Any) -> None:
-    with launcher.start("plain_app:app") as served:
-        assert server_timing(served.get("/ping"))[:2] == (0, 0)
+    with launcher.start("plain_app:app", anew=True) as served:
+        answer = served.get("/ping")
+        assert server_timing(answer)[:2] == (0, 0)
         assert served.lines()
+    assert not {"asyncpg", "psycopg", "psycopg2"} & set(answer.json()["modules"]), "drivers that it does not use"
 
 
 CROWDED = """
