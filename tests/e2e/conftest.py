@@ -10,6 +10,7 @@ import secrets
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -70,6 +71,14 @@ class Poolbench:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
+
+    def wait_for(self, process: subprocess.Popen[str], found: Callable[[], object]) -> None:
+        """Wait until something is found while a process that was started goes on."""
+        deadline_s = time.monotonic() + 120
+        while not found():
+            assert process.poll() is None, process.communicate()
+            assert time.monotonic() < deadline_s
+            time.sleep(0.02)
 
     def __call__(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return commanded(arguments, cwd=self.cwd, environment=self.environment(), timeout_s=150)

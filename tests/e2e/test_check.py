@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import time
 
 import pytest
 
@@ -144,11 +143,7 @@ def test_a_check_that_is_interrupted_leaves_no_folder(poolbench, monkeypatch: py
     poolbench.write("shop.py", SERVICE.format(more=""))
     poolbench.write("visit.py", WELL)
     process = poolbench.start("run", poolbench.write("shop.toml", EXPERIMENT), "--check")
-    deadline_s = time.monotonic() + 120
-    while not list(poolbench.cwd.glob("tmp/poolbench-check-*/1/go.json")):
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline_s
-        time.sleep(0.02)
+    poolbench.wait_for(process, lambda: list(poolbench.cwd.glob("tmp/poolbench-check-*/1/go.json")))
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130, out + err

@@ -31,10 +31,15 @@ def _forked(command: Sequence[str], *, stdout: IO[bytes], cwd: Path, env: Mappin
 
 
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+def forking(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Generators are forked."""
+    instead = SimpleNamespace(Popen=_forked, DEVNULL=subprocess.DEVNULL, STDOUT=subprocess.STDOUT)
+    monkeypatch.setattr(drive, "subprocess", instead)
+
+
+@pytest.fixture
+def run(tmp_path: Path, forking: None) -> Run:
     """Run a scenario's source against a stub that behaves as told. Returns what came of it."""
-    forking = SimpleNamespace(Popen=_forked, DEVNULL=subprocess.DEVNULL, STDOUT=subprocess.STDOUT)
-    monkeypatch.setattr(drive, "subprocess", forking)
 
     def _run(
         source: str,

@@ -26,6 +26,8 @@ from harness.domain.experiment import Workers
 from harness.domain.load import LaunchLoad, LoadOutput, LoadPlan, Segment
 from harness.errors import InfrastructureError, UsageError
 
+pytestmark = pytest.mark.usefixtures("forking")
+
 SCENARIO = """
     from locust import FastHttpUser, task
 
