@@ -91,7 +91,19 @@ def rows(
         "pid": 0,
     }
     given = values | columns
-    return pd.DataFrame({name: _column(given[name], kind, count) for name, kind in REQUEST_COLUMNS.items()})
+    return _frame({name: _column(given[name], kind, count) for name, kind in REQUEST_COLUMNS.items()})
+
+
+def _frame(columns: Mapping[str, Any]) -> pd.DataFrame:
+    """Columns whose names are plain objects: pandas finds those of its own text type in twice the time."""
+    frame = pd.DataFrame(dict(enumerate(columns.values())))
+    frame.columns = _names(tuple(columns))
+    return frame
+
+
+@cache
+def _names(columns: tuple[str, ...]) -> pd.Index:
+    return pd.Index(columns, dtype=object)
 
 
 def _column(value: Any, kind: str, count: int) -> Any:
@@ -121,7 +133,7 @@ def table(columns: Mapping[str, str], **values: Any) -> pd.DataFrame:
     """A table with these columns, what is not given being 0 or ""."""
     count = max((len(value) for value in values.values() if isinstance(value, list)), default=0)
     filled = {name: values.get(name, "" if kind == "category" else 0) for name, kind in columns.items()}
-    return pd.DataFrame({name: _column(filled[name], kind, count) for name, kind in columns.items()})
+    return _frame({name: _column(filled[name], kind, count) for name, kind in columns.items()})
 
 
 @cache
