@@ -43,7 +43,7 @@ def claims(  # noqa: PLR0917 -- typer calls it by keyword; one parameter an opti
 ) -> None:
     """Measure what is claimed about pools, sessions and drivers, and say of each claim whether it is so.
 
-    Each takes one to two minutes. It is confirmed, refuted, depends on what its contexts differ in, or is inconclusive.
+    Each takes one to three minutes. It is confirmed, refuted, depends on what its contexts differ in, or is inconclusive.
     """
     from harness import claims as claiming
     from harness import plan, present
@@ -58,8 +58,8 @@ def claims(  # noqa: PLR0917 -- typer calls it by keyword; one parameter an opti
     codes = {0}
     for experiment in experiments:
         if list_:
-            told.append(present.claim_dict(experiment.claim))
-            _say([present.claim_text(experiment.claim)], as_json=as_json)
+            told.append(present.claim_dict(experiment))
+            _say([present.claim_text(experiment)], as_json=as_json)
             continue
         store = None
         try:
@@ -69,8 +69,8 @@ def claims(  # noqa: PLR0917 -- typer calls it by keyword; one parameter an opti
         except Interrupted as error:
             raise _cut_short(error, experiment, store) from error
         except PoolbenchError as error:
-            warn(f"claim {experiment.claim.number} was not measured: {error}")
-            told.append({**present.claim_dict(experiment.claim), "answer": "inconclusive", "why": str(error)})
+            warn(f"claim {present.claim_called(experiment)} was not measured: {error}")
+            told.append({**present.claim_dict(experiment), "answer": "inconclusive", "why": str(error)})
             codes.add(error.exit_code)
             continue
         codes.add(_tell(recording, results, told, as_json=as_json))
@@ -85,7 +85,9 @@ def claims(  # noqa: PLR0917 -- typer calls it by keyword; one parameter an opti
 
 def _cut_short(error: Interrupted, experiment: Experiment, store: RunStore | None) -> Interrupted:
     """The error to end with, which says what becomes of the claim that was being measured."""
-    again = f"Claim {experiment.claim.number} has no answer yet: ask again for it, and for those after it"
+    from harness import present
+
+    again = f"Claim {present.claim_called(experiment)} has no answer yet: ask again for it, and for those after it"
     if store is not None and store.measured():
         return Interrupted(
             error.cause,

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from harness.domain.claims import Answer, Behaviour, Recording, Settled
-from harness.present.claims_text import seen_lines, where_text
+from harness.present.claims_text import claim_called, seen_lines, where_text
 from harness.present.numbers import duration
 
 _PACKAGES = ("sqlalchemy", "asyncpg", "psycopg", "fastapi", "uvicorn")
@@ -78,7 +78,7 @@ def _row(own: Found) -> str:
     answer = own.answer if own.apart else f"{own.answer} (once)"
     place = f"[what was seen](#{_anchor(recording)})"
     said = f"{recording.claim.statement}{where_text(settled)}"
-    return f"| {recording.claim.number} | {said} | {answer} | {dates} | {place} |"
+    return f"| {claim_called(recording)} | {said} | {answer} | {dates} | {place} |"
 
 
 def _behaviour_row(own: Behaviour) -> str:
@@ -92,7 +92,7 @@ def _anchor(recording: Recording) -> str:
 
 def _section(own: Found) -> Iterator[str]:
     last, _ = own.runs[-1]
-    yield f'### <a id="{_anchor(last)}"></a>{last.claim.number}. {last.claim.statement}'
+    yield f'### <a id="{_anchor(last)}"></a>{claim_called(last)}. {last.claim.statement}'
     yield ""
     yield f"Expected if it is so: `{last.claim.expect}`."
     yield ""

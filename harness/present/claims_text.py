@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from harness.domain.claims import EVERYTHING, Behaviour, InContext, Judged, Recording, Settled, Term, Why
-from harness.domain.experiment import Claim
+from harness.domain.experiment import Experiment
 from harness.present.numbers import number
 
 CLAIMS_SCHEMA_VERSION = 1
@@ -27,19 +27,25 @@ _WOULD_DECIDE: Mapping[Why, str] = {
 }
 
 
-def claim_text(claim: Claim) -> str:
+def claim_called(asked: Experiment | Recording) -> str:
+    """What a claim is called: its number, or its experiment's name where it has none."""
+    return str(asked.claim.number) if asked.claim.number else asked.name
+
+
+def claim_text(experiment: Experiment) -> str:
     """A claim in a line."""
-    return f"{claim.number}. {claim.statement}"
+    return f"{claim_called(experiment)}. {experiment.claim.statement}"
 
 
-def claim_dict(claim: Claim) -> Mapping[str, Any]:
+def claim_dict(asked: Experiment | Recording) -> Mapping[str, Any]:
     """The same for programs."""
-    return {"number": claim.number, "statement": claim.statement, "expect": claim.expect}
+    claim = asked.claim
+    return {"number": claim.number, "name": asked.name, "statement": claim.statement, "expect": claim.expect}
 
 
 def settled_text(recording: Recording, settled: Settled) -> str:
     """A claim and its answer in a line."""
-    return f"{recording.claim.number}. {settled.answer}: {recording.claim.statement}{where_text(settled)}"
+    return f"{claim_called(recording)}. {settled.answer}: {recording.claim.statement}{where_text(settled)}"
 
 
 def where_text(settled: Settled) -> str:
@@ -101,7 +107,7 @@ def decide_text(judged: Judged) -> str:
 def settled_dict(recording: Recording, settled: Settled) -> Mapping[str, Any]:
     """A claim's answer for programs."""
     return {
-        **claim_dict(recording.claim),
+        **claim_dict(recording),
         "answer": settled.answer,
         "opposite": settled.opposite,
         "run": recording.run_id,

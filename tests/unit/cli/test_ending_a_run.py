@@ -22,6 +22,7 @@ statement = "it is quick"
 expect = "p95_ms(one) < 10"
 [arms.one]
 """
+UNNUMBERED = CLAIM.replace("number = 70\n", "")
 FILE = 'schema_version = 1\nname = "x"\n[load]\nrate_rps = 1\n'
 
 
@@ -86,16 +87,16 @@ def test_a_run_that_measured_nothing_is_not_the_latest(run_that, tmp_path: Path)
         RunStore.latest(tmp_path / "results")
 
 
-@pytest.mark.parametrize("measured", [False, True])
+@pytest.mark.parametrize(("measured", "called"), [(False, "70"), (True, "70"), (False, "x")])
 def test_a_claim_that_is_interrupted_says_what_to_ask_again_and_what_is_kept(
-    measured: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd
+    measured: bool, called: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd
 ) -> None:
     def run_experiment(experiment: Experiment, store: RunStore, **_: object) -> None:
         if measured:
             (store.path / "trials" / "b1-c1").mkdir()
         raise Interrupted("Interrupted; everything is stopped.")
 
-    (tmp_path / "x.toml").write_text(FILE + CLAIM)
+    (tmp_path / "x.toml").write_text(FILE + (CLAIM if called == "70" else UNNUMBERED))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("signal.signal", lambda *_: None)  # the test's own handlers stay
     monkeypatch.setattr(harness.run, "run_experiment", run_experiment)
@@ -106,9 +107,24 @@ def test_a_claim_that_is_interrupted_says_what_to_ask_again_and_what_is_kept(
     assert len(left) == measured
     assert capfd.readouterr().err.strip() == (
         "error: Interrupted; everything is stopped. "
-        "Claim 70 has no answer yet: ask again for it, and for those after it"
+        f"Claim {called} has no answer yet: ask again for it, and for those after it"
         + (f"; what it had finished is kept: poolbench report {left[0]}" if measured else ".")
     )
+
+
+def test_a_claim_without_a_number_that_cannot_be_measured_is_called_by_its_experiments_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd
+) -> None:
+    def run_experiment(*_: object, **__: object) -> None:
+        raise InfrastructureError("It ended.")
+
+    (tmp_path / "file.toml").write_text(FILE + UNNUMBERED)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    monkeypatch.setattr(harness.run, "run_experiment", run_experiment)
+    with pytest.raises(SystemExit) as exit_:
+        main(["claims", "file.toml", "--quiet"])
+    assert (exit_.value.code, capfd.readouterr().err.strip()) == (5, "warning: claim x was not measured: It ended.")
 
 
 def test_a_real_full_disk_is_named(tmp_path: Path) -> None:

@@ -7,9 +7,18 @@ from typing import Any
 
 import pytest
 
-from harness.domain.claims import Expected, InContext, Judged, Settled, Term, expected_of
-from harness.domain.experiment import Claim
-from harness.present.claims_text import decide_text, figure_text, seen_text, where_text
+from harness.domain.claims import Expected, InContext, Judged, Recording, Settled, Term, expected_of
+from harness.domain.experiment import Claim, Experiment
+from harness.present.claims_page import Found, findings_page
+from harness.present.claims_text import (
+    claim_dict,
+    claim_text,
+    decide_text,
+    figure_text,
+    seen_text,
+    settled_text,
+    where_text,
+)
 
 RATIO = expected_of(Claim(expect="p95_ms(on) > 1.5 * p95_ms(off)"))[0]
 DIFFERENCE = expected_of(Claim(expect="connects_per_s(on) - connects_per_s(off) <= 5"))[0]
@@ -91,3 +100,18 @@ def test_a_claim_that_depends_says_on_what() -> None:
     depends = Settled(answer="depends", contexts=(), opposite=("psycopg", "asyncpg"))
     assert where_text(depends) == " (so with psycopg, not with asyncpg)"
     assert where_text(Settled(answer="confirmed", contexts=())) == ""
+
+
+@pytest.mark.parametrize(("number", "called"), [(13, "13"), (0, "mine")])
+def test_a_claim_is_called_by_its_number_or_else_by_its_experiments_name(number: int, called: str) -> None:
+    claim, settled = Claim(number=number, statement="it is so"), Settled(answer="confirmed", contexts=())
+    kept = Recording(
+        claim=claim, name="mine", run_id="r", measured_utc="now", seconds=1, launches=3, cells=(), points=()
+    )
+    asked = Experiment(schema_version=1, name="mine", claim=claim)
+    assert claim_text(asked) == f"{called}. it is so"
+    assert settled_text(kept, settled) == f"{called}. confirmed: it is so"
+    assert (claim_dict(asked)["name"], claim_dict(asked)["number"]) == ("mine", number)
+    page = findings_page([Found(answer="confirmed", apart=False, runs=[(kept, settled)], files=["a.json"])], [])
+    assert f"| {called} | it is so | confirmed (once) |" in page
+    assert f"</a>{called}. it is so" in page
