@@ -43,7 +43,7 @@ def claims(  # noqa: PLR0917 -- typer calls it by keyword; one parameter an opti
 ) -> None:
     """Measure what is claimed about pools, sessions and drivers, and say of each claim whether it is so.
 
-    Each takes one to three minutes. It is confirmed, refuted, depends on what its contexts differ in, or is inconclusive.
+    Each takes one to three minutes, and is confirmed, refuted, inconclusive, or depends on what its contexts differ in.
     """
     from harness import claims as claiming
     from harness import plan, present
