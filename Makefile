@@ -11,7 +11,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test unit check bench compat clean lock install
 
-demo: $(STAMP)            ## measure the quickstart: embedded Postgres, six cells, report.html
+demo: $(STAMP)            ## measure the quickstart: embedded Postgres, three cells, report.html
 	$(BIN)/poolbench run experiments/quickstart.toml
 
 unit: $(STAMP)            ## the unit tests, on both cores
@@ -44,7 +44,7 @@ install: $(STAMP)         ## the environment alone
 $(STAMP): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "poolbench needs Python 3.11 or newer; name one: make PYTHON=python3.12" >&2; exit 2; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "python's venv module is missing; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 2; }
-	@# pip brings uv alone, pinned like the rest, and uv the rest: 5 s instead of two minutes.
+	@# pip brings uv alone, pinned like the rest, and uv the rest: 10 s instead of two minutes.
 	@# Where uv fails, pip has the last word: an index may be set up for pip alone.
 	@test -x $(BIN)/uv || awk '/^[^ ]/ { wanted = /^uv==/ } wanted' requirements.lock | $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r /dev/stdin
 	$(UV) --require-hashes -r requirements.lock || $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
