@@ -207,8 +207,9 @@ def test_an_unchanged_app_of_ones_own_is_filled_overridden_and_probed_with_every
     poolbench.write("fill.py", PREPARE)
     poolbench.write("over_http.py", OVER_HTTP)
     file = poolbench.write("other.toml", EXPERIMENT.format(sections=OWN + provider))
-    checked = poolbench("run", file, "--check")
-    assert checked.returncode == 0, checked.stdout + checked.stderr
+    if "embedded" in provider:  # a check takes its place as a run does
+        checked = poolbench("run", file, "--check")
+        assert checked.returncode == 0, checked.stdout + checked.stderr
 
     done = poolbench("run", file, "--json")
     assert done.returncode in MEASURED, done.stderr
