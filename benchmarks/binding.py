@@ -111,7 +111,7 @@ INTERVENTIONS: Mapping[str, Intervention] = {
     ),
     "dial": Intervention(
         base=asks("/heroes/KEY", keys="100")
-        | {"pool.pool_class": "null", "pool.pool_prewarm": False, "network.rtt_ms": 20},
+        | {"pool.pool_class": "null", "pool.pool_prewarm": False, "network.rtt_ms": 40},
         more={"pool.pool_class": "queue", "pool.pool_prewarm": True},
         other={"target.workers": 2},
     ),
