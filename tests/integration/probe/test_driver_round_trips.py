@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from accounts import new_account
@@ -16,6 +17,7 @@ from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import QueuePool
 
+from harness.deploy import clone
 from harness.deploy.relay import Relay, at_port, start_relay
 from harness.domain.deployed import Server
 from harness.domain.experiment import Network
@@ -42,13 +44,20 @@ def relay(postgres_server: Server) -> Iterator[Relay]:
         yield relay
 
 
+@pytest.fixture(scope="module")
+def database(postgres_server: Server) -> Iterator[str]:
+    """URL of one that all of them share: their tables are temporary."""
+    with clone(postgres_server, "template1", f"poolbench_far_{uuid4().hex[:12]}") as name:
+        yield postgres_server.url(name)
+
+
 @pytest.fixture
-def far(make_service: Make, relay: Relay, scratch_database: str, driver: str) -> Far:
+def far(make_service: Make, relay: Relay, database: str, driver: str) -> Far:
     """A service whose database is beyond the relay, its pool open."""
 
     def make(**options: Any) -> Any:
         options = {"pool_size": 1, "max_overflow": 0, **options}
-        service = make_service(url=at_port(scratch_database, relay.port), **options)
+        service = make_service(url=at_port(database, relay.port), **options)
         service.run(lambda engine: engine.connect().close())
         return service
 
@@ -206,6 +215,7 @@ def test_what_a_connection_meets_for_the_first_time_is_told_apart(
 
     def prepare(engine: Engine) -> None:
         with engine.begin() as connection:
+            connection.execute(text("DROP TYPE IF EXISTS mood"))
             connection.execute(text("CREATE TYPE mood AS ENUM ('glad')"))
             connection.execute(text("CREATE TEMPORARY TABLE t (n int, s text)"))
 
