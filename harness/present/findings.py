@@ -14,7 +14,7 @@ WORDS: Mapping[str, str] = {
     "near_its_limit": "may be offered more than it can carry",
     "from_empty": "its queue had not settled, and in a steady state latency is higher",
     "dropped": "arrivals were dropped because as many were in flight as may be; they count as failed",
-    "errors": "more failed than may",
+    "errors": "more failed than slo.error_rate allows (1 % where it is not given)",
     "timeouts": "requests had no answer within load.request_timeout_s; they count as failed",
     "unfinished": "requests never came back; they count as failed",
     "died": "the service, a worker of it, PgBouncer or Postgres ended under load; what failed of it counts as failed",

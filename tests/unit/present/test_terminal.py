@@ -124,7 +124,7 @@ def test_a_long_label_folds_between_words(make_report: MakeReport) -> None:
 
 def test_findings_notes_and_invalid_launches_are_listed(make_report: MakeReport) -> None:
     text = "\n".join(shown(make_report(failing=frozenset({5}), invalid=frozenset({4})), 100))
-    assert "errors: driver psycopg_sync, pool_size 5: more failed than may" in text
+    assert "errors: driver psycopg_sync, pool_size 5: more failed than slo.error_rate allows" in text
     assert "3 of 18 launches are invalid and feed no figure (driver psycopg_sync, pool_size 2): lag 3x." in text
     assert "This run is not complete" not in text
 
