@@ -76,7 +76,7 @@ def test_claims_are_measured_recorded_and_written_down(poolbench, tmp_path: Path
 def test_a_service_of_ones_own_is_asked(poolbench) -> None:
     claim = poolbench.write("anybodys.toml", HEAD.format(name="claim-61") + ANYBODYS)
     own = poolbench.write("own.toml", HEAD.format(name="mine").replace("rate_rps = 40", "rate_rps = 25"))
-    done = poolbench("claims", claim, "--on", own)
+    done = poolbench("claims", claim, "--on", own, "--set", "design.launches=3")
     assert done.returncode == 0, done.stderr
     said = " ".join(done.stdout.split())
     assert "61. confirmed: a larger pool takes no more statements" in said
