@@ -169,6 +169,13 @@ def test_no_failure_in_few_requests_is_no_proof() -> None:
     assert settle(recording("error_rate(a) < 0.01", none, requests=2000)).answer == "confirmed"
 
 
+@pytest.mark.parametrize("expect", ["error_rate(a) < 0.01", "error_rate(a) - error_rate(b) < 0.02"])
+def test_requests_that_never_fail_need_so_many_launches_as_count_enough_of_them(expect: str) -> None:
+    """Of n requests without a failure the share is below ln(200) / n at 99 %, of each side; 50 a launch, bound 0.01."""
+    (judged,) = settle(recording(expect, {"a": [0.0] * 3, "b": [0.0] * 3}, requests=50)).contexts[0].judged
+    assert judged.launches_needed == math.ceil(math.log(200) / 0.01 / 50)
+
+
 @pytest.mark.parametrize(
     ("slow", "answer"),
     [([math.inf] * 5, "confirmed"), ([math.inf] * 4, "inconclusive"), ([math.inf] * 4 + [20.0], "inconclusive")],
